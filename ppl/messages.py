@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from .addresses import Address
+from .addresses import Address, show_address
 from .numpyro_left_over import watched
 from .sources import PlateFrame as PlateFrame
 from .sources import Source as Source
@@ -61,6 +61,11 @@ class SampleMessage:
     event_dims: tuple[str, ...] = ()
     lanes: Any = None
     interval: Any = None
+
+
+def site_at(statement: Any) -> str:
+    """Name the site of a message or of a node, and where it stands in the model, for errors."""
+    return f"site '{show_address(statement.address)}' ({statement.source})"
 
 
 OVERFLOW = "overflow"  # the role of the factor by which a bounded loop cuts off runs: its weight is one or zero

@@ -7,7 +7,7 @@ coordinates of its components, where these have one support; so has each copy th
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -68,18 +68,21 @@ def _support(site: Site, constants: dict[Var, Any], shown: Callable[[Any], Any])
     if law.numbered is None:
         return constraints.dependent
     known = [constants.get(v) for v in site.parameters]
-    if all(array is not None for array in known):
-        return law.bound([*map(jnp.asarray, known)]).support
-    found: list[Any] = []
 
-    def read(*parameters: Any) -> None:
+    def read(*parameters: Any) -> Any:
         rest = iter(parameters)
         with jax.ensure_compile_time_eval():
             full = [next(rest) if array is None else jnp.asarray(array) for array in known]
             support = law.bound(full).support
-        found.append(shown(support) if _moving(support) else support)
+        return shown(support) if _moving(support) else support
 
-    jax.eval_shape(read, *_structs(site, [v for v, array in zip(site.parameters, known, strict=True) if array is None]))
+    return _traced(read, _structs([v for v, array in zip(site.parameters, known, strict=True) if array is None]))
+
+
+def _traced(read: Callable[..., Any], structs: Iterable[jax.ShapeDtypeStruct]) -> Any:
+    """Return what is read of parameters that are traced."""
+    found: list[Any] = []
+    jax.eval_shape(lambda *parameters: found.append(read(*parameters)), *structs)
     return found[0]
 
 
@@ -91,14 +94,8 @@ def _moving(support: Any) -> bool:
 @functools.lru_cache(maxsize=1024)
 def fixed_support(law: Law, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> Any | None:
     """Return the constraint of a law where parameters of these types cannot move it, else None."""
-    found: list[Any] = []
-
-    def read(*parameters: Any) -> None:
-        support = law.bound(parameters).support
-        found.append(None if _moving(support) else support)
-
-    jax.eval_shape(read, *parameters)
-    return found[0]
+    support = _traced(lambda *own: law.bound(own).support, parameters)
+    return None if _moving(support) else support
 
 
 def free_shape(site: Site) -> tuple[int, ...]:
@@ -106,7 +103,7 @@ def free_shape(site: Site) -> tuple[int, ...]:
 
     Raises: UnsupportedProgramError for a site that is discrete or has no density.
     """
-    return _shape_of(site, site.law, _structs(site, site.parameters))
+    return _shape_of(site, site.law, _structs(site.parameters))
 
 
 def _shape_of(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) -> tuple[int, ...]:
@@ -133,18 +130,14 @@ def _one(law: Any, parameters: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
 
 def _refuse_supports(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) -> None:
     """Refuse a mixture of components whose supports depend on what tells them apart."""
-    moves: list[bool] = []
 
-    def read(*own: Any) -> None:
+    def moves(*own: Any) -> bool:
         with jax.ensure_compile_time_eval():  # what all components share does not tell their supports apart
-            shared = [
-                p if many else jnp.ones(p.shape, p.dtype) for p, many in zip(own, (False, *law.many), strict=True)
-            ]
-            component, at = _one(law, shared)
-            moves.append(_moving(component.bound(at).support))
+            many = False, *law.many
+            component, at = _one(law, [p if m else jnp.ones(p.shape, p.dtype) for p, m in zip(own, many, strict=True)])
+            return _moving(component.bound(at).support)
 
-    jax.eval_shape(read, *parameters)
-    if moves[0]:
+    if _traced(moves, parameters):
         raise UnsupportedProgramError(
             f"site '{show_address(site.address)}' ({site.source}) is a {law.label} whose supports may differ, since "
             "their bounds depend on a site that is summed: it has no coordinates without bounds. Fix: leave that site "
@@ -155,13 +148,7 @@ def _refuse_supports(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeSt
 
 @functools.lru_cache(maxsize=1024)
 def _free_shape(law: Any, parameters: tuple[jax.ShapeDtypeStruct, ...]) -> tuple[int, ...]:
-    shapes: list[tuple[int, ...]] = []
-
-    def read(*parameters: Any) -> None:
-        shapes.append(tuple(_bijection(law, parameters).inverse_shape(law.shape)))
-
-    jax.eval_shape(read, *parameters)
-    return shapes[0]
+    return _traced(lambda *own: tuple(_bijection(law, own).inverse_shape(law.shape)), parameters)
 
 
 def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
@@ -180,41 +167,36 @@ def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
 
 def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the function (coordinates, *parameters) -> (value, log |d value / d coordinates|)."""
-    if isinstance(law, LanesLaw):
-        inner = law.mapped(jacobian_to_support(law.base), 1)
 
-        def lanes(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
-            value, jacobian = inner(free, *parameters)
-            return value, jnp.sum(jacobian)
-
-        return lanes
-
-    if law.averaged is not None:
-        place = jacobian_to_support(law.averaged)
-        return lambda free, *parameters: place(free, *law.of_one(parameters))
-
-    def one(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def placing(law: Any, free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         bijection = _bijection(law, parameters)
         value = bijection(free)
         jacobian = jnp.sum(bijection.log_abs_det_jacobian(free, value))
         return jnp.broadcast_to(value, law.shape), jacobian.astype(jnp.result_type(float))
 
-    return one
+    place = _of_elements(law, placing)
+
+    def placed(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, jacobian = place(free, *parameters)
+        return value, jnp.sum(jacobian) if jacobian.ndim else jacobian
+
+    return placed
 
 
 def from_support(law: Any) -> Callable[..., jax.Array]:
     """Return the function (value, *parameters) -> coordinates, the inverse of the map of `to_support`."""
+    return _of_elements(law, lambda law, value, *parameters: jnp.asarray(_bijection(law, parameters).inv(value)))
+
+
+def _of_elements(law: Any, one: Callable[..., Any]) -> Callable[..., Any]:
+    """Map a function (law, value, *parameters) over the lanes of a law, with the law of one component of a mixture."""
     if isinstance(law, LanesLaw):
-        lanes: Callable[..., jax.Array] = law.mapped(from_support(law.base), 1)
-        return lanes
+        mapped: Callable[..., Any] = law.mapped(_of_elements(law.base, one), 1)
+        return mapped
     if law.averaged is not None:
-        back = from_support(law.averaged)
-        return lambda value, *parameters: back(value, *law.of_one(parameters))
-
-    def one(value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        return jnp.asarray(_bijection(law, parameters).inv(value))
-
-    return one
+        inner = _of_elements(law.averaged, one)
+        return lambda value, *parameters: inner(value, *law.of_one(parameters))
+    return functools.partial(one, law)
 
 
 def is_discrete(site: Site) -> bool:
@@ -226,7 +208,7 @@ def _bijection(law: Any, parameters: Sequence[Any]) -> Any:
     return biject_to(law.bound(parameters).support)
 
 
-def _structs(site: Site, values: Sequence[Var]) -> list[jax.ShapeDtypeStruct]:
+def _structs(values: Sequence[Var]) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in values]
 
 

@@ -14,8 +14,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ..addresses import Address, show_address
-from ..messages import Source
 from .families import element_distribution
 from .interval_probability import log_mass
 from .law import law_of
@@ -87,11 +85,3 @@ def law_within(distribution: Any, known: Interval, exact: Any) -> Any:
     element = element_distribution(distribution)
     inside = truncated(element, jnp.where(exact, -jnp.inf, known.lower), jnp.where(exact, jnp.inf, known.upper))
     return inside.to_event(len(distribution.event_shape)) if distribution.event_shape else inside
-
-
-def empty_message(address: Address, index: tuple[int, ...], source: Source) -> str:
-    """Word the complaint about an interval that holds no value."""
-    return (
-        f"site '{show_address(address)}' ({source}): the interval of the observation at index {index} is empty, or a "
-        "bound is NaN. Fix: give lower <= upper, and infinite bounds for what is not known."
-    )

@@ -97,26 +97,19 @@ def bounds_of(support: Any) -> tuple[Any, Any]:
 
 
 def _back(move: Any, lower: jax.Array, upper: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Bring the bounds of Y = move(X) back to bounds of X; infinite ones stay out of the arithmetic."""
-    if isinstance(move, transforms.AffineTransform):
-        found = [jnp.where(jnp.isfinite(b), (jnp.where(jnp.isfinite(b), b, 0.0) - move.loc) / move.scale,
-                           b * jnp.sign(move.scale)) for b in (lower, upper)]  # fmt: skip
-        turned = jnp.asarray(move.scale) < 0
-    else:
-        inside = [(b > 0) & jnp.isfinite(b) for b in (lower, upper)]
-        held = [jnp.where(ok, b, 1.0) for ok, b in zip(inside, (lower, upper), strict=True)]
-        if isinstance(move, transforms.ExpTransform):
-            turned, none, moved = jnp.asarray(False), -jnp.inf, [jnp.log(b) for b in held]
-            ends: list[Any] = [none, jnp.inf]
-        else:
-            turned = jnp.asarray(move.exponent) < 0
-            moved = [b ** (1.0 / jnp.asarray(move.exponent)) for b in held]
-            ends = [jnp.where(turned, jnp.inf, 0.0), jnp.where(turned, 0.0, jnp.inf)]
-        found = [
-            jnp.where(ok, x, jnp.where(b > 0, ends[1], ends[0]))
-            for ok, x, b in zip(inside, moved, (lower, upper), strict=True)
-        ]
-    return jnp.where(turned, found[1], found[0]), jnp.where(turned, found[0], found[1])
+    """Bring the bounds of Y = move(X) back to bounds of X; what Y does not reach stays out of the arithmetic."""
+    turned = jnp.asarray(move.sign) < 0
+    whole = isinstance(move, transforms.AffineTransform)  # all others are of positive numbers
+    least, start = -np.inf if whole else 0.0, 0.0 if isinstance(move, transforms.PowerTransform) else -np.inf
+    first, last = jnp.where(turned, np.inf, start), jnp.where(turned, start, np.inf)
+
+    def back(bound: jax.Array) -> jax.Array:
+        inside = (bound > least) & (bound < np.inf)
+        moved = move.inv(jnp.where(inside | jnp.isnan(bound), bound, 1.0))
+        return jnp.where(inside | jnp.isnan(bound), moved, jnp.where(bound > least, last, first))
+
+    low, high = back(lower), back(upper)
+    return jnp.where(turned, high, low), jnp.where(turned, low, high)
 
 
 def _listed(core: Any, lower: jax.Array, upper: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ import numpyro.distributions as dist
 from ..errors import ImproperPriorError, LawfulError
 from ..form.operations.device import device_array
 from .families import core_of, element_distribution, family_of, law_name, log_prob, total_log_prob, written
-from .parameter_constraints import DRAWN, SCORED, flaws, makes_law
+from .parameter_constraints import DRAWN, SCORED, makes_law
 from .protocol import BoundLaw, Law
 from .support import contains
 
@@ -123,11 +123,12 @@ class DistributionLaw(Law):
 
     def flaws(self, *parameters: jax.Array, drawn: jax.Array | None = None) -> jax.Array | None:
         """Tell for each part whether its parameters make no law."""
-        distribution = self.distribution(*parameters)
-        if drawn is None or not jnp.issubdtype(drawn.dtype, jnp.floating):
-            return flaws(distribution)
-        lawful, broken = makes_law(distribution, DRAWN), jnp.any(jnp.isnan(drawn))
-        return broken if lawful is None else broken | ~lawful
+        shown = drawn if drawn is not None and jnp.issubdtype(drawn.dtype, jnp.floating) else None
+        lawful = makes_law(self.distribution(*parameters), () if shown is None else DRAWN)
+        broken = None if shown is None else jnp.any(jnp.isnan(shown))
+        if broken is None or lawful is None:
+            return broken if lawful is None else ~lawful
+        return broken | ~lawful
 
     def finite_elements(self, site_of: Callable[[Any], Any], *parameters: Any) -> Any:
         """List the elements of the distribution."""

@@ -6,6 +6,7 @@ and has finite gradients in the parameters, at every x inside the support.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,75 +36,53 @@ def _log(mass: jax.Array) -> jax.Array:
     return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)), -jnp.inf)
 
 
-def _standard(law: Any, x: jax.Array) -> jax.Array:
-    return (x - law.loc) / law.scale
+def _of_distance(tails: Callable[[jax.Array], Tails]) -> Callable[[Any, jax.Array], Tails]:
+    """Give the tails of a family by the distance from its location, if it has one, in units of its scale."""
+    return lambda law, x: tails((x - law.loc if hasattr(law, "loc") else x) / law.scale)
 
 
-def normal(law: Any, x: jax.Array) -> Tails:
-    """Normal."""
-    z = _standard(law, x)
-    return log_ndtr(z), log_ndtr(-z)
+def _of_hazard(hazard: Callable[[Any, jax.Array], jax.Array]) -> Callable[[Any, jax.Array], Tails]:
+    """Give the tails of a family by -log P(Y > x)."""
+
+    def tails(law: Any, x: jax.Array) -> Tails:
+        summed = hazard(law, x)
+        return log1mexp(summed), -summed
+
+    return tails
 
 
-def half_normal(law: Any, x: jax.Array) -> Tails:
-    """Half normal."""
-    z = x / law.scale
-    return jnp.log(erf(z / np.sqrt(2.0))), np.log(2.0) + log_ndtr(-z)
-
-
-def logistic(law: Any, x: jax.Array) -> Tails:
-    """Logistic."""
-    z = _standard(law, x)
-    return -jax.nn.softplus(-z), -jax.nn.softplus(z)
-
-
-def laplace(law: Any, x: jax.Array) -> Tails:
-    """Laplace."""
-    z = _standard(law, x)
-    far = -jnp.abs(z) - np.log(2.0)
+def _two_sided(z: jax.Array, far: jax.Array) -> Tails:
+    """Give the tails of a family that is symmetric by the log of the smaller one."""
     near = jnp.log1p(-jnp.exp(far))
     return jnp.where(z < 0, far, near), jnp.where(z < 0, near, far)
 
 
-def gumbel(law: Any, x: jax.Array) -> Tails:
-    """Gumbel."""
-    z = _standard(law, x)
+def _gumbel(z: jax.Array) -> Tails:
     hazard, far = jnp.exp(-z), z > 40.0
     return -hazard, jnp.where(far, -z, log1mexp(jnp.where(far, 1.0, hazard)))  # log h - h/2 of a small hazard h
 
 
-def cauchy(law: Any, x: jax.Array) -> Tails:
-    """Cauchy."""
-    z = _standard(law, x)
-    return jnp.log(jnp.arctan2(1.0, -z) / np.pi), jnp.log(jnp.arctan2(1.0, z) / np.pi)
+def _geometric(law: Any, x: jax.Array) -> jax.Array:
+    fail = jnp.log1p(-law.probs) if isinstance(law, dist.GeometricProbs) else -jax.nn.softplus(law.logits)
+    return -(x + 1.0) * fail
 
 
-def half_cauchy(law: Any, x: jax.Array) -> Tails:
-    """Half Cauchy."""
-    z = x / law.scale
-    return jnp.log(2.0 * jnp.arctan(z) / np.pi), jnp.log(2.0 * jnp.arctan2(1.0, z) / np.pi)
+normal = _of_distance(lambda z: (log_ndtr(z), log_ndtr(-z)))
+half_normal = _of_distance(lambda z: (jnp.log(erf(z / np.sqrt(2.0))), np.log(2.0) + log_ndtr(-z)))
+logistic = _of_distance(lambda z: (-jax.nn.softplus(-z), -jax.nn.softplus(z)))
+laplace = _of_distance(lambda z: _two_sided(z, -jnp.abs(z) - np.log(2.0)))
+gumbel = _of_distance(_gumbel)
+cauchy = _of_distance(lambda z: (jnp.log(jnp.arctan2(1.0, -z) / np.pi), jnp.log(jnp.arctan2(1.0, z) / np.pi)))
+half_cauchy = _of_distance(lambda z: (jnp.log(2.0 * jnp.arctan(z) / np.pi), jnp.log(2.0 * jnp.arctan2(1.0, z) / np.pi)))
+exponential = _of_hazard(lambda law, x: law.rate * x)
+weibull = _of_hazard(lambda law, x: (x / law.scale) ** law.concentration)
+geometric = _of_hazard(_geometric)
 
 
 def student(law: Any, x: jax.Array) -> Tails:
     """Student's t."""
-    z = _standard(law, x)
-    far = _log(0.5 * betainc(0.5 * law.df, 0.5, law.df / (law.df + z * z)))
-    near = jnp.log1p(-jnp.exp(far))
-    return jnp.where(z < 0, far, near), jnp.where(z < 0, near, far)
-
-
-def _by_hazard(hazard: jax.Array) -> Tails:
-    return log1mexp(hazard), -hazard
-
-
-def exponential(law: Any, x: jax.Array) -> Tails:
-    """Exponential."""
-    return _by_hazard(law.rate * x)
-
-
-def weibull(law: Any, x: jax.Array) -> Tails:
-    """Weibull."""
-    return _by_hazard((x / law.scale) ** law.concentration)
+    z = (x - law.loc) / law.scale
+    return _two_sided(z, _log(0.5 * betainc(0.5 * law.df, 0.5, law.df / (law.df + z * z))))
 
 
 def gamma(law: Any, x: jax.Array) -> Tails:
@@ -134,12 +113,6 @@ def gamma_poisson(law: Any, x: jax.Array) -> Tails:
     more = law.rate / (law.rate + 1.0)
     less = 1.0 / (law.rate + 1.0)
     return _log(betainc(law.concentration, x + 1.0, more)), _log(betainc(x + 1.0, law.concentration, less))
-
-
-def geometric(law: Any, x: jax.Array) -> Tails:
-    """Geometric, by probabilities or log odds."""
-    fail = jnp.log1p(-law.probs) if isinstance(law, dist.GeometricProbs) else -jax.nn.softplus(law.logits)
-    return _by_hazard(-(x + 1.0) * fail)
 
 
 def binomial(law: Any, x: jax.Array) -> Tails:

@@ -21,9 +21,8 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from ..addresses import Address, show_address
 from ..errors import LawfulError
-from ..messages import Source
+from ..messages import site_at
 from .families import core_of, element_distribution, family_of, log_prob
 from .observed_law import ObservedLaw
 from .protocol import BoundLaw, Known, Law
@@ -61,7 +60,7 @@ def is_of_parts(distribution: Any, present: Any) -> bool:
     return bool(getattr(distribution, "event_shape", ())) and np.shape(present) == tuple(distribution.shape())
 
 
-def partly_observed(distribution: Any, present: Any, scale: Any, address: Address, source: Source) -> BoundLaw:
+def partly_observed(distribution: Any, present: Any, scale: Any, site: Any) -> BoundLaw:
     """Return the law of an observation of which parts of the events are missing, under a scale if any.
 
     Raises: LawfulError for a family that does not tell the law of a part.
@@ -70,10 +69,10 @@ def partly_observed(distribution: Any, present: Any, scale: Any, address: Addres
     if core.event_shape and family_of(core).covariance is None:
         batch = tuple(distribution.batch_shape)
         raise LawfulError(
-            f"site '{show_address(address)}' ({source}): a mask of shape {np.shape(present)} says which parts of an "
+            f"{site_at(site)}: a mask of shape {np.shape(present)} says which parts of an "
             f"event were observed, and {type(core).__name__} does not tell the law of a part. Fix: mask whole events, "
             f"by a mask of shape {batch}, or use a multivariate normal or independent elements (to_event).",
-            site=address, given=np.shape(present), expected=batch,
+            site=site.address, given=np.shape(present), expected=batch,
         )  # fmt: skip
     return ObservedLaw.of(distribution, Parts(), (present,), scale)
 

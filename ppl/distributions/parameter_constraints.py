@@ -41,44 +41,21 @@ def parameters_of(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
         yield from parameters_of(part)
 
 
-def words(constraint: Any) -> str:
-    """Write a constraint for people.
-
-    >>> words(constraints.positive), words(constraints.unit_interval)
-    ('positive', 'unit interval')
-    """
-    constraint = of_elements(constraint)
-    text = repr(constraint) if "object at" not in repr(constraint) else type(constraint).__name__
-    return re.sub("(?<=[a-z])(?=[A-Z])", " ", text.strip("_").split("(")[0]).lower()
-
-
 def limits(constraint: Any) -> str:
     """Write what a constraint allows.
 
     >>> limits(constraints.positive), limits(constraints.unit_interval)
     ('positive', 'in the unit interval')
     """
-    text = words(constraint)
+    constraint = of_elements(constraint)
+    text = repr(constraint) if "object at" not in repr(constraint) else type(constraint).__name__
+    text = re.sub("(?<=[a-z])(?=[A-Z])", " ", text.strip("_").split("(")[0]).lower()
     if text.endswith("interval"):
         return f"in the {text}"
     if text.startswith("greater than"):
         bound = getattr(constraint, "lower_bound", None)
         return f"{bound:g} or more" if isinstance(bound, float) else "larger than 'low'"
     return f"a {text}" if text.endswith(("simplex", "vector", "matrix")) else text
-
-
-def flaws(distribution: Any) -> jax.Array | None:
-    """Tell for each element of the batch of a distribution whether a parameter lies outside its constraint.
-
-    Returns: truth values that broadcast to the batch shape; None where nothing has to be looked at.
-
-    >>> flaws(dist.Normal(0.0, jnp.array([1.0, -1.0, jnp.nan, 0.0, jnp.inf]), validate_args=False)).tolist()
-    [False, True, True, False, False]
-    >>> flaws(dist.Categorical(jnp.array([[0.5, 0.5], [2.0, 1.0]]), validate_args=False)).tolist()
-    [False, True]
-    """
-    lawful = makes_law(distribution)
-    return None if lawful is None else ~lawful
 
 
 def makes_law(distribution: Any, seen: Collection[str] = ()) -> jax.Array | None:

@@ -16,9 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..addresses import Address, show_address
 from ..errors import LawfulError
-from ..messages import Source
+from ..messages import Source, site_at
 from .law import law_of
 from .observed_law import ObservedLaw
 from .protocol import ALL, Known, Law
@@ -61,16 +60,12 @@ def _elements(law: Law, mask: jax.Array) -> jax.Array:
     return jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (len(law.shape) - mask.ndim)), law.shape)
 
 
-def weighed(
-    distribution: Any, mask: Any, scale: Any, address: Address, source: Source, incomplete: bool = False
-) -> Any:
+def weighed(distribution: Any, mask: Any, scale: Any, site: Any, incomplete: bool = False) -> Any:
     """Return the distribution of an observed site under a mask, of data that are missing or not, and a scale."""
     if mask is None:
         return distribution if scale is None else ObservedLaw.of(distribution, ALL, (), scale)
     if law_of(distribution)[0].numbered is None:
-        raise LawfulError(
-            f"site '{show_address(address)}' ({source}): a masked site needs a distribution of numpyro.", site=address
-        )
+        raise LawfulError(f"{site_at(site)}: a masked site needs a distribution of numpyro.", site=site.address)
     return ObservedLaw.of(distribution, Masked(incomplete), (mask,), scale)
 
 
@@ -86,9 +81,7 @@ def correction(law: Law, value: Any, parameters: tuple[Any, ...], mask: Any, sca
 
 def weighed_factor(log_weight: Any, mask: Any, scale: Any, name: str, source: Source) -> Any:
     """Weigh the elements of a factor."""
-    for what, array in (("mask", mask), ("scale", scale)):
-        if array is not None:
-            _refuse_shape(f"factor '{name}' ({source})", what, np.shape(array), np.shape(log_weight), "its weights")
+    refuse_shapes(f"factor '{name}' ({source})", mask, scale, np.shape(log_weight), "its weights")
     if scale is not None:
         log_weight = jnp.asarray(log_weight) * scale
     return log_weight if mask is None else jnp.where(mask, log_weight, 0.0)
@@ -118,23 +111,18 @@ def _known(*arrays: Any) -> bool:
     return all(isinstance(array, np.ndarray | np.generic | bool | int | float) for array in arrays)
 
 
-def refuse_shapes(law: Law, mask: Any, scale: Any, address: Address, source: Source) -> None:
-    """Refuse a mask or a scale that does not fit the batch of a site."""
+def refuse_shapes(where: str, mask: Any, scale: Any, expected: tuple[int, ...], of: str = "its batch shape") -> None:
+    """Refuse a mask or a scale that does not fit the batch of a statement."""
     for what, array in (("mask", mask), ("scale", scale)):
-        if array is not None:
-            site = f"site '{show_address(address)}' ({source})"
-            _refuse_shape(site, what, np.shape(array), law.units, "its batch shape")
-
-
-def _refuse_shape(where: str, what: str, given: tuple[int, ...], expected: tuple[int, ...], of: str) -> None:
-    try:
-        fits = np.broadcast_shapes(given, expected) == expected
-    except ValueError:
-        fits = False
-    if not fits:
-        raise LawfulError(
-            f"{where}: a {what} of shape {given} does not fit {of}, {expected}. Fix: give a scalar or an array of that "
-            "shape, or put the statement in a plate of that size.",
-            given=given,
-            expected=expected,
-        )
+        given = np.shape(array)
+        try:
+            fits = array is None or np.broadcast_shapes(given, expected) == expected
+        except ValueError:
+            fits = False
+        if not fits:
+            raise LawfulError(
+                f"{where}: a {what} of shape {given} does not fit {of}, {expected}. Fix: give a scalar or an array of "
+                "that shape, or put the statement in a plate of that size.",
+                given=given,
+                expected=expected,
+            )

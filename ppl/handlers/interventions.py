@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..addresses import names_of
 from ..language import statements as language
 from ..language.data.checked import of_its_shape
 from ..language.data.weights import announce
@@ -48,7 +49,7 @@ class _Do(Giving):
     def process(self, message: Message) -> None:
         if not isinstance(message, SampleMessage):
             return
-        self.meet(message)
+        self.seen.add(names_of(message.address))
         value = lookup(self.data, message.address)
         if value is None:
             return
@@ -56,7 +57,7 @@ class _Do(Giving):
         fresh = replace(message, droppable=True)
         with reinstalled(stack[: stack.index(self)], surroundings()):
             announce(fresh)
-        message.value = of_its_shape(value, message.distribution, message.address, message.plates, message.source)
+        message.value = of_its_shape(message, value)
         message.stop, message.present, message.mask, message.scale = True, None, None, None
 
 

@@ -13,9 +13,8 @@ from contextvars import ContextVar
 import jax
 import numpy as np
 
-from ..addresses import show_address
 from ..errors import KeyReuseError
-from ..messages import SampleMessage
+from ..messages import SampleMessage, site_at
 
 _consumed: ContextVar[dict[bytes, str] | None] = ContextVar("lawful_consumed_keys", default=None)
 
@@ -53,7 +52,7 @@ def consume(key: jax.Array, message: SampleMessage) -> None:
     used = _consumed.get()
     if used is None or isinstance(key, jax.core.Tracer):
         return
-    site = f"site '{show_address(message.address)}' ({message.source})"
+    site = site_at(message)
     words = np.asarray(jax.random.key_data(key)).tobytes()
     if words in used:
         raise KeyReuseError(

@@ -20,7 +20,7 @@ from ..addresses import Address, as_address, indices_of, names_of, show_address
 from ..distributions.censoring import Interval
 from ..errors import LawfulError, ObservationError
 from ..form.arguments.calls import close_names
-from ..messages import Handler, SampleMessage, installed, surroundings
+from ..messages import Handler, installed, surroundings
 from ..tracing.trace import trace
 
 type Program = Callable[..., Any]
@@ -91,10 +91,6 @@ class Giving(Handler):
         """Keep the values."""
         self.data = data
         self.seen: set[Address] = set()
-
-    def meet(self, message: SampleMessage) -> None:
-        """Note that a site was reached."""
-        self.seen.add(names_of(message.address))
 
 
 def handled(program: Program, make: Callable[[], Handler]) -> Program:

@@ -34,10 +34,11 @@ from ..messages import (
     installed,
     only,
     placed,
+    site_at,
 )
 from ..tracing.primitives import current_trace
 from .key_reuse import consume
-from .named_values import Giving, Program, checked, handled, lookup, split_masks
+from .named_values import Giving, Program, checked, handled, lookup, split_masks, within
 
 
 def seed(program: Program, key: Any, *, alone: bool = False) -> Program:
@@ -54,14 +55,7 @@ def seed(program: Program, key: Any, *, alone: bool = False) -> Program:
     True
     """
     root = one_key(key, "seed")
-    if not alone:
-        return handled(program, lambda: _Seed(root))
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with only(_Seed(root)):
-            return program(*args, **kwargs)
-
-    return run
+    return within(program, lambda: (only if alone else installed)(_Seed(root)))
 
 
 class _Seed(Handler):
@@ -80,7 +74,8 @@ class _Seed(Handler):
                 raise shared_key(first, message.address)
             key = key_at(self.key, message.address)
             consume(key, message)
-            message.value = draw(message.distribution, key)
+            law, parameters = law_of(message.distribution)
+            message.value = law.draw(key, *parameters)  # in the way of the compiled program, so both give the same
             _note_hidden(message, "seed")
 
 
@@ -98,23 +93,11 @@ class Boundary:
         """
         if current_trace() != self._started:
             raise UnsupportedProgramError(
-                f"site '{show_address(message.address)}' ({message.source}) stands inside a JAX transformation (scan, "
+                f"{site_at(message)} stands inside a JAX transformation (scan, "
                 "vmap, jit, grad, ...) of an eager run, so it is drawn once for all its steps. Fix: use lawful.scan "
                 "or lawful.cond, or trace the program with lawful.trace(program, *args) or by calling an inference.",
                 site=message.address,
             )
-
-
-def draw(distribution: Any, key: jax.Array) -> Any:
-    """Draw from a distribution in the way that the compiled program draws, so that both give the same values."""
-    law, parameters = law_of(distribution)
-    return law.draw(key, *parameters)
-
-
-def score(distribution: Any, value: Any) -> Any:
-    """Score a value in the way that the compiled program scores, summed over its axes; -inf outside the support."""
-    law, parameters = law_of(distribution)
-    return law.log_prob(jnp.asarray(value), *parameters)
 
 
 def condition(program: Program, data: Mapping[Any, Any]) -> Program:
@@ -158,27 +141,22 @@ class _Fix(Giving):
     """Gives values to the choices that are named; with `observe` they become observations."""
 
     def __init__(self, data: Mapping[Any, Any], observe: bool) -> None:
-        values, self.masks = split_masks(data) if observe else (_addressed(data), {})
+        named = {as_address(name): value for name, value in data.items()}
+        values, self.masks = split_masks(data) if observe else (named, {})
         super().__init__(values)
         self.observe = observe
 
     def process(self, message: Message) -> None:
         if not isinstance(message, SampleMessage):
             return
-        self.meet(message)
-        if message.value is not None:
-            return
-        value = lookup(self.data, message.address)
+        self.seen.add(names_of(message.address))
+        value = lookup(self.data, message.address) if message.value is None else None
         if value is None:
             return
         if self.observe:
             observe(message, value, lookup(self.masks, message.address))
         else:
-            message.value = of_its_shape(value, message.distribution, message.address, message.plates, message.source)
-
-
-def _addressed(data: Mapping[Any, Any]) -> dict[Address, Any]:
-    return {as_address(name): value for name, value in data.items()}
+            message.value = of_its_shape(message, value)
 
 
 def block(program: Program, hide: Iterable[Any] | Callable[[Message], bool] | None = None) -> Program:
@@ -190,19 +168,13 @@ def block(program: Program, hide: Iterable[Any] | Callable[[Message], bool] | No
     """
     if callable(hide):
         hidden = hide
-    elif hide is None:
-        hidden = _everything
     else:
-        names = {as_address(name) for name in hide}
+        names = None if hide is None else {as_address(name) for name in hide}
 
         def hidden(message: Message) -> bool:
-            return message.address in names or names_of(message.address) in names
+            return names is None or message.address in names or names_of(message.address) in names
 
     return handled(program, lambda: _Block(hidden))
-
-
-def _everything(message: Message) -> bool:
-    return True
 
 
 class _Block(Handler):
@@ -277,7 +249,8 @@ class _Trace(Handler):
             target = record.observations if message.observed else record.choices
             target[message.address] = message.value
             if message.value is not None:
-                record.log_probs[message.address] = score(message.distribution, message.value)
+                law, parameters = law_of(message.distribution)
+                record.log_probs[message.address] = law.log_prob(jnp.asarray(message.value), *parameters)
         elif isinstance(message, FactorMessage):
             record.log_probs[message.address] = message.log_weight
             if message.role == "prior":

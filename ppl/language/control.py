@@ -6,7 +6,6 @@ that Python would have reached are active.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,7 +31,7 @@ from ..messages import (
 )
 from ..tracing.lower import holds_statements
 from ..tracing.primitives import Stage
-from .padding import as_arm, filled_outputs, masked_steps
+from .padding import ABSENT, as_arm, masked_steps, refuse_other_state, strong
 
 
 def scan(
@@ -95,7 +94,7 @@ def scan(
             return body(carry, x)
 
     if is_staged():
-        return jax.lax.scan(step, jax.tree.map(_strong, init), (jnp.arange(steps), xs))
+        return jax.lax.scan(step, jax.tree.map(strong, init), (jnp.arange(steps), xs))
     return _python_scan(step, init, xs, steps, source)
 
 
@@ -116,11 +115,10 @@ def cond(pred: Any, true_fun: Callable[..., Any], false_fun: Callable[..., Any],
     >>> handlers.seed(program, jax.random.key(0))().shape
     ()
     """
-    _refuse_many("cond", pred)
+    _refuse_many(f"cond ({caller()})", pred)
     if is_staged():
         return jax.lax.cond(jnp.asarray(pred, dtype=bool), as_arm(true_fun), as_arm(false_fun), *operands)
-    _refuse_traced("cond", pred)
-    return jax.tree.map(_array, (true_fun if bool(pred) else false_fun)(*operands))
+    return jax.tree.map(_array, (true_fun if bool(_untraced("cond", pred)) else false_fun)(*operands))
 
 
 def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -> Any:
@@ -165,8 +163,7 @@ def switch(index: Any, branches: Sequence[Callable[..., Any]], *operands: Any) -
     if is_staged():
         arms = [as_arm(branch) for branch in branches] if len(branches) > 1 else branches
         return jax.lax.switch(jnp.asarray(index, jnp.int32), arms, *operands)
-    _refuse_traced("switch", index)
-    return jax.tree.map(_array, branches[int(index)](*operands))
+    return jax.tree.map(_array, branches[int(_untraced("switch", index))](*operands))
 
 
 def bounded_loop(
@@ -200,31 +197,29 @@ def bounded_loop(
     """
     place, source = surroundings(), caller()
     _refuse_plates("bounded_loop", place, source)
+    what = f"bounded_loop '{name}' ({source})"
     if not isinstance(max_steps, int | np.integer) or isinstance(max_steps, bool) or max_steps < 0:
-        raise LawfulError(
-            f"bounded_loop '{name}' ({source}): expected max_steps, a Python integer of 0 or more, got {max_steps!r}.",
-            loop=name,
-        )
+        raise LawfulError(f"{what}: expected max_steps, a Python integer of 0 or more, got {max_steps!r}.", loop=name)
 
     def test(state: Any, index: Any) -> Any:
         with _at_step(place, index, int(max_steps) + 1, (state,)):
-            return _truth(cond_fun(state), name, source)
+            going = cond_fun(state)
+            _refuse_many(f"{what}, cond_fun", going)
+            return jnp.asarray(going, bool) if is_staged() else bool(_untraced("bounded_loop", going))
 
     def step(state: Any, index: Any) -> Any:
         with _at_step(place, index, int(max_steps), (state,)):
             return body_fun(state)
 
     run = _staged_loop if is_staged() else _python_loop
-    state, overflow = run(test, step, init, int(max_steps), f"bounded_loop '{name}' ({source})")
+    state, overflow = run(test, step, init, int(max_steps), what)
     address = (*place.scopes, name + place.suffix, "overflow", *place.indices)
     send(FactorMessage(address, _cut(overflow), source, role=OVERFLOW))
     return state
 
 
 def _cut(overflow: Any) -> Any:
-    if isinstance(overflow, bool):
-        return np.where(overflow, -np.inf, 0.0)
-    return jnp.where(overflow, -jnp.inf, 0.0)
+    return (np if isinstance(overflow, bool) else jnp).where(overflow, -np.inf, 0.0)
 
 
 def _python_loop(test: Any, step: Any, state: Any, bound: int, what: str) -> tuple[Any, bool]:
@@ -233,65 +228,34 @@ def _python_loop(test: Any, step: Any, state: Any, bound: int, what: str) -> tup
         if not test(state, index):
             return state, False
         after = jax.tree.map(_array, step(state, index))
-        _refuse_other_structure(state, after, what)
+        refuse_other_state(state, after, what, types=False)
         state = after
-    return state, bool(test(state, bound))
+    return state, test(state, bound)
 
 
 def _staged_loop(test: Any, step: Any, init: Any, bound: int, what: str) -> tuple[Any, Any]:
-    init = jax.tree.map(_strong, init)
+    init = jax.tree.map(strong, init)
 
     def body(state: Any, index: Any) -> Any:
-        after = jax.tree.map(_strong, step(state, index))
-        _refuse_other_type(state, after, what)
+        after = jax.tree.map(strong, step(state, index))
+        refuse_other_state(state, after, what)
         return after
 
     if not holds_statements(lambda state: test(state, 0), init):
         # A condition without sites is a function of the state: it can be asked again when the loop is over.
         def plain(state: Any, index: Any) -> tuple[Any, None]:
-            return jax.lax.cond(test(state, index), as_arm(functools.partial(body, state, index)), lambda: state), None
+            return jax.lax.cond(test(state, index), as_arm(lambda: body(state, index)), lambda: state), None
 
         state, _ = jax.lax.scan(plain, init, jnp.arange(bound))
         return state, test(state, bound)
 
     def drawn(carry: Any, index: Any) -> tuple[Any, None]:
         going, state = carry
-        going = jax.lax.cond(going, as_arm(functools.partial(test, state, index)), lambda: jnp.array(False))
-        run = as_arm(functools.partial(body, state, index))
-        return (going, jax.lax.cond(going & (index < bound), run, lambda: state)), None
+        going = jax.lax.cond(going, as_arm(lambda: test(state, index)), lambda: jnp.array(False))
+        return (going, jax.lax.cond(going & (index < bound), as_arm(lambda: body(state, index)), lambda: state)), None
 
     (overflow, state), _ = jax.lax.scan(drawn, (jnp.array(True), init), jnp.arange(bound + 1))
     return state, overflow
-
-
-def _truth(value: Any, name: str, source: Source) -> Any:
-    if np.shape(value) != ():
-        raise LawfulError(
-            f"bounded_loop '{name}' ({source}): expected a scalar truth value from cond_fun, got an array of shape "
-            f"{np.shape(value)}. Fix: combine its elements by .any() or .all().",
-            loop=name,
-        )
-    if is_staged():
-        return jnp.asarray(value, bool)
-    _refuse_traced("bounded_loop", value)
-    return bool(value)
-
-
-def _refuse_other_structure(before: Any, after: Any, what: str) -> None:
-    expected: Any = jax.tree.structure(before)
-    given: Any = jax.tree.structure(after)
-    if expected != given:
-        raise LawfulError(f"{what}: the body returns {given}, expected the structure of the state, {expected}.")
-
-
-def _refuse_other_type(before: Any, after: Any, what: str) -> None:
-    _refuse_other_structure(before, after, what)
-    for old, new in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True):
-        if (old.shape, old.dtype) != (new.shape, new.dtype):
-            raise LawfulError(
-                f"{what}: the body returns {new.dtype}{list(new.shape)} where the state has "
-                f"{old.dtype}{list(old.shape)}. Fix: start from a value of the type and shape that the body returns."
-            )
 
 
 def _refuse_plates(statement: str, place: Surroundings, source: Source) -> None:
@@ -302,20 +266,22 @@ def _refuse_plates(statement: str, place: Surroundings, source: Source) -> None:
         )
 
 
-def _refuse_many(statement: str, value: Any) -> None:
+def _refuse_many(where: str, value: Any) -> None:
     if np.shape(value) != ():
         raise LawfulError(
-            f"{statement} ({caller()}): expected a scalar, got an array of shape {np.shape(value)}. Fix: combine its "
+            f"{where}: expected a scalar truth value, got an array of shape {np.shape(value)}. Fix: combine its "
             "elements by .any() or .all(), or choose element by element by jnp.where."
         )
 
 
-def _refuse_traced(statement: str, value: Any) -> None:
+def _untraced(statement: str, value: Any) -> Any:
+    """Give the value of an eager run, or say why there is none."""
     if isinstance(value, jax.core.Tracer):
         raise UnsupportedProgramError(
             f"{statement} ({caller()}): an eager run met a value traced by jit or vmap; trace the program with "
             "lawful.trace, or call the inference instead of compiling handlers by hand."
         )
+    return value
 
 
 def _at_step(place: Surroundings, index: Any, steps: int, given: tuple[Any, ...], name: str | None = None) -> Any:
@@ -335,19 +301,18 @@ def _stack(*leaves: Any) -> Any:
 
 
 def _python_scan(step: Callable[..., Any], carry: Any, xs: Any, steps: int, source: Source) -> tuple[Any, Any]:
-    if steps == 0:
-        return _empty_scan(step, carry, xs, source)
     outputs = []
     for index in range(steps):
         carry, y = step(carry, (index, jax.tree.map(lambda leaf: leaf[index], xs)))
         outputs.append(y)
-    filled = filled_outputs(outputs, lambda: _output_shapes(step, carry, xs, source))
-    return carry, jax.tree.map(_stack, *filled)
-
-
-def _empty_scan(step: Callable[..., Any], carry: Any, xs: Any, source: Source) -> tuple[Any, Any]:
-    shapes = _output_shapes(step, carry, xs, source)
-    return carry, jax.tree.map(lambda s: jnp.zeros((0, *s.shape), s.dtype), shapes)
+    ran = [y for y in outputs if y is not ABSENT]
+    if len(ran) < max(steps, 1):
+        example = ran[0] if ran else _output_shapes(step, carry, xs, source)
+        zeros = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), jnp.result_type(leaf)), example)
+        if not steps:
+            return carry, jax.tree.map(lambda zero: jnp.zeros((0, *zero.shape), zero.dtype), zeros)
+        outputs = [zeros if y is ABSENT else y for y in outputs]
+    return carry, jax.tree.map(_stack, *outputs)
 
 
 def _output_shapes(step: Callable[..., Any], carry: Any, xs: Any, source: Source) -> Any:
@@ -367,8 +332,3 @@ def _output_shapes(step: Callable[..., Any], carry: Any, xs: Any, source: Source
             f"value: {str(error).splitlines()[0]} Fix: use lawful.cond in the body, or skip a loop of no steps.",
             source=source,
         ) from error
-
-
-def _strong(leaf: Any) -> jax.Array:
-    array = jnp.asarray(leaf)
-    return jax.lax.convert_element_type(array, array.dtype)

@@ -22,6 +22,7 @@ from ..distributions.weighting import both
 from ..errors import LawfulError
 from ..messages import is_staged, placed, surroundings
 
+PASSED = ": a step that is masked out passes the carry through"
 ABSENT = object()  # the output of a step of an eager run that is masked out, until its shape is known
 
 
@@ -82,25 +83,25 @@ def _step(body: Callable[..., Any], carry: Any, x: Any, present: Any, what: str)
     """Run a step, or leave it out with all its sites."""
     if not is_staged():
         return body(carry, x) if bool(present) else (carry, ABSENT)
-    carry = jax.tree.map(_strong, carry)
+    carry = jax.tree.map(strong, carry)
 
     def run() -> Any:
-        return jax.tree.map(_strong, body(carry, x))
+        return jax.tree.map(strong, body(carry, x))
 
     after, y = jax.eval_shape(run)
-    _refuse_other_carry(carry, after, what)
+    refuse_other_state(carry, after, what + PASSED)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), y)
     return jax.lax.cond(jnp.asarray(present, bool), as_arm(run), lambda: (carry, zeros))
 
 
-def as_arm[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+def as_arm(function: Callable[..., Any]) -> Callable[..., Any]:
     """Note around the statements of a function that is traced that they stand in an arm."""
 
     @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+    def run(*args: Any) -> Any:
         place = surroundings()
         with placed(replace(place, arms=place.arms + 1)):
-            return function(*args, **kwargs)
+            return function(*args)
 
     return run
 
@@ -111,7 +112,7 @@ def _lanes(body: Callable[..., Any], carry: Any, x: Any, present: Any, what: str
     with placed(replace(place, lanes=both(place.lanes, present))):
         after, y = body(carry, x)
     if is_staged():
-        _refuse_other_carry(jax.tree.map(jnp.asarray, carry), jax.tree.map(jnp.asarray, after), what)
+        refuse_other_state(jax.tree.map(jnp.asarray, carry), jax.tree.map(jnp.asarray, after), what + PASSED)
     kept = jax.tree.map(lambda new, old: _where(present, new, old, what), after, carry)
     return kept, jax.tree.map(lambda leaf: _where(present, leaf, np.zeros((), jnp.result_type(leaf)), what), y)
 
@@ -144,30 +145,21 @@ def _without_padding(leaf: Any, mask: Any) -> Any:
     return jnp.where(jnp.any(present, axis=0).reshape(shape[1:] + inner), taken, jnp.zeros((), taken.dtype))
 
 
-def filled_outputs(outputs: Sequence[Any], shapes: Callable[[], Any]) -> list[Any]:
-    """Put zeros for the outputs of steps that were masked out.
+def refuse_other_state(before: Any, after: Any, what: str, types: bool = True) -> None:
+    """Refuse what a step makes of the state of a loop where it has another structure, or other shapes and types."""
 
-    Args:
-        outputs: one a step, of an eager run.
-        shapes: gives the shapes of an output where no step ran.
-    """
-    if not any(y is ABSENT for y in outputs):
-        return list(outputs)
-    example = next((y for y in outputs if y is not ABSENT), None)
-    example = shapes() if all(y is ABSENT for y in outputs) else example
-    zeros = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), jnp.result_type(leaf)), example)
-    return [zeros if y is ABSENT else y for y in outputs]
+    def shown(leaf: Any) -> str:
+        return f"{leaf.dtype}{list(leaf.shape)}" if types else "*"
 
-
-def _refuse_other_carry(before: Any, after: Any, what: str) -> None:
-    old, new = (jax.tree.map(lambda leaf: (tuple(leaf.shape), np.dtype(leaf.dtype)), tree) for tree in (before, after))
+    old, new = jax.tree.map(shown, before), jax.tree.map(shown, after)
     if old != new:
         raise LawfulError(
-            f"{what}: a step that is masked out passes the carry through, so the body has to return a carry of the "
-            f"structure, shapes and types that it gets: got {new}, expected {old}. Fix: start from such a value."
+            f"{what}: the body returns {new}, expected the structure of the state, its shapes and types: {old}. Fix: "
+            "start from a value of the kind that the body returns."
         )
 
 
-def _strong(leaf: Any) -> jax.Array:
+def strong(leaf: Any) -> jax.Array:
+    """Give an array a type of its own, which no other array changes."""
     array = jnp.asarray(leaf)
     return jax.lax.convert_element_type(array, array.dtype)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..addresses import Address, show_address
+from ..addresses import Address, names_of, show_address
 from ..distributions.absent import as_read, in_lanes
 from ..distributions.censoring import Interval
 from ..distributions.weighting import both, times, truth, weighed_factor
@@ -26,12 +26,12 @@ from ..messages import (
     FactorMessage,
     PlateFrame,
     SampleMessage,
-    Source,
     Surroundings,
     caller,
     note_choice,
     placed,
     send,
+    site_at,
     surroundings,
 )
 from .data.missing import complete
@@ -89,40 +89,34 @@ def sample(
     >>> x.shape
     ()
     """
-    place, source = surroundings(), caller()
-    address = _address(name, place)
+    place = surroundings()
+    message = SampleMessage(
+        _address(name, place), distribution, None, obs is not None, place.plates, caller(), mask=place.mask,
+        scale=place.scale, lanes=place.lanes,
+    )  # fmt: skip
     if not hasattr(distribution, "log_prob"):
-        raise LawfulError(
-            f"{_where(address, source)}: expected a distribution of numpyro.distributions, got "
-            f"{type(distribution).__name__}.",
-            site=address,
-        )
-    distribution = _in_plates(distribution, address, place.plates, source)
+        given = type(distribution).__name__
+        raise _refused(message, f": expected a distribution of numpyro.distributions, got {given}.")
+    distribution = _in_plates(message)
     if obs is None:
         distribution = in_lanes(distribution, place.lanes)
-    message = SampleMessage(
-        address, distribution, None, obs is not None, place.plates, source, mask=place.mask, scale=place.scale,
-        event_dims=() if infer is None else _event_dims(infer, distribution, address, source), lanes=place.lanes,
-    )  # fmt: skip
+    message.distribution = distribution
+    if infer is not None:
+        message.event_dims = _event_dims(infer, message)
     if obs is not None:
-        observe(message, obs, None if obs_mask is None else truth(obs_mask, _where(address, source)))
+        observe(message, obs, None if obs_mask is None else truth(obs_mask, site_at(message)))
     elif obs_mask is not None:
-        raise LawfulError(f"{_where(address, source)}: obs_mask is given without obs.", site=address)
+        raise _refused(message, ": obs_mask is given without obs.")
     announce(message)
     if not message.observed:
         note_choice()
     if message.present is not None:
         complete(message, distribution, impute, place.lanes)
     elif impute and obs is not None and obs_mask is None and not isinstance(obs, Interval):
-        raise LawfulError(
-            f"{_where(address, source)}: impute=True, and nothing is missing. Fix: say by obs_mask what was observed.",
-            site=address,
-        )
+        raise _refused(message, ": impute=True, and nothing is missing. Fix: say by obs_mask what was observed.")
     if message.value is None:
-        raise LawfulError(
-            f"{_where(address, source)} has no value: wrap the program in handlers.seed(program, key), or call an "
-            "inference with a key.",
-            site=address,
+        raise _refused(
+            message, " has no value: wrap the program in handlers.seed(program, key), or call an inference with a key."
         )
     return message.value if message.observed else as_read(distribution, message.value)
 
@@ -189,25 +183,27 @@ def plate(
     (8,)
     """
     place, source = surroundings(), caller()
+
+    def refused(words: str) -> LawfulError:
+        return LawfulError(f"plate '{name}' ({source}): {words}", plate=name)
+
     if name in RESERVED:
-        raise LawfulError(f"plate '{name}' ({source}): the name is reserved for results; choose another.", plate=name)
+        raise refused("the name is reserved for results; choose another.")
     if not isinstance(size, int | np.integer) or size < 0:
-        raise LawfulError(f"plate '{name}' ({source}): expected a size of 0 or more, got {size!r}.", plate=name)
+        raise refused(f"expected a size of 0 or more, got {size!r}.")
     if name in place.loop_names:
-        raise LawfulError(
-            f"plate '{name}' ({source}): the loop around it has this name, so results had two axes of one name. Fix: "
-            "give one of them another.",
-            plate=name,
+        raise refused(
+            "the loop around it has this name, so results had two axes of one name. Fix: give one of them another."
         )
     taken = {frame.dim for frame in place.plates}
     if dim is None:
         dim = next(d for d in range(-1, -len(taken) - 2, -1) if d not in taken)
     if dim >= 0 or dim in taken:
         why = "is taken by another plate" if dim in taken else "must be negative"
-        raise LawfulError(f"plate '{name}' ({source}): axis {dim} {why}; taken axes: {sorted(taken)}.", plate=name)
+        raise refused(f"axis {dim} {why}; taken axes: {sorted(taken)}.")
     labels = None if coords is None else tuple(np.asarray(coords))
     if labels is not None and len(labels) != size:
-        raise LawfulError(f"plate '{name}' ({source}): {len(labels)} coords for {size} elements.", plate=name)
+        raise refused(f"{len(labels)} coords for {size} elements.")
     with placed(replace(place, plates=(*place.plates, PlateFrame(name, int(size), dim, labels)))):
         yield jnp.arange(size)
 
@@ -280,8 +276,8 @@ def scale(scale: Any) -> Iterator[None]:
         yield
 
 
-def _where(address: Address, source: Source) -> str:
-    return f"site '{show_address(address)}' ({source})"
+def _refused(message: SampleMessage, words: str) -> LawfulError:
+    return LawfulError(f"{site_at(message)}{words}", site=message.address)
 
 
 def _address(name: str, place: Surroundings) -> Address:
@@ -290,28 +286,25 @@ def _address(name: str, place: Surroundings) -> Address:
     return (*place.scopes, name + place.suffix, *place.indices)
 
 
-def _event_dims(infer: Mapping[str, Any], distribution: Any, address: Address, source: Source) -> tuple[str, ...]:
+def _event_dims(infer: Mapping[str, Any], message: SampleMessage) -> tuple[str, ...]:
     """Read the names of the axes of one value."""
-    unknown = [key for key in infer if key != "event_dims"]
+    unknown = ", ".join(str(key) for key in infer if key != "event_dims")
     if unknown:
-        raise LawfulError(
-            f"{_where(address, source)}: infer has the unknown notes {', '.join(map(str, unknown))}; it takes "
-            "event_dims.",
-            site=address,
-        )
+        raise _refused(message, f": infer has the unknown notes {unknown}; it takes event_dims.")
     names = tuple(infer.get("event_dims", ()))
-    rank = len(distribution.event_shape)
+    rank = len(message.distribution.event_shape)
     if len(names) != rank or not all(isinstance(n, str) and n not in RESERVED for n in names) or len(set(names)) < rank:
-        raise LawfulError(
-            f"{_where(address, source)}: event_dims names {len(names)} axes, {list(names)}, of a value with {rank}. "
+        raise _refused(
+            message,
+            f": event_dims names {len(names)} axes, {list(names)}, of a value with {rank}. "
             f"Fix: give each its own name, other than {', '.join(RESERVED)}.",
-            site=address,
         )
     return names
 
 
-def _in_plates(distribution: Any, address: Address, plates: tuple[PlateFrame, ...], source: Any) -> Any:
+def _in_plates(message: SampleMessage) -> Any:
     """Give a distribution the batch axes of its plates; an axis of another size is an error, never stretched."""
+    distribution, plates = message.distribution, message.plates
     if not plates:
         return distribution
     batch = tuple(distribution.batch_shape)
@@ -320,11 +313,10 @@ def _in_plates(distribution: Any, address: Address, plates: tuple[PlateFrame, ..
     for frame in plates:
         if shape[frame.dim] not in (1, frame.size):
             raise LawfulError(
-                f"site '{show_address(tuple(p for p in address if isinstance(p, str)))}' in plate '{frame.name}' "
-                f"(axis {frame.dim}, size {frame.size}): the distribution's batch shape is {batch}. "
-                f"Model: {source}. Fix: give parameters of size {frame.size} or 1 on axis {frame.dim}, or declare "
-                "the plate with another dim.",
-                site=address,
+                f"site '{show_address(names_of(message.address))}' in plate '{frame.name}' (axis {frame.dim}, size "
+                f"{frame.size}): the distribution's batch shape is {batch}. Model: {message.source}. Fix: give "
+                f"parameters of size {frame.size} or 1 on axis {frame.dim}, or declare the plate with another dim.",
+                site=message.address,
                 plate=frame.name,
             )
         shape[frame.dim] = frame.size

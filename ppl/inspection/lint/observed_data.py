@@ -15,7 +15,6 @@ import numpy as np
 
 from ...addresses import Address, show_address
 from ...distributions.bijections import fixed_support
-from ...distributions.censoring import empty_message
 from ...distributions.protocol import Law
 from ...distributions.support import contains
 from ...errors import ObservationError
@@ -23,7 +22,7 @@ from ...form import Factor, Form, Site
 from ...form.cached import per_form
 from ...form.liveness import without_dead_code
 from ...form.operations.equation import identity
-from ...language.data.checked import nan_message, support_message
+from ...language.data.checked import empty_interval, nan_datum, outside_support
 from ...passes.probe import Probe
 from ...passes.rolling.roll import folded
 from ...tracing.lower import lower
@@ -149,9 +148,5 @@ def _refusal(
     if addresses is not None:
         site, where = next(s for s in form.sites() if s.address == addresses[place[0]]), place[1:]
     if bad is broken:
-        word = empty_message if site.law.known.unobserved == "censored" else nan_message
-        message = word(site.address, where, site.source)
-        return ObservationError(message, site=site.address, index=where, source=site.source)
-    support = f"the support of {site.law.innermost.label}"
-    message = support_message(site.address, where, value[place], support, site.source)
-    return ObservationError(message, site=site.address, index=where, value=value[place], source=site.source)
+        return (empty_interval if site.law.known.unobserved == "censored" else nan_datum)(site, where)
+    return outside_support(site, where, value[place], f"the support of {site.law.innermost.label}")

@@ -179,8 +179,7 @@ class Given(Handler):
     def process(self, message: Message) -> None:
         """Give the value where there is none."""
         if isinstance(message, SampleMessage) and message.value is None:
-            place = message.distribution, message.address, message.plates, message.source
-            message.value = of_its_shape(self.value, *place)
+            message.value = of_its_shape(message, self.value)
 
 
 def complementary(first: Any, second: Any) -> bool | None:

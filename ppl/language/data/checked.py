@@ -8,6 +8,7 @@ of low precision become wider, truth values belong to sites of two values alone.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -15,41 +16,31 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import constraints
 
-from ...addresses import Address, show_address
+from ...addresses import show_address
 from ...distributions.support import contains, of_elements
 from ...errors import ObservationError
-from ...messages import PlateFrame, Source, handlers, is_staged
+from ...messages import SampleMessage, handlers, is_staged, site_at
 
 
-def checked_observation(
-    value: Any,
-    distribution: Any,
-    address: Address,
-    plates: tuple[PlateFrame, ...],
-    source: Source,
-    mask: Any = None,
-) -> jax.Array:
+def checked_observation(message: SampleMessage, value: Any, mask: Any = None) -> jax.Array:
     """Return the observation as an array, or say what is wrong with it where the mask is True.
 
     A support that may have moved with the choices of an eager run is not checked here: the density is 0 outside it.
 
     Raises: ObservationError naming site, axis or index, what was given, what was expected and the user's line.
     """
-    wanted: np.ndarray = np.asarray(True)
-    elements: np.ndarray | None = None
-    if mask is not None and not isinstance(mask, jax.core.Tracer):
-        wanted, event = np.asarray(mask), len(getattr(distribution, "event_shape", ()))
-        elements = wanted.reshape(wanted.shape + (1,) * event) if wanted.ndim else wanted
-    raw = _raw(value)
+    distribution, raw = message.distribution, _raw(value)
     known = not isinstance(raw, jax.core.Tracer) and not isinstance(mask, jax.core.Tracer)
+    wanted = np.asarray(True if mask is None or isinstance(mask, jax.core.Tracer) else mask)
+    axes = len(getattr(distribution, "event_shape", ())) if wanted.ndim else 0
+    elements = wanted.reshape(wanted.shape + (1,) * axes)
     if known and jnp.issubdtype(raw.dtype, jnp.inexact) and raw.shape == tuple(distribution.shape()):
-        broken = np.isnan(np.asarray(raw)) & (True if elements is None else elements)
-        if broken.any():
-            where = tuple(int(i) for i in np.argwhere(broken)[0])
-            raise ObservationError(nan_message(address, where, source), site=address, index=where, source=source)
-    array = of_its_shape(raw, distribution, address, plates, source, elements)
+        broken = np.argwhere(np.isnan(np.asarray(raw)) & elements)
+        if len(broken):
+            raise nan_datum(message, tuple(map(int, broken[0])))
+    array = of_its_shape(message, raw, elements)
     if known and (is_staged() or not _may_move(distribution)):
-        _check_support(array, np.asarray(array), wanted, distribution, address, source)
+        _check_support(message, array, wanted)
     return array
 
 
@@ -61,52 +52,49 @@ def _may_move(distribution: Any) -> bool:
     return not isinstance(of_elements(distribution.support), constraints.ParameterFreeConstraint)
 
 
-def of_its_shape(
-    value: Any,
-    distribution: Any,
-    address: Address,
-    plates: tuple[PlateFrame, ...],
-    source: Source,
-    wanted: np.ndarray | None = None,
-) -> jax.Array:
+def of_its_shape(message: SampleMessage, value: Any, wanted: Any = True) -> jax.Array:
     """Return a value as an array of exactly the shape of its site, and of its kind; its density may be zero.
 
-    Args: wanted: where the value counts; elsewhere it need not have the kind of the site.
+    Args:
+        message: the site's message.
+        value: the value.
+        wanted: where the value counts; elsewhere it need not have the kind of the site.
     """
     raw = _raw(value)
-    expected = tuple(distribution.shape())
-    if tuple(raw.shape) != expected:
+    given, expected = tuple(raw.shape), tuple(message.distribution.shape())
+    if given != expected:
         raise ObservationError(
-            _shape_message(tuple(raw.shape), expected, address, plates, source),
-            site=address, given=tuple(raw.shape), expected=expected, source=source,
+            _shape_message(message, given, expected),
+            site=message.address, given=given, expected=expected, source=message.source,
         )  # fmt: skip
-    support = of_elements(distribution.support)
+    support = of_elements(message.distribution.support)
     try:
         discrete = support.is_discrete
     except (AttributeError, NotImplementedError):  # a law of an algorithm, or a support that only its parameters know
         return jnp.asarray(raw)
     kind, target = _kind(raw.dtype), _target(discrete, bool(jax.config.read("jax_enable_x64")))
-    wrong: tuple[str, str, str] | None = None
     if kind == "bool" and support is not constraints.boolean:
-        wrong = "truth values", "numbers", "write y.astype(int), or use a Bernoulli distribution"
-    elif kind == "other":
-        wrong = f"data of type {raw.dtype}", "numbers", "convert the data to integers or floats"
-    if wrong is None and not isinstance(raw, jax.core.Tracer):
+        raise _wrong(message, "truth values", "numbers", "write y.astype(int), or use a Bernoulli distribution")
+    if kind == "other":
+        raise _wrong(message, f"data of type {raw.dtype}", "numbers", "convert the data to integers or floats")
+    if not isinstance(raw, jax.core.Tracer):
         array, lost = _converted(np.asarray(raw), kind, target, wanted)
-        if lost is None and isinstance(raw, jax.Array) and array.dtype == raw.dtype:
+        if lost is not None:
+            wish, remedy = f"one that {target} holds exactly", "enable jax_enable_x64, or rescale the data"
+            raise _wrong(message, f"the integer {lost}", wish, remedy)
+        if isinstance(raw, jax.Array) and array.dtype == raw.dtype:
             return raw
-        if lost is None:
-            with jax.ensure_compile_time_eval():  # a constant of a program that is being traced is known now
-                return jnp.asarray(array)
-        wrong = f"the integer {lost}", f"one that {target} holds exactly", "enable jax_enable_x64, or rescale the data"
-    if wrong is not None:
-        given, wish, remedy = wrong
-        raise ObservationError(
-            f"site '{show_address(address)}' ({source}): got {given}, expected {wish}. Fix: {remedy}.",
-            site=address, given=given, expected=wish, source=source,
-        )  # fmt: skip
+        with jax.ensure_compile_time_eval():  # a constant of a program that is being traced is known now
+            return jnp.asarray(array)
     keeps = kind == "float" and (discrete or np.dtype(raw.dtype).itemsize >= target.itemsize)
     return raw if keeps else raw.astype(target)
+
+
+def _wrong(message: SampleMessage, given: str, wish: str, remedy: str) -> ObservationError:
+    return ObservationError(
+        f"{site_at(message)}: got {given}, expected {wish}. Fix: {remedy}.",
+        site=message.address, given=given, expected=wish, source=message.source,
+    )  # fmt: skip
 
 
 def _raw(value: Any) -> Any:
@@ -144,93 +132,72 @@ def _kind(dtype: Any) -> str:
     return "other"
 
 
-def _converted(
-    raw: np.ndarray, kind: str, target: np.dtype, wanted: np.ndarray | None
-) -> tuple[np.ndarray, int | None]:
+def _converted(raw: np.ndarray, kind: str, target: np.dtype, wanted: Any) -> tuple[np.ndarray, int | None]:
     """Convert known numbers to a type; an integer that it does not hold comes back as lost."""
+    whole = np.issubdtype(target, np.integer)
     if kind in ("bool", "integer"):
-        large = raw[_beyond(raw, target)] if raw.size else raw
-        lost = next((int(x) for x in large.reshape(-1).tolist() if _changes(x, target)), None)
-        return raw.astype(target), lost
-    numbers = raw.astype(np.float64)
-    if np.issubdtype(target, np.integer):
-        counted = numbers if wanted is None else np.where(wanted, numbers, 0.0)
-        limit = float(np.iinfo(target).max)
-        if np.all((counted == np.round(counted)) & (np.abs(counted) <= limit)):
-            return counted.astype(target), None
-        return numbers, None
+        top = int(np.iinfo(target).max) if whole else 1 << (np.finfo(target).nmant + 1)  # all up to there are held
+        large = raw[(raw > top) | (raw < -top)]
+        pairs = zip(large.tolist(), large.astype(target).tolist(), strict=True)
+        return raw.astype(target), next((number for number, held in pairs if number != held), None)
+    if whole:
+        numbers = raw.astype(np.float64)
+        counted = np.where(wanted, numbers, 0.0)
+        fits = np.all((counted == np.round(counted)) & (np.abs(counted) <= float(np.iinfo(target).max)))
+        return counted.astype(target) if fits else numbers, None
     return (raw.astype(target) if raw.dtype.itemsize < target.itemsize else raw), None
 
 
-def _beyond(raw: np.ndarray, target: np.dtype) -> np.ndarray:
-    """Find the integers outside the range in which a type holds every integer."""
-    if np.issubdtype(target, np.integer):
-        low, high = int(np.iinfo(target).min), int(np.iinfo(target).max)
-    else:
-        high = 1 << (np.finfo(target).nmant + 1)
-        low = -high
-    return np.asarray((raw > high) | (raw < low))
+def nan_datum(site: Any, index: tuple[int, ...]) -> ObservationError:
+    """Make the error of a NaN in the data of a site, of its message or of the node of a form."""
+    fix = "drop the entry, or say which are present by obs_mask (lawful.missing(y) reads NaN as missing)"
+    return _datum(site, index, f"the observation is NaN at index {index}", fix)
 
 
-def _changes(number: int, target: np.dtype) -> bool:
-    return np.issubdtype(target, np.integer) or int(target.type(number)) != number
+def empty_interval(site: Any, index: tuple[int, ...], **fields: Any) -> ObservationError:
+    """Make the error of an interval that holds no value."""
+    given = f"the interval of the observation at index {index} is empty, or a bound is NaN"
+    return _datum(site, index, given, "give lower <= upper, and infinite bounds for what is not known", **fields)
 
 
-def nan_message(address: Address, index: tuple[int, ...], source: Source) -> str:
-    """Word the complaint about a NaN in the data."""
-    return (
-        f"site '{show_address(address)}' ({source}): the observation is NaN at index {index}. "
-        "Fix: drop the entry, or say which are present by obs_mask (lawful.missing(y) reads NaN as missing)."
-    )
+def outside_support(site: Any, index: tuple[int, ...], value: Any, support: str) -> ObservationError:
+    """Make the error of a datum outside the support."""
+    given = f"the observation {value} at index {index} lies outside the support, {support}"
+    fix = "correct the datum, or choose a distribution whose support holds it"
+    return _datum(site, index, given, fix, value=value)
 
 
-def support_message(address: Address, index: tuple[int, ...], value: Any, support: str, source: Source) -> str:
-    """Word the complaint about a datum outside the support."""
-    return (
-        f"site '{show_address(address)}' ({source}): the observation {value} at index {index} lies outside the "
-        f"support, {support}. Fix: correct the datum, or choose a distribution whose support holds it."
-    )
+def _datum(site: Any, index: tuple[int, ...], given: str, fix: str, **fields: Any) -> ObservationError:
+    words = f"{site_at(site)}: {given}. Fix: {fix}."
+    return ObservationError(words, site=site.address, index=index, source=site.source, **fields)
 
 
-def support_name(distribution: Any) -> str:
-    """Name a distribution's support for an error message."""
-    support = distribution.support
-    text = repr(support) if "object at" not in repr(support) else type(support).__name__
-    return text.strip("_").replace("_", " ")
-
-
-def _check_support(
-    array: jax.Array, concrete: np.ndarray, wanted: np.ndarray, distribution: Any, address: Address, source: Source
-) -> None:
+def _check_support(message: SampleMessage, array: jax.Array, wanted: np.ndarray) -> None:
+    support = message.distribution.support
     try:
         with jax.ensure_compile_time_eval():
-            inside = contains(distribution.support, array)
+            inside = contains(support, array)
     except NotImplementedError:  # numpyro has constraints without a test; such values are scored, not refused
         return
     if isinstance(inside, jax.core.Tracer):
         return
-    inside = np.asarray(inside) | ~wanted
-    outside = np.argwhere(~inside)
-    if outside.size or (outside.shape[0] and not np.ndim(inside)):
-        where = tuple(int(i) for i in outside[0])
-        raise ObservationError(
-            support_message(address, where, concrete[where], support_name(distribution), source),
-            site=address, index=where, value=concrete[where], source=source,
-        )  # fmt: skip
+    outside = np.argwhere(~(np.asarray(inside) | ~wanted))
+    if len(outside):
+        index = tuple(map(int, outside[0]))
+        text = repr(support) if "object at" not in repr(support) else type(support).__name__
+        raise outside_support(message, index, np.asarray(array)[index], text.strip("_").replace("_", " "))
 
 
-def _shape_message(
-    given: tuple[int, ...], expected: tuple[int, ...], address: Address, plates: tuple[PlateFrame, ...], source: Source
-) -> str:
-    inside = "".join(f" in plate '{p.name}' (axis {p.dim}, size {p.size})" for p in plates)
-    lines = [f"site '{show_address(address)}'{inside}: observed shape {given}, expected {expected}."]
+def _shape_message(message: SampleMessage, given: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    inside = "".join(f" in plate '{p.name}' (axis {p.dim}, size {p.size})" for p in message.plates)
+    lines = [f"site '{show_address(message.address)}'{inside}: observed shape {given}, expected {expected}."]
     try:
         broadcast = np.broadcast_shapes(given, expected)
     except ValueError:
-        broadcast = None
-    if broadcast is not None and broadcast != expected:
+        broadcast = expected
+    if broadcast != expected:
         lines.append(f"  It would be broadcast to {broadcast} and count observations more than once.")
-    lines.append(f"  Model: {source}. Fix: {_shape_remedy(given, expected)}")
+    lines.append(f"  Model: {message.source}. Fix: {_shape_remedy(given, expected)}")
     return "\n".join(lines)
 
 
@@ -238,6 +205,6 @@ def _shape_remedy(given: tuple[int, ...], expected: tuple[int, ...]) -> str:
     for axis, size in enumerate(given):
         if size == 1 and given[:axis] + given[axis + 1 :] == expected:
             return f"pass obs=y.squeeze({axis - len(given)}), or declare a plate for that axis."
-    if given == () or (1 in given and np.prod(given) == 1):
+    if math.prod(given) == 1:
         return "repeat the value explicitly with jnp.broadcast_to if it was observed that many times."
     return "give an observation of the expected shape, or declare the missing axis with plate(name, size)."

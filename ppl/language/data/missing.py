@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ...addresses import indices_of, names_of, show_address
+from ...addresses import indices_of, names_of
 from ...distributions.absent import guarded
 from ...distributions.censoring import law_within
 from ...distributions.families import core_of
@@ -24,7 +24,7 @@ from ...distributions.marginal_normal import is_of_parts, law_of_missing_parts
 from ...distributions.parameter_constraints import is_everywhere
 from ...distributions.weighting import both
 from ...errors import LawfulError
-from ...messages import SampleMessage, send
+from ...messages import SampleMessage, send, site_at
 
 
 def missing(data: Any) -> tuple[jax.Array, jax.Array]:
@@ -70,8 +70,8 @@ def complete(message: SampleMessage, distribution: Any, impute: bool = False, la
     send(rest)
     if rest.value is None:
         raise LawfulError(
-            f"site '{show_address(message.address)}' ({message.source}): its {part} elements have no value: wrap the "
-            "program in handlers.seed(program, key), or call an inference with a key.",
+            f"{site_at(message)}: its {part} elements have no value: wrap the program in handlers.seed(program, key), "
+            "or call an inference with a key.",
             site=address,
         )
     batch, shape = law_of(distribution)[0].units, tuple(distribution.shape())
