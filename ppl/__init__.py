@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import errors, handlers, messages
 from .backends.compile_options import compile_cache
-from .distributions.censoring import Interval
+from .distributions.observed_law import Interval
 from .distributions.truncated import truncated
 from .errors import LawfulError
 from .form import Form
@@ -17,7 +17,7 @@ from .inspection.methods import bind_methods as _bind_methods
 from .interop.density import Density, density
 from .interop.numpyro.models import from_numpyro
 from .language.control import bounded_loop, cond, scan, switch
-from .language.data.missing import missing
+from .language.data.observed import missing
 from .language.mem import mem
 from .language.padding import pad
 from .language.statements import deterministic, factor, mask, plate, program, sample, scale, scope

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .addresses import Address, show_address
+from .errors import LawfulError
 from .numpyro_left_over import watched
 from .sources import PlateFrame as PlateFrame
 from .sources import Source as Source
@@ -66,6 +67,11 @@ class SampleMessage:
 def site_at(statement: Any) -> str:
     """Name the site of a message or of a node, and where it stands in the model, for errors."""
     return f"site '{show_address(statement.address)}' ({statement.source})"
+
+
+def refused(statement: Any, words: str, kind: type[LawfulError] = LawfulError, **fields: Any) -> LawfulError:
+    """Make the error of a site of a message or of a node: where it stands in the model, and the words about it."""
+    return kind(f"{site_at(statement)}{words}", site=statement.address, **fields)
 
 
 OVERFLOW = "overflow"  # the role of the factor by which a bounded loop cuts off runs: its weight is one or zero

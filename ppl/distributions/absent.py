@@ -16,10 +16,10 @@ import numpyro.distributions as dist
 from jax import lax
 from numpyro.distributions import biject_to, constraints, transforms
 
+from .constraints import is_everywhere
 from .densities import HALF_LOG_2PI
 from .families import core_of, law_name, log_prob, written
 from .law import IMPROPER, law_of
-from .parameter_constraints import is_everywhere
 from .protocol import Law
 
 

@@ -19,6 +19,7 @@ from ..addresses import Address, show_address
 from ..errors import UnsupportedProgramError
 from ..form import Det, Form, Site, Var, subforms
 from ..form.operations.on_numpy import evaluate
+from ..messages import refused
 from .batched import LanesLaw
 from .protocol import Law
 
@@ -115,7 +116,14 @@ def _shape_of(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeStruct]) 
         shape = _shape_of(site, law.averaged, jax.eval_shape(law.of_one, parameters))
         _refuse_supports(site, law, parameters)
         return shape
-    _require_density(site, law)
+    point, discrete = law.is_point_mass, is_discrete(site)
+    if law.numbered is None or point or discrete:
+        what = "is a point mass" if point else "is discrete" if discrete else f"has the law {law.label}"
+        words = (
+            f" {what}, so it has no density in coordinates without bounds. Fix: use lawful.deterministic for a known "
+            "value, or sum a discrete site out first."
+        )
+        raise refused(site, words, UnsupportedProgramError)
     return _free_shape(law, tuple(parameters))
 
 
@@ -138,12 +146,12 @@ def _refuse_supports(site: Site, law: Any, parameters: Sequence[jax.ShapeDtypeSt
             return _moving(component.bound(at).support)
 
     if _traced(moves, parameters):
-        raise UnsupportedProgramError(
-            f"site '{show_address(site.address)}' ({site.source}) is a {law.label} whose supports may differ, since "
-            "their bounds depend on a site that is summed: it has no coordinates without bounds. Fix: leave that site "
-            f"out of enumerate=, or write '{show_address(site.address)}' as a function of a site with fixed bounds.",
-            site=site.address,
+        words = (
+            f" is a {law.label} whose supports may differ, since their bounds depend on a site that is summed: it has "
+            "no coordinates without bounds. Fix: leave that site out of enumerate=, or write "
+            f"'{show_address(site.address)}' as a function of a site with fixed bounds."
         )
+        raise refused(site, words, UnsupportedProgramError)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -210,14 +218,3 @@ def _bijection(law: Any, parameters: Sequence[Any]) -> Any:
 
 def _structs(values: Sequence[Var]) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in values]
-
-
-def _require_density(site: Site, law: Any) -> None:
-    point, discrete = law.is_point_mass, is_discrete(site)
-    if law.numbered is None or point or discrete:
-        what = "is a point mass" if point else "is discrete" if discrete else f"has the law {law.label}"
-        raise UnsupportedProgramError(
-            f"site '{show_address(site.address)}' ({site.source}) {what}, so it has no density in coordinates without "
-            "bounds. Fix: use lawful.deterministic for a known value, or sum a discrete site out first.",
-            site=site.address,
-        )

@@ -15,8 +15,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from . import densities, log_tails
-from .sampling.bernoulli import sample_bernoulli
-from .sampling.categorical import sample_categorical
+from .sampling.categorical import sample_bernoulli, sample_categorical
 from .softplus import GROUP
 
 ENOUGH = 2 * GROUP  # elements from which a total pays

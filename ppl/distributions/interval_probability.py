@@ -16,9 +16,9 @@ import numpyro.distributions as dist
 from jax.scipy.special import logsumexp
 from numpyro.distributions import transforms
 
+from .constraints import of_elements
 from .families import core_of, family_of, log_prob
 from .log_tails import Tails, log1mexp
-from .support import of_elements
 
 MOVES = (transforms.ExpTransform, transforms.AffineTransform, transforms.PowerTransform)
 

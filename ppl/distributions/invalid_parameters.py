@@ -16,7 +16,7 @@ from numpyro.distributions import Distribution
 from ..addresses import Address, show_address
 from ..errors import ParameterError, SingularScaleError
 from ..messages import Source
-from .parameter_constraints import fits, limits
+from .constraints import fits, limits
 
 SCALES = ("scale", "cov_diag")
 MATRICES = ("covariance_matrix", "precision_matrix")

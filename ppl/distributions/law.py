@@ -19,11 +19,11 @@ import numpyro.distributions as dist
 
 from ..errors import ImproperPriorError, LawfulError
 from ..form.operations.device import device_array
+from .constraints import DRAWN, SCORED, contains, makes_law
 from .families import core_of, element_distribution, family_of, law_name, log_prob, total_log_prob, written
-from .parameter_constraints import DRAWN, SCORED, makes_law
 from .protocol import BoundLaw, Law
-from .support import contains
 
+WHOLE_SPACE = (dist.constraints.real, dist.constraints.real_vector, dist.constraints.real_matrix)
 IMPROPER = "ImproperUniform"  # the one family that has a density and no draw
 
 
@@ -117,7 +117,9 @@ class DistributionLaw(Law):
         """Score each independent part."""
         distribution = self.distribution(*parameters)
         scores = log_prob(distribution, value)
-        if _needs_guard(distribution):
+        core = core_of(distribution)
+        if not isinstance(core, dist.Delta) and not any(core.support is whole for whole in WHOLE_SPACE):
+            # On a part of the space: numpyro scores values outside it as finite or NaN.
             scores = jnp.where(distribution.support(value), scores, -jnp.inf)
         return _where_lawful(distribution, scores)
 
@@ -183,22 +185,19 @@ def split(distribution: Any) -> tuple[Any, Sequence[Any]]:
 
 def _remembered_law(distribution: Any, leaves: list[Any], tree: Any) -> DistributionLaw:
     kind: tuple[Any, ...] = tree, tuple(map(_kind, leaves)), bool(jax.config.read("jax_enable_x64"))
-    try:
-        known = _laws.get(kind)
-        if known is not None:
-            return known
-    except TypeError:  # a distribution with an array in its structure
-        return _law(distribution, tree)
     core = core_of(distribution)
     if getattr(core, "has_enumerate_support", False) and not family_of(core).support_by_shape:
         if any(isinstance(leaf, jax.core.Tracer) or np.size(leaf) > _SMALL for leaf in leaves):
             return _law(distribution, tree)
         kind = *kind, tuple(np.asarray(leaf).tobytes() for leaf in leaves)
-        if kind in _laws:
-            return _laws[kind]
-    if len(_laws) >= _REMEMBERED:
-        _laws.clear()
-    known = _laws[kind] = _law(distribution, tree)
+    try:
+        known = _laws.get(kind)
+    except TypeError:  # a distribution with an array in its structure
+        return _law(distribution, tree)
+    if known is None:
+        if len(_laws) >= _REMEMBERED:
+            _laws.clear()
+        known = _laws[kind] = _law(distribution, tree)
     return known
 
 
@@ -250,15 +249,6 @@ def position_of(law: Law, name: str) -> int | None:
     """
     place = None if law.numbered is None else vars(core_of(law.numbered)).get(name)
     return place if type(place) is int else None
-
-
-_WHOLE_SPACE = (dist.constraints.real, dist.constraints.real_vector, dist.constraints.real_matrix)
-
-
-def _needs_guard(distribution: Any) -> bool:
-    """Tell whether the support is a part of the space: numpyro scores values outside it as finite or NaN."""
-    core = core_of(distribution)
-    return not isinstance(core, dist.Delta) and not any(core.support is whole for whole in _WHOLE_SPACE)
 
 
 def _where_lawful(distribution: Any, scores: jax.Array) -> jax.Array:

@@ -11,8 +11,6 @@ value or gradient. One Cholesky factor of fixed size serves every pattern:
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -21,38 +19,8 @@ import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.linalg import cho_solve, solve_triangular
 
-from ..errors import LawfulError
-from ..messages import site_at
+from ..messages import refused
 from .families import core_of, element_distribution, family_of, log_prob
-from .observed_law import ObservedLaw
-from .protocol import BoundLaw, Known, Law
-
-
-@dataclass(frozen=True)
-class Parts(Known):
-    """Some parts of the events are missing: one array, of the shape of the value, says which are present."""
-
-    arrays, unobserved, leaves_out = 1, "missing", True
-
-    def scores(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
-        """Score the observed parts of each event."""
-        (present,), whole = known, law.bound(own)
-        value, core = with_filling(value, whole, present), core_of(whole)
-        rows = _normal_rows(core, value, present) if core.event_shape else _element_rows(whole, value, present)
-        return jnp.sum(rows, axis=tuple(range(len(law.units), rows.ndim)))
-
-    def inside(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
-        """Tell for each event whether its observed parts lie in the support."""
-        whole = law.bound(own)
-        return whole.support(with_filling(value, whole, known[0]))
-
-    def broken(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
-        """Tell for each number whether it was observed and is NaN."""
-        return jnp.isnan(value) & known[0]
-
-    def text(self, known: Sequence[str]) -> str:
-        """Write which parts are present."""
-        return f" where {known[0]}"
 
 
 def is_of_parts(distribution: Any, present: Any) -> bool:
@@ -60,21 +28,17 @@ def is_of_parts(distribution: Any, present: Any) -> bool:
     return bool(getattr(distribution, "event_shape", ())) and np.shape(present) == tuple(distribution.shape())
 
 
-def partly_observed(distribution: Any, present: Any, scale: Any, site: Any) -> BoundLaw:
-    """Return the law of an observation of which parts of the events are missing, under a scale if any.
-
-    Raises: LawfulError for a family that does not tell the law of a part.
-    """
+def require_parts(distribution: Any, present: Any, site: Any) -> None:
+    """Refuse to observe parts of the events of a family that does not tell the law of a part."""
     core = core_of(distribution)
     if core.event_shape and family_of(core).covariance is None:
         batch = tuple(distribution.batch_shape)
-        raise LawfulError(
-            f"{site_at(site)}: a mask of shape {np.shape(present)} says which parts of an "
-            f"event were observed, and {type(core).__name__} does not tell the law of a part. Fix: mask whole events, "
-            f"by a mask of shape {batch}, or use a multivariate normal or independent elements (to_event).",
-            site=site.address, given=np.shape(present), expected=batch,
-        )  # fmt: skip
-    return ObservedLaw.of(distribution, Parts(), (present,), scale)
+        words = (
+            f": a mask of shape {np.shape(present)} says which parts of an event were observed, and "
+            f"{type(core).__name__} does not tell the law of a part. Fix: mask whole events, by a mask of shape "
+            f"{batch}, or use a multivariate normal or independent elements (to_event)."
+        )
+        raise refused(site, words, given=np.shape(present), expected=batch)
 
 
 def with_filling(value: Any, distribution: Any, present: Any) -> Any:
@@ -95,8 +59,6 @@ def law_of_missing_parts(distribution: Any, value: Any, present: Any) -> Any:
     others are given standard normals, so that the size is fixed.
     """
     core = core_of(distribution)
-    if not core.event_shape:
-        return distribution
     present = jnp.broadcast_to(jnp.asarray(present), tuple(distribution.shape()))
     covariance = _covariance(core)
     identity = jnp.broadcast_to(jnp.eye(covariance.shape[-1], dtype=covariance.dtype), covariance.shape)
@@ -112,8 +74,13 @@ def law_of_missing_parts(distribution: Any, value: Any, present: Any) -> Any:
     return law.to_event(len(distribution.event_shape) - 1)
 
 
-def _normal_rows(core: Any, value: jax.Array, present: jax.Array) -> jax.Array:
-    """Score the observed parts of normal vectors."""
+def score_of_parts(distribution: Any, value: jax.Array, present: jax.Array) -> jax.Array:
+    """Score the observed parts of normal vectors, or the observed ones of independent elements, each apart."""
+    core = core_of(distribution)
+    if not core.event_shape:
+        element = element_distribution(distribution)
+        scores = jnp.where(element.support(value), log_prob(element, value), -jnp.inf)
+        return jnp.where(present, scores, 0.0)
     covariance = _covariance(core)
     both = present[..., :, None] & present[..., None, :]
     root = jnp.linalg.cholesky(jnp.where(both, covariance, jnp.eye(covariance.shape[-1], dtype=covariance.dtype)))
@@ -128,10 +95,3 @@ def _covariance(core: Any) -> jax.Array:
     covariance = family_of(core).covariance
     assert covariance is not None
     return covariance(core)
-
-
-def _element_rows(distribution: Any, value: jax.Array, present: jax.Array) -> jax.Array:
-    """Score the observed ones of independent elements."""
-    distribution = element_distribution(distribution)
-    scores = jnp.where(distribution.support(value), log_prob(distribution, value), -jnp.inf)
-    return jnp.where(present, scores, 0.0)

@@ -242,8 +242,6 @@ def product_grid(values: int, elements: int) -> np.ndarray:
             f"a site of {elements} elements with {values} values each has {count} values, more than {MAX_ATOMS}.",
             needed=count, cap=MAX_ATOMS,
         )  # fmt: skip
-    if elements == 0:
-        return np.zeros((1, 0), dtype=np.int32)
     return np.array(list(itertools.product(range(values), repeat=elements)), dtype=np.int32).reshape(count, elements)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from ..addresses import names_of
 from ..language import statements as language
 from ..language.data.checked import of_its_shape
-from ..language.data.weights import announce
+from ..language.data.observed import announce
 from ..messages import Message, SampleMessage, handlers, reinstalled, surroundings
 from .named_values import Giving, Program, checked, lookup, split_masks, within
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..addresses import Address, as_address, indices_of, names_of, show_address
-from ..distributions.censoring import Interval
+from ..distributions.observed_law import Interval
 from ..errors import LawfulError, ObservationError
 from ..form.arguments.calls import close_names
 from ..messages import Handler, installed, surroundings
@@ -43,14 +43,10 @@ def split_masks(data: Mapping[Any, Any]) -> tuple[dict[Address, Any], dict[Addre
                 f"site '{show_address(address)}': the observation is None. Fix: give a value, or leave the site out.",
                 site=address,
             )
-        if isinstance(value, tuple) and len(value) == 2 and _is_mask(value[1]):
+        if isinstance(value, tuple) and len(value) == 2 and getattr(value[1], "dtype", None) == np.bool_:
             value, masks[address] = value
         values[address] = value
     return values, masks
-
-
-def _is_mask(value: Any) -> bool:
-    return hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.bool_)
 
 
 def lookup(data: Mapping[Address, Any], address: Address) -> Any:

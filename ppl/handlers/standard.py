@@ -20,7 +20,7 @@ from ..errors import DuplicateSiteError, UnsupportedProgramError
 from ..form.arguments.random_keys import one_key
 from ..form.nodes import Hidden
 from ..language.data.checked import of_its_shape
-from ..language.data.weights import observe
+from ..language.data.observed import observe
 from ..messages import (
     DecisionMessage,
     DeterministicMessage,

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..distributions.weighting import truth
 from ..errors import IndexRangeError, LawfulError, UnsupportedProgramError
 from ..messages import (
     OVERFLOW,
@@ -31,6 +30,7 @@ from ..messages import (
 )
 from ..tracing.lower import holds_statements
 from ..tracing.primitives import Stage
+from .data.observed import truth
 from .padding import ABSENT, as_arm, masked_steps, refuse_other_state, strong
 
 

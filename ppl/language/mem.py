@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from ..errors import LawfulError, UnsupportedProgramError
-from ..messages import Source, caller, handlers, is_staged, reinstalled, surroundings
+from ..messages import caller, handlers, is_staged, reinstalled, surroundings
 from ..tracing.primitives import current_trace
 
 
@@ -51,7 +51,7 @@ def mem[**P, R](function: Callable[P, R]) -> Callable[P, R]:
             f"mem ({caller()}): called outside a program, so that all runs would share one function. Fix: call "
             "lawful.mem inside the program.",
         )
-    memory = _Memory(function, caller())
+    memory = _Memory(function, f"mem of {getattr(function, '__name__', 'function')} ({caller()})")
     signature = inspect.signature(function)
 
     @functools.wraps(function)
@@ -64,10 +64,10 @@ def mem[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 class _Memory:
-    """The values that a random function has so far."""
+    """The values that a random function has so far; `where` names it in messages."""
 
-    def __init__(self, function: Callable[..., Any], source: Source) -> None:
-        self.function, self.source = function, source
+    def __init__(self, function: Callable[..., Any], where: str) -> None:
+        self.function, self.where = function, where
         self.stack, self.place = handlers(), surroundings()
         self.trace = current_trace()
         self.known: dict[Hashable, Any] = {}
@@ -76,19 +76,19 @@ class _Memory:
 
     def value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the value at an argument, from memory or from a first run."""
-        plain = [(None, self.plain(a)) for a in args] + [(k, self.plain(a)) for k, a in sorted(kwargs.items())]
-        key = tuple(plain)
+        named = *((None, a) for a in args), *sorted(kwargs.items())
+        key = tuple((name, self.plain(argument)) for name, argument in named)
         try:
             if key in self.known:
                 return self.known[key]
         except TypeError as error:
-            raise LawfulError(f"{self.where()}: expected hashable arguments, got {args!r}: {error}.") from error
+            raise LawfulError(f"{self.where}: expected hashable arguments, got {args!r}: {error}.") from error
         label = self.label(key)
         if key in self.running:
-            raise LawfulError(f"{self.where()}: the value at {label} needs itself, so it has none.")
+            raise LawfulError(f"{self.where}: the value at {label} needs itself, so it has none.")
         if is_staged() and current_trace() != self.trace:
             raise UnsupportedProgramError(
-                f"{self.where()}: {label} is asked for the first time inside a loop, an arm or another transformation "
+                f"{self.where}: {label} is asked for the first time inside a loop, an arm or another transformation "
                 f"of a traced program ({caller()}), so the value could not leave it. Fix: ask for it once before, "
                 "where mem is called, or run the program eagerly, by handlers.seed.",
             )
@@ -100,35 +100,28 @@ class _Memory:
             self.running.discard(key)
         return self.known[key]
 
-    def where(self) -> str:
-        name = getattr(self.function, "__name__", "function")
-        return f"mem of {name} ({self.source})"
-
     def plain(self, argument: Any) -> Hashable:
         """Read an argument with its type, arrays by their values, so that 1 and True are two arguments."""
         if isinstance(argument, jax.core.Tracer):
             raise UnsupportedProgramError(
-                f"{self.where()}: an argument is a traced value ({caller()}), and the sites of the call are named by "
+                f"{self.where}: an argument is a traced value ({caller()}), and the sites of the call are named by "
                 "it. Fix: call it with Python values, choose among their results by jnp.stack and an index, or run the "
                 "program eagerly, by handlers.seed.",
             )
         if isinstance(argument, jax.Array | np.ndarray | np.generic):
-            argument = _nested(np.asarray(argument).tolist())
+            array = np.asarray(argument)
+            argument = tuple(array) if array.ndim else array.item()
         if isinstance(argument, tuple):
-            return tuple, tuple(self.plain(part) for part in argument)
+            return tuple, tuple(map(self.plain, argument))
         return type(argument), argument
 
     def label(self, key: tuple[Any, ...]) -> str:
         """Write an argument into the names of its sites; things that look alike are numbered."""
-        parts = [text if name is None else f"{name}={text}" for name, text in ((n, _text(p)) for n, p in key)]
+        parts = (f"{'' if name is None else f'{name}='}{_text(argument)}" for name, argument in key)
         base = label = f"({','.join(parts)})"
         while self.labels.setdefault(label, key) != key:
             label = f"{base}#{sum(known.startswith(base) for known in self.labels)}"
         return label
-
-
-def _nested(value: Any) -> Any:
-    return tuple(map(_nested, value)) if isinstance(value, list) else value
 
 
 def _text(plain: Any) -> str:

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..distributions.weighting import both
 from ..errors import LawfulError
 from ..messages import is_staged, placed, surroundings
+from .data.observed import both
 
 PASSED = ": a step that is masked out passes the carry through"
 ABSENT = object()  # the output of a step of an eager run that is masked out, until its shape is known
@@ -42,23 +42,21 @@ def pad(sequences: Sequence[Any], length: int | None = None) -> tuple[np.ndarray
     ([[1.0, 2.0, 3.0], [4.0, 0.0, 0.0]], [3, 1])
     """
     arrays = [np.asarray(sequence) for sequence in sequences]
+    filled = [array for array in arrays if array.size] or arrays[:1]
+    element, kind = (filled[0].shape[1:], np.result_type(*filled)) if filled else ((), np.dtype(float))
     for number, array in enumerate(arrays):
         if array.ndim == 0:
             raise LawfulError(f"pad: expected sequences, got the number {array} at place {number}.")
-    filled = [array for array in arrays if array.size] or arrays[:1]
-    for number, array in enumerate(arrays):
-        if array.size and array.shape[1:] != filled[0].shape[1:]:
+        if array.size and array.shape[1:] != element:
             raise LawfulError(
-                f"pad: expected elements of one shape, got {array.shape[1:]} at place {number} beside "
-                f"{filled[0].shape[1:]}."
+                f"pad: expected elements of one shape, got {array.shape[1:]} at place {number} beside {element}."
             )
     lengths = np.array([len(array) for array in arrays], int)
     longest = int(lengths.max(initial=0))
     if length is not None and length < longest:
         raise LawfulError(f"pad: a sequence has {longest} steps, more than length={length}.")
     steps = longest if length is None else length
-    element = filled[0].shape[1:] if filled else ()
-    values = np.zeros((len(arrays), steps, *element), np.result_type(*filled) if filled else float)
+    values = np.zeros((len(arrays), steps, *element), kind)
     for row, array in zip(values, arrays, strict=True):
         row[: len(array)] = array.reshape(len(array), *element)
     return values, np.arange(steps) < lengths[:, None]

@@ -7,7 +7,7 @@ sees an algorithm as it sees any program.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
-from ..form.cached import per_form
+from ..form.cached import cache_of
 from ..form.fold import Fold
 from ..form.operations.on_numpy import evaluate
 from ..messages import (
@@ -36,8 +36,10 @@ from ..messages import (
     surroundings,
 )
 from ..passes.rolling.match_steps import step_of
-from .data.missing import complete
-from .operation_cache import fixed, remembered
+from .data.observed import complete
+
+LARGEST = 64  # elements of an operand of what is remembered
+REMEMBERED = 4096  # results of a node, of which all are forgotten where there are more
 
 
 def run_form(form: Form, *args: Any) -> Any:
@@ -83,7 +85,10 @@ class _Run(Fold[Any]):
         self.staged = staged
 
     def constants(self, form: Form) -> dict[Var, Any]:
-        return _known(form) if self.staged else _constants(form)
+        if not self.staged:
+            return dict(form.constants)
+        with jax.ensure_compile_time_eval():  # so that they are known while a program is traced
+            return {variable: jnp.asarray(array) for variable, array in form.constants}
 
     def det(self, node: Det, ins: list[Any]) -> Sequence[Any]:
         results: Sequence[Any]
@@ -108,7 +113,7 @@ class _Run(Fold[Any]):
         send(message)
         if message.present is not None:
             complete(message, distribution)
-        return message.value if self.staged else fixed(node, message.value)
+        return message.value if self.staged else np.asarray(message.value)
 
     def factor(self, node: Factor, term: Any) -> None:
         send(FactorMessage(_here(node.address), term, node.source, role=node.role))
@@ -207,16 +212,27 @@ class _Run(Fold[Any]):
         return remembered(node, ("spread", part), arrays, spread)
 
 
-def _known(form: Form) -> dict[Var, Any]:
-    """The closed-over arrays of a form, as arrays that are known while a program is traced."""
-    with jax.ensure_compile_time_eval():
-        return {variable: jnp.asarray(array) for variable, array in form.constants}
+def remembered(
+    owner: Any, what: Hashable, operands: Sequence[Any], compute: Callable[[list[np.ndarray]], list[Any]]
+) -> list[Any]:
+    """Compute arrays from arrays, once for operands of these contents: `owner` and `what` stand for the function.
 
-
-@per_form
-def _constants(form: Form) -> dict[Var, Any]:
-    """The closed-over arrays of a form; read-only, so that what reads them is remembered."""
-    return {variable: fixed(variable, array) for variable, array in form.constants}
+    An enumeration runs a program again for every path, and paths share almost all of their operands. Operands of more
+    than `LARGEST` elements, or of objects, are computed every time.
+    """
+    arrays = [np.asarray(x) for x in operands]
+    if not all(x.size <= LARGEST and x.dtype != object for x in arrays):
+        return compute(arrays)
+    known = cache_of(owner)
+    contents = (what, *((x.tobytes(), x.dtype.char, x.shape) for x in arrays))
+    if contents not in known:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known[contents] = [np.asarray(x) for x in compute(arrays)]
+        for result in known[contents]:
+            result.flags.writeable = False
+    found: list[Any] = known[contents]
+    return found
 
 
 def _here(address: Any) -> Any:

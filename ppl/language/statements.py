@@ -17,8 +17,7 @@ import numpy as np
 
 from ..addresses import Address, names_of, show_address
 from ..distributions.absent import as_read, in_lanes
-from ..distributions.censoring import Interval
-from ..distributions.weighting import both, times, truth, weighed_factor
+from ..distributions.observed_law import Interval
 from ..errors import LawfulError
 from ..messages import (
     RESERVED,
@@ -30,12 +29,12 @@ from ..messages import (
     caller,
     note_choice,
     placed,
+    refused,
     send,
     site_at,
     surroundings,
 )
-from .data.missing import complete
-from .data.weights import announce, observe
+from .data.observed import announce, both, complete, observe, refuse_shapes, truth
 
 
 def program[**P, R](function: Callable[P, R]) -> Callable[P, R]:
@@ -96,7 +95,7 @@ def sample(
     )  # fmt: skip
     if not hasattr(distribution, "log_prob"):
         given = type(distribution).__name__
-        raise _refused(message, f": expected a distribution of numpyro.distributions, got {given}.")
+        raise refused(message, f": expected a distribution of numpyro.distributions, got {given}.")
     distribution = _in_plates(message)
     if obs is None:
         distribution = in_lanes(distribution, place.lanes)
@@ -106,16 +105,16 @@ def sample(
     if obs is not None:
         observe(message, obs, None if obs_mask is None else truth(obs_mask, site_at(message)))
     elif obs_mask is not None:
-        raise _refused(message, ": obs_mask is given without obs.")
+        raise refused(message, ": obs_mask is given without obs.")
     announce(message)
     if not message.observed:
         note_choice()
     if message.present is not None:
         complete(message, distribution, impute, place.lanes)
     elif impute and obs is not None and obs_mask is None and not isinstance(obs, Interval):
-        raise _refused(message, ": impute=True, and nothing is missing. Fix: say by obs_mask what was observed.")
+        raise refused(message, ": impute=True, and nothing is missing. Fix: say by obs_mask what was observed.")
     if message.value is None:
-        raise _refused(
+        raise refused(
             message, " has no value: wrap the program in handlers.seed(program, key), or call an inference with a key."
         )
     return message.value if message.observed else as_read(distribution, message.value)
@@ -141,7 +140,12 @@ def factor(name: str, log_weight: Any, *, role: str = "likelihood") -> None:
         raise LawfulError(f"factor '{name}' ({caller()}): expected role 'likelihood' or 'prior', got {role!r}.")
     wanted = both(place.mask, place.lanes)
     if wanted is not None or place.scale is not None:
-        log_weight = weighed_factor(log_weight, wanted, place.scale, name, caller())
+        where = f"factor '{name}' ({caller()})"
+        refuse_shapes(where, wanted, place.scale, np.shape(log_weight), "its weights")
+    if place.scale is not None:
+        log_weight = jnp.asarray(log_weight) * place.scale
+    if wanted is not None:
+        log_weight = jnp.where(wanted, log_weight, 0.0)
     if isinstance(log_weight, np.ndarray | np.generic | float):
         total: Any = np.sum(np.asarray(log_weight, np.result_type(log_weight, float)))
     else:
@@ -184,15 +188,15 @@ def plate(
     """
     place, source = surroundings(), caller()
 
-    def refused(words: str) -> LawfulError:
+    def wrong(words: str) -> LawfulError:
         return LawfulError(f"plate '{name}' ({source}): {words}", plate=name)
 
     if name in RESERVED:
-        raise refused("the name is reserved for results; choose another.")
+        raise wrong("the name is reserved for results; choose another.")
     if not isinstance(size, int | np.integer) or size < 0:
-        raise refused(f"expected a size of 0 or more, got {size!r}.")
+        raise wrong(f"expected a size of 0 or more, got {size!r}.")
     if name in place.loop_names:
-        raise refused(
+        raise wrong(
             "the loop around it has this name, so results had two axes of one name. Fix: give one of them another."
         )
     taken = {frame.dim for frame in place.plates}
@@ -200,10 +204,10 @@ def plate(
         dim = next(d for d in range(-1, -len(taken) - 2, -1) if d not in taken)
     if dim >= 0 or dim in taken:
         why = "is taken by another plate" if dim in taken else "must be negative"
-        raise refused(f"axis {dim} {why}; taken axes: {sorted(taken)}.")
+        raise wrong(f"axis {dim} {why}; taken axes: {sorted(taken)}.")
     labels = None if coords is None else tuple(np.asarray(coords))
     if labels is not None and len(labels) != size:
-        raise refused(f"{len(labels)} coords for {size} elements.")
+        raise wrong(f"{len(labels)} coords for {size} elements.")
     with placed(replace(place, plates=(*place.plates, PlateFrame(name, int(size), dim, labels)))):
         yield jnp.arange(size)
 
@@ -271,13 +275,8 @@ def scale(scale: Any) -> Iterator[None]:
     fits = jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
     if not fits or (known and not bool(np.all((np.asarray(scale) > 0) & np.isfinite(scale)))):
         raise LawfulError(f"scale ({source}): expected positive numbers, got {scale!r}. Fix: use lawful.mask for zero.")
-    product = scale if place.scale is None else times(place.scale, scale)
-    with placed(replace(place, scale=product)):
+    with placed(replace(place, scale=scale if place.scale is None else place.scale * scale)):
         yield
-
-
-def _refused(message: SampleMessage, words: str) -> LawfulError:
-    return LawfulError(f"{site_at(message)}{words}", site=message.address)
 
 
 def _address(name: str, place: Surroundings) -> Address:
@@ -290,11 +289,11 @@ def _event_dims(infer: Mapping[str, Any], message: SampleMessage) -> tuple[str, 
     """Read the names of the axes of one value."""
     unknown = ", ".join(str(key) for key in infer if key != "event_dims")
     if unknown:
-        raise _refused(message, f": infer has the unknown notes {unknown}; it takes event_dims.")
+        raise refused(message, f": infer has the unknown notes {unknown}; it takes event_dims.")
     names = tuple(infer.get("event_dims", ()))
     rank = len(message.distribution.event_shape)
     if len(names) != rank or not all(isinstance(n, str) and n not in RESERVED for n in names) or len(set(names)) < rank:
-        raise _refused(
+        raise refused(
             message,
             f": event_dims names {len(names)} axes, {list(names)}, of a value with {rank}. "
             f"Fix: give each its own name, other than {', '.join(RESERVED)}.",

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from ..addresses import indices_of, names_of, show_address
-from ..distributions.parameter_constraints import DRAWN, limits, parameters_of
+from ..distributions.constraints import DRAWN, limits, parameters_of
 from ..form import CHECK, Det, Factor, Form, Site, Var
 from ..form.builder import Block
 from ..form.operations.primitive_rows import row_of

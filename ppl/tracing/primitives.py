@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..addresses import Address, names_of, show_address
+from ..distributions.constraints import harmless
 from ..distributions.law import split
-from ..distributions.parameter_constraints import harmless
 from ..errors import UnsupportedProgramError
 from ..form.operations.equation import inside
 from ..form.operations.jax_extension import StatementPrimitive, ad, batching, get_opaque_trace_state, statement_of

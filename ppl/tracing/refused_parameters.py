@@ -15,9 +15,9 @@ from typing import Any
 import jax
 from numpyro.distributions import Distribution
 
+from ..distributions.constraints import parameters_of
 from ..distributions.families import law_name
 from ..distributions.invalid_parameters import error_of, scales_of
-from ..distributions.parameter_constraints import parameters_of
 from ..errors import ParameterError
 from ..messages import Source, user_line
 

@@ -8,7 +8,7 @@ from lawful.inference.plans.chains.tuned_loop import TunedLoop
 from lawful.inference.summing import control as summing_control
 from lawful.language import control
 from lawful.language import run_form as eager
-from lawful.language.data import weights
+from lawful.language.data import observed
 from lawful.passes import checked_draws, thread_sites
 from lawful.tracing import free_variables, number_arguments
 from tests.mutants.patching import patched, rewritten
@@ -46,7 +46,7 @@ def scaled_twice():
             law, value, parameters, mask, None if scale is None else scale * scale
         )
 
-    return patched(weights, "correction", make)
+    return patched(observed, "correction", make)
 
 
 def overflow_kept():

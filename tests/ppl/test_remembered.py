@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from lawful.language.operation_cache import LARGEST, REMEMBERED, fixed, remembered
+from lawful.form.cached import cache_of
+from lawful.language.run_form import LARGEST, REMEMBERED, remembered
 
 
 class Owner:
@@ -50,5 +51,5 @@ def test_large_operands_are_not_kept_and_memory_is_bounded():
         remembered(owner, None, (np.zeros(LARGEST + 1),), doubled(calls))
     assert len(calls) == 2
     for number in range(2 * REMEMBERED):
-        fixed(owner, np.int64(number))
-    assert fixed(owner, np.array([1.5])) is fixed(owner, np.array([1.5]))
+        remembered(owner, None, (np.int64(number),), doubled([]))
+        assert len(cache_of(owner)) <= REMEMBERED

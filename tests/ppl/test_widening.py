@@ -326,9 +326,3 @@ def test_randomness_that_the_value_ignores_is_an_error():
 def test_a_key_from_elsewhere_is_an_error(draw):
     with pytest.raises(LawfulError, match="a key that it was not given"):
         widen(draw, [], [], 3)
-
-
-@pytest.mark.parametrize("draw", [lambda key: (1.0, 2.0), lambda key: key, lambda key: None])
-def test_a_draw_of_anything_but_one_array_is_an_error(draw):
-    with pytest.raises(LawfulError, match="one array of numbers"):
-        widen(draw, [], [], 3)

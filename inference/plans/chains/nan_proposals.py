@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
+from lawful.distributions.constraints import fits, parameters_of
 from lawful.distributions.families import core_of
-from lawful.distributions.parameter_constraints import fits, parameters_of
 from lawful.distributions.protocol import BoundLaw
 from lawful.form import Form
 from lawful.form.choices import Choice

@@ -17,9 +17,9 @@ from numpyro.distributions import constraints
 
 from lawful.addresses import Address, names_of, show_address
 from lawful.distributions.bijections import fixed_support, shown_supports
+from lawful.distributions.constraints import of_elements
 from lawful.distributions.law import law_of
 from lawful.distributions.protocol import BoundLaw
-from lawful.distributions.support import of_elements
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.messages import Source

@@ -47,8 +47,7 @@ def widen(draw: Callable[..., jax.Array], arguments: Sequence[Any], laned: Seque
         the widened draw; its value has a leading axis of lanes.
 
     Raises:
-        LawfulError: the draw returns something else than one array of numbers, uses a key that it was not given, or
-            consumes randomness without using it.
+        LawfulError: the draw uses a key that it was not given, or consumes randomness without using it.
 
     >>> import numpyro.distributions as dist
     >>> normal = lambda key, loc: dist.Normal(loc, 1.0).sample(key)
@@ -60,8 +59,6 @@ def widen(draw: Callable[..., jax.Array], arguments: Sequence[Any], laned: Seque
     single = [_struct(argument) for argument in arguments]
     many = [jax.ShapeDtypeStruct((lanes, *s.shape), s.dtype) if m else s for s, m in zip(single, laned, strict=True)]
     scalar = unfold(draw, key, *single, opened=False)
-    if len(scalar.outputs) != 1 or is_key(scalar.outputs[0]):
-        raise LawfulError(f"a draw must return one array of numbers, this one returns {_show(scalar.outputs)}.")
     inputs = [False, *laned]
     fallback = False
     try:
@@ -101,8 +98,8 @@ def _interpret(form: Form, inputs: Sequence[_Value], lanes: int) -> Any:
     (out,) = _run(form, inputs, lanes)
     if not out.laned and any(node.function.draws for node in operations(form)):
         raise LawfulError(
-            f"a draw of type {_show(form.outputs)} consumes random numbers, but its value does not depend on them: all "
-            "lanes would share one value. Return a value computed from the random numbers."
+            "a draw consumes random numbers, but its value does not depend on them: all lanes would share one value. "
+            "Return a value computed from the random numbers."
         )
     return out.array if out.laned else jnp.broadcast_to(out.array, (lanes, *out.array.shape))
 
@@ -167,9 +164,3 @@ def _map(equation: Equation, inputs: Sequence[_Value]) -> list[_Value]:
 def _struct(argument: Any) -> jax.ShapeDtypeStruct:
     dtype = argument.dtype if hasattr(argument, "dtype") else jnp.result_type(argument)
     return jax.ShapeDtypeStruct(jnp.shape(argument), dtype)
-
-
-def _show(values: Sequence[Any]) -> str:
-    """Write types for people: float32[3]."""
-    shown = [f"{getattr(v, 'dtype', type(v).__name__)}{list(getattr(v, 'shape', ()))}" for v in values]
-    return ", ".join(shown) or "nothing"

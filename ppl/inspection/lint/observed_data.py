@@ -15,9 +15,9 @@ import numpy as np
 
 from ...addresses import Address, show_address
 from ...distributions.bijections import fixed_support
+from ...distributions.constraints import contains
 from ...distributions.protocol import Law
-from ...distributions.support import contains
-from ...errors import ObservationError
+from ...errors import LawfulError
 from ...form import Factor, Form, Site
 from ...form.cached import per_form
 from ...form.liveness import without_dead_code
@@ -141,7 +141,7 @@ def _refusal(
     value: np.ndarray,
     inside: np.ndarray | None,
     broken: np.ndarray,
-) -> ObservationError:
+) -> LawfulError:
     """Make the error of a site, or of the sites with given addresses that it stands for."""
     bad = broken if broken.any() or inside is None else ~inside
     place = where = tuple(int(i) for i in np.argwhere(bad)[0])

@@ -20,7 +20,7 @@ from ...addresses import Address, show_address
 from ...backends.compile_options import UNFUSED
 from ...backends.pointwise import ask_at_choices
 from ...backends.xla import emit
-from ...distributions.parameter_constraints import limits, parameters_of
+from ...distributions.constraints import limits, parameters_of
 from ...distributions.protocol import Law
 from ...errors import ImproperPriorError, UnsupportedProgramError
 from ...form import Factor, Form, Site, walk

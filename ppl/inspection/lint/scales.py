@@ -13,8 +13,8 @@ from typing import Any
 import jax
 
 from ...distributions.absent import is_guarded
+from ...distributions.constraints import parameters_of
 from ...distributions.invalid_parameters import ROOTS, error_of, scales_of
-from ...distributions.parameter_constraints import parameters_of
 from ...form import Det, Factor, Form, Site, Var, constant_arrays, walk
 from ...form.cached import per_form
 from ...form.fold import placed

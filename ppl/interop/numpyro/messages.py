@@ -18,9 +18,9 @@ import numpyro.distributions as dist
 from numpyro.distributions.distribution import Unit
 
 from ...distributions.families import core_of
-from ...distributions.weighting import both
 from ...language import statements as language
 from ...language.data.checked import of_its_shape
+from ...language.data.observed import both
 from ...messages import Handler, Message, PlateFrame, SampleMessage, installed
 
 PRESENT = "_lawful_present"  # ours: which elements of an observation there are

@@ -17,9 +17,9 @@ import numpy as np
 from numpyro.distributions import constraints
 
 from ...addresses import show_address
-from ...distributions.support import contains, of_elements
-from ...errors import ObservationError
-from ...messages import SampleMessage, handlers, is_staged, site_at
+from ...distributions.constraints import contains, of_elements
+from ...errors import LawfulError, ObservationError
+from ...messages import SampleMessage, handlers, is_staged, refused
 
 
 def checked_observation(message: SampleMessage, value: Any, mask: Any = None) -> jax.Array:
@@ -90,11 +90,9 @@ def of_its_shape(message: SampleMessage, value: Any, wanted: Any = True) -> jax.
     return raw if keeps else raw.astype(target)
 
 
-def _wrong(message: SampleMessage, given: str, wish: str, remedy: str) -> ObservationError:
-    return ObservationError(
-        f"{site_at(message)}: got {given}, expected {wish}. Fix: {remedy}.",
-        site=message.address, given=given, expected=wish, source=message.source,
-    )  # fmt: skip
+def _wrong(message: SampleMessage, given: str, wish: str, remedy: str) -> LawfulError:
+    words = f": got {given}, expected {wish}. Fix: {remedy}."
+    return refused(message, words, ObservationError, given=given, expected=wish, source=message.source)
 
 
 def _raw(value: Any) -> Any:
@@ -148,28 +146,31 @@ def _converted(raw: np.ndarray, kind: str, target: np.dtype, wanted: Any) -> tup
     return (raw.astype(target) if raw.dtype.itemsize < target.itemsize else raw), None
 
 
-def nan_datum(site: Any, index: tuple[int, ...]) -> ObservationError:
+def nan_datum(site: Any, index: tuple[int, ...]) -> LawfulError:
     """Make the error of a NaN in the data of a site, of its message or of the node of a form."""
-    fix = "drop the entry, or say which are present by obs_mask (lawful.missing(y) reads NaN as missing)"
-    return _datum(site, index, f"the observation is NaN at index {index}", fix)
+    words = (
+        f": the observation is NaN at index {index}. Fix: drop the entry, or say which are present by obs_mask "
+        "(lawful.missing(y) reads NaN as missing)."
+    )
+    return refused(site, words, ObservationError, index=index, source=site.source)
 
 
-def empty_interval(site: Any, index: tuple[int, ...], **fields: Any) -> ObservationError:
+def empty_interval(site: Any, index: tuple[int, ...], **fields: Any) -> LawfulError:
     """Make the error of an interval that holds no value."""
-    given = f"the interval of the observation at index {index} is empty, or a bound is NaN"
-    return _datum(site, index, given, "give lower <= upper, and infinite bounds for what is not known", **fields)
+    words = (
+        f": the interval of the observation at index {index} is empty, or a bound is NaN. Fix: give lower <= upper, "
+        "and infinite bounds for what is not known."
+    )
+    return refused(site, words, ObservationError, index=index, source=site.source, **fields)
 
 
-def outside_support(site: Any, index: tuple[int, ...], value: Any, support: str) -> ObservationError:
+def outside_support(site: Any, index: tuple[int, ...], value: Any, support: str) -> LawfulError:
     """Make the error of a datum outside the support."""
-    given = f"the observation {value} at index {index} lies outside the support, {support}"
-    fix = "correct the datum, or choose a distribution whose support holds it"
-    return _datum(site, index, given, fix, value=value)
-
-
-def _datum(site: Any, index: tuple[int, ...], given: str, fix: str, **fields: Any) -> ObservationError:
-    words = f"{site_at(site)}: {given}. Fix: {fix}."
-    return ObservationError(words, site=site.address, index=index, source=site.source, **fields)
+    words = (
+        f": the observation {value} at index {index} lies outside the support, {support}. Fix: correct the datum, or "
+        "choose a distribution whose support holds it."
+    )
+    return refused(site, words, ObservationError, index=index, value=value, source=site.source)
 
 
 def _check_support(message: SampleMessage, array: jax.Array, wanted: np.ndarray) -> None:

@@ -1,8 +1,9 @@
-"""Parameter constraints: whether the parameters of a distribution lie inside their constraints.
+"""Constraints: whether values lie in a support, and the parameters of a distribution inside their constraints.
 
-Law: a distribution whose parameters lie outside is no law: every value of it scores NaN, and a choice drawn from it
-weighs NaN, which no method passes by. What rounding alone reaches is inside: a scale that is 0 or infinite, and
-probabilities that miss their bounds by some last bits. An element that a mask or a guard leaves out may have any.
+Law: a discrete support has whole numbers only; some of numpyro's constraints, as of counts with a total, do not ask.
+A distribution whose parameters lie outside is no law: every value of it scores NaN, and a choice drawn from it weighs
+NaN, which no method passes by. What rounding alone reaches is inside: a scale that is 0 or infinite, and probabilities
+that miss their bounds by some last bits. An element that a mask or a guard leaves out may have any.
 """
 
 from __future__ import annotations
@@ -20,14 +21,44 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution, constraints
 
-from .support import of_elements
-
 ROUNDING = 100  # last bits by which probabilities may miss their bounds
 SUM_TO_ONE = 1e-6  # distance from one that numpyro allows a sum of probabilities
 DRAWN = ("loc",)  # what every draw of floats reads
 # What every density reads; of a scale, and of the diagonal of a root, the logarithm.
 SCORED = ("loc", "logits", "scale", "scale_tril", "cov_diag", "cov_factor")
 LOWER = (constraints.lower_cholesky, constraints.corr_cholesky)
+
+
+def of_elements(support: Any) -> Any:
+    """Look through what makes elements one event: the constraint that each of them has.
+
+    >>> from numpyro.distributions import constraints
+    >>> of_elements(constraints.independent(constraints.positive, 1))
+    Positive(lower_bound=0.0)
+    """
+    while hasattr(support, "base_constraint"):
+        support = support.base_constraint
+    return support
+
+
+def contains(support: Any, value: Any) -> Any:
+    """Tell for each element of the batch whether it lies in a support.
+
+    Args:
+        support: a constraint of numpyro.
+        value: (batch, event).
+
+    >>> import numpyro.distributions as dist
+    >>> counts = dist.Multinomial(4, jnp.array([0.5, 0.5])).support
+    >>> contains(counts, jnp.array([[1.0, 3.0], [1.5, 2.5]])).tolist()
+    [True, False]
+    """
+    inside = support(value)
+    if not getattr(support, "is_discrete", False) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        return inside
+    math = np if isinstance(value, np.ndarray | np.generic) else jnp
+    axes = tuple(range(-support.event_dim, 0))
+    return inside & math.all(value == math.floor(value), axis=axes) if axes else inside & (value == math.floor(value))
 
 
 def parameters_of(distribution: Any) -> Iterator[tuple[str, Any, Any]]:
