@@ -117,13 +117,10 @@ def log_prob(distribution: Any, value: jax.Array) -> jax.Array:
 
 
 def total_log_prob(distribution: Any, value: jax.Array) -> jax.Array | None:
-    """Sum the log densities of all elements of a value at once, or None where there is no shorter way.
-
-    The value has the full shape of the distribution.
-    """
+    """Sum the log densities of all elements of a value of full shape at once; None where there is no shorter way."""
     core = core_of(distribution, masks=False)
     total = family_of(core).total
-    return None if total is None or jnp.size(value) < ENOUGH else total(core, value)
+    return None if total is None else total(core, value)
 
 
 def core_of(distribution: Any, masks: bool = True) -> Any:

@@ -20,7 +20,7 @@ import numpyro.distributions as dist
 from ..errors import ImproperPriorError, LawfulError
 from ..form.operations.device import device_array
 from .constraints import DRAWN, SCORED, contains, makes_law
-from .families import core_of, element_distribution, family_of, law_name, log_prob, total_log_prob, written
+from .families import ENOUGH, core_of, element_distribution, family_of, law_name, log_prob, total_log_prob, written
 from .protocol import BoundLaw, Law
 
 WHOLE_SPACE = (dist.constraints.real, dist.constraints.real_vector, dist.constraints.real_matrix)
@@ -103,7 +103,7 @@ class DistributionLaw(Law):
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score one value; a value outside the support scores -inf."""
         distribution = self.distribution(*parameters)
-        total = total_log_prob(distribution, value)
+        total = total_log_prob(distribution, value) if jnp.size(value) >= ENOUGH else None
         if total is None:
             return jnp.sum(self.log_prob_units(value, *parameters))
         return jnp.where(jnp.all(distribution.support(value)), total, -jnp.inf)
@@ -225,7 +225,6 @@ def _places(part: Any) -> Iterator[int]:
 
 def _law(distribution: Any, tree: Any) -> DistributionLaw:
     shape = tuple(distribution.shape())
-    base = element_distribution(distribution)
     return DistributionLaw(
         tree=tree,
         order=tuple(_places(jax.tree.unflatten(tree, range(tree.num_leaves)))),
@@ -233,7 +232,7 @@ def _law(distribution: Any, tree: Any) -> DistributionLaw:
         batch_shape=tuple(distribution.batch_shape),
         dtype=_value_dtype(distribution),
         label=law_name(distribution),
-        support_table=_support_table(base),
+        support_table=_support_table(element_distribution(distribution)),
         is_point_mass=isinstance(core_of(distribution), dist.Delta),
     )
 
