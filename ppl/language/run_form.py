@@ -221,17 +221,19 @@ def remembered(
     than `LARGEST` elements, or of objects, are computed every time.
     """
     arrays = [np.asarray(x) for x in operands]
-    if not all(x.size <= LARGEST and x.dtype != object for x in arrays):
-        return compute(arrays)
-    known = cache_of(owner)
-    contents = (what, *((x.tobytes(), x.dtype.char, x.shape) for x in arrays))
-    if contents not in known:
+    contents: list[Hashable] = [what]
+    for x in arrays:
+        if x.size > LARGEST or x.dtype.hasobject:
+            return compute(arrays)
+        contents += x.tobytes(), x.dtype.char, x.shape
+    known, key = cache_of(owner), tuple(contents)
+    found: list[Any] | None = known.get(key)
+    if found is None:
         if len(known) >= REMEMBERED:
             known.clear()
-        known[contents] = [np.asarray(x) for x in compute(arrays)]
-        for result in known[contents]:
+        found = known[key] = [np.asarray(x) for x in compute(arrays)]
+        for result in found:
             result.flags.writeable = False
-    found: list[Any] = known[contents]
     return found
 
 
