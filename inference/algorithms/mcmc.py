@@ -60,7 +60,7 @@ def mcmc(
         init: a start by site name; a value with the chains as a further first axis has an entry for each, any other is
             the same for all (in mode "eager" all are). A site without a value is drawn from the prior, until the
             density is finite. Default: so for all sites; for kernels along gradients, and where the prior is flat,
-            starts near where draws are expected (`lawful.passes.initial_values`).
+            starts near where draws are expected (`lawful.backends.initial_values`).
         on_fault: "raise" an error where no chain can start, or "flag": a result without draws that is not ok.
         mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure, and moves one
             choice at a time. Then `result.traces` holds the runs, and a choice that a run did not make is NaN.

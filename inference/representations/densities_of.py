@@ -16,7 +16,7 @@ from lawful.form import Form, Node, Site, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
 from lawful.form.rewriting import with_subforms
-from lawful.passes.initial_values import without_weights as without_weights
+from lawful.passes.predict import without_weights as without_weights
 from lawful.passes.thread_sites import score
 
 NORMAL = "~normal"  # ends the address of the noise of a site

@@ -23,6 +23,7 @@ from ..form.cached import Pass, keeps
 from ..form.liveness import dependents, without_dead_code
 from ..form.operations.equation import Equation, identity
 from ..form.operations.from_jaxpr import unfold
+from ..form.operations.stacks import Row
 from .xla import DEFAULT, apply_det, run_nodes
 
 MOST = 1 << 20  # numbers that the steps of a loop may hold together
@@ -75,7 +76,7 @@ def _known(form: Form) -> dict[Var, Any]:
     with jax.ensure_compile_time_eval():
         known = {v: jnp.asarray(array) for v, array in form.constants if np.size(array) <= SMALL}
         for node in form.nodes:
-            small = sum(math.prod((*(p.size for p in v.plates), *v.shape)) for v in node.outs) <= SMALL
+            small = sum(math.prod(v.full_shape) for v in node.outs) <= SMALL
             if isinstance(node, Det) and small and all(v in known for v in node.ins):
                 known |= zip(node.outs, apply_det(node, [known[v] for v in node.ins]), strict=True)
     return known
@@ -146,11 +147,8 @@ def _groups(body: Form, first: int, count: int) -> list[list[int]]:
     """Group the carries that read each other, each group after those that it reads."""
     reached = [dependents(body, [v]) for v in body.inputs[first : first + count]]
     reads = [{j for j in range(count) if body.outputs[i] in reached[j]} for i in range(count)]
-    while True:  # what is read by what is read
-        more = [found.union(*(reads[j] for j in found)) for found in reads]
-        if more == reads:
-            break
-        reads = more
+    for _ in range(count):  # what is read by what is read
+        reads = [found.union(*(reads[j] for j in found)) for found in reads]
     groups: list[list[int]] = []
     for i in sorted(range(count), key=lambda i: len(reads[i])):
         same = next((group for group in groups if i in reads[group[0]] and group[0] in reads[i]), None)
@@ -175,17 +173,6 @@ class Shift:
         """Shift by one step."""
         row = jax.lax.expand_dims(first, (0,))
         return (jax.lax.concatenate([left[1:], row] if self.reverse else [row, left[:-1]], 0),)
-
-
-@dataclass(frozen=True)
-class Last:
-    """What the last step leaves."""
-
-    reverse: bool
-
-    def __call__(self, left: jax.Array) -> tuple[jax.Array]:
-        """Read."""
-        return (left[0 if self.reverse else -1],)
 
 
 @dataclass(frozen=True)
@@ -256,6 +243,7 @@ def _write(node: Loop, block: Block) -> None:
         for i, carry, stack in zip(group, begun, kept, strict=True):
             stacks[carry] = Var((node.length, *carry.shape), carry.dtype)
             block.nodes.append(Det(Shift(node.reverse), (node.init[i], stack), (stacks[carry],), "shift"))
-            block.nodes.append(Det(Last(node.reverse), (stack,), (node.carry_out[i],), "last"))
+            last = Row(0 if node.reverse else node.length - 1)
+            block.nodes.append(Det(last, (stack,), (node.carry_out[i],), "last"))
     for stack, out in zip(spread(body.outputs[count:]), node.ys, strict=True):
         block.nodes.append(Det(identity, (stack,), (out,), "steps"))

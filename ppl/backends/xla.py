@@ -102,9 +102,10 @@ class Run(Fold[jax.Array]):
         _refuse_plated(node)
         self.add(term)
 
-    def add(self, term: jax.Array) -> None:
-        """Add a term to the weight."""
-        self.weight = _require(self.weight).add(term)
+    def add(self, term: jax.Array | Sum) -> None:
+        """Add a term to the weight, or a sum of terms."""
+        assert self.weight is not None
+        self.weight = self.weight.plus(term) if isinstance(term, Sum) else self.weight.add(term)
 
     def loop(self, node: Loop, ins: list[jax.Array]) -> list[jax.Array]:
         """Run the steps, in one loop of XLA."""
@@ -123,7 +124,7 @@ class Run(Fold[jax.Array]):
             return [jnp.moveaxis(y, 0, len(v.plates)) for y, v in zip(ys, node.body.outputs, strict=True)]
         (carry, weight), ys = jax.lax.scan(step, start, (xs, rows), length=node.length, reverse=node.reverse)
         if weight is not None:
-            self.weight = _require(self.weight).plus(weight)
+            self.add(weight)
         stacked = node.split_out(node.body.outputs)[1]
         moved = [jnp.moveaxis(y, 0, len(v.plates)) if v.plates else y for y, v in zip(ys, stacked, strict=True)]
         return [*carry, *moved]
@@ -144,26 +145,19 @@ class Run(Fold[jax.Array]):
             arms, inner = [arm(form) for form in node.forms], inner_keys(node.forms, self.keys)
             results, weight = jax.lax.switch(jnp.asarray(index, jnp.int32), arms, operands, inner)
             if weight is not None:
-                self.weight = _require(self.weight).plus(weight)
+                self.add(weight)
             return results
         if weighted:
             raise LawfulError(
                 "a factor still stands inside a branch whose index has plates: its transformer must consume it."
             )
         # All arms run, so a site of two arms must not draw with one key.
-        runs = [
-            arm(form)(operands, {a: folded(k, jnp.asarray(number)) for a, k in inner_keys([form], self.keys).items()})[
-                0
-            ]
-            for number, form in enumerate(node.forms)
-        ]
+        runs = []
+        for number, form in enumerate(node.forms):
+            keys = {a: folded(k, jnp.asarray(number)) for a, k in inner_keys([form], self.keys).items()}
+            runs.append(arm(form)(operands, keys)[0])
         columns = zip(node.outs, zip(*runs, strict=True), strict=True)
         return [select_arms(node.index, out, index, *column) for out, column in columns]
-
-
-def _require(weight: Sum | None) -> Sum:
-    assert weight is not None
-    return weight
 
 
 def _refuse_plated(node: Factor | Site) -> None:
@@ -203,11 +197,7 @@ def map_over(
 
 def _repeated(function: Callable[..., Any], size: int) -> Callable[..., Any]:
     """Map a function over an axis that none of its operands has."""
-
-    def run(*values: jax.Array) -> Any:
-        return jax.tree.map(lambda x: jnp.broadcast_to(x, (size, *jnp.shape(x))), function(*values))
-
-    return run
+    return lambda *values: jax.tree.map(lambda x: jnp.broadcast_to(x, (size, *jnp.shape(x))), function(*values))
 
 
 def laned_flags(plates: tuple[Plate, ...], operands: Sequence[Var]) -> tuple[tuple[bool, ...], ...]:
@@ -217,17 +207,17 @@ def laned_flags(plates: tuple[Plate, ...], operands: Sequence[Var]) -> tuple[tup
 
 def root_keys(nodes: Sequence[Node], key: jax.Array) -> Keys:
     """Derive the key of every latent site; that of a rolled loop has a row of keys, by the addresses of its steps."""
-    single, rows = _sites(nodes)
+    single: list[Address] = []
+    rows: list[dict[Address, Sequence[Address]]] = []
+    _sites(nodes, single, rows)
     keys = keys_of(key, single)
     for group in rows:
         keys |= row_keys(key, group)
     return keys
 
 
-def _sites(nodes: Sequence[Node]) -> tuple[list[Address], list[dict[Address, Sequence[Address]]]]:
-    """List the latent sites with a key each, and for each rolled loop those with a row of keys."""
-    single: list[Address] = []
-    rows: list[dict[Address, Sequence[Address]]] = []
+def _sites(nodes: Sequence[Node], single: list[Address], rows: list[dict[Address, Sequence[Address]]]) -> None:
+    """Collect the latent sites with a key each, and for each rolled loop those with a row of keys."""
     for node in nodes:
         if isinstance(node, Site) and node.observed is None:
             single.append(node.address)
@@ -235,11 +225,8 @@ def _sites(nodes: Sequence[Node]) -> tuple[list[Address], list[dict[Address, Seq
         for inner in subforms(node):
             if steps:
                 rows.append({a: steps[a] for a in _latent(inner)})
-                continue
-            below, inner_rows = _sites(inner.nodes)
-            single += below
-            rows += inner_rows
-    return single, rows
+            else:
+                _sites(inner.nodes, single, rows)
 
 
 def _latent(form: Form) -> list[Address]:
@@ -267,9 +254,7 @@ def loop_step(node: Loop, constants: Sequence[jax.Array]) -> Callable[..., Any]:
         outputs, increment = run_nodes(node.body, [*constants, *carry, *xs], keys)
         carry, ys = node.split_out(outputs)
         carry = [broadcast_plates(x, have, want) for x, have, want in zip(carry, after, inside, strict=True)]
-        if weight is not None:
-            weight = weight.plus(_require(increment))
-        return (carry, weight), ys
+        return (carry, weight.plus(increment) if weight is not None and increment is not None else None), ys
 
     return step
 

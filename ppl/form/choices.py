@@ -84,8 +84,7 @@ def _choice(node: Det | Site | Factor, around: Around) -> Choice | None:
     kind = kind_of(node)
     if kind is None:
         return None
-    value = node.term if isinstance(node, Factor) else node.outs[0]
-    law = node.law if isinstance(node, Site) else None
+    value, law = (*node.outs, *node.ins)[0], getattr(node, "law", None)
     return Choice(
         shape=value.shape, dtype=value.dtype, kind=kind, loops=around.lengths, conditional=around.arm, law=law,
         **node.told(),

@@ -20,6 +20,7 @@ from jax.flatten_util import ravel_pytree
 
 from .. import handlers
 from ..addresses import Address, show_address
+from ..backends.initial_values import TRIES, Start, found_start, prior_coordinates
 from ..backends.log_density import gather_choices, log_density
 from ..backends.unchain_loops import UNCHAINED
 from ..backends.xla import emit
@@ -32,7 +33,6 @@ from ..form.choices import Choice, choices_of, dims_of
 from ..form.labels import fitting, labels_of
 from ..form.operations.stacks import Cut, Window, Windows
 from ..inspection.lint.observed_data import checked_data
-from ..passes.initial_values import TRIES, Start, found_start, prior_coordinates
 from ..passes.rolling.roll import Folded, folded
 from ..passes.unconstrain import (
     first_and_values,
@@ -190,7 +190,7 @@ class Density:
         """Find a position where chains can begin: at the height of draws, of finite log density and gradient.
 
         The best of some candidates, uniform in the cube (-2, 2) and draws from the prior, climbs as far as where draws
-        are expected; see `lawful.passes.initial_values`. Under `jax.vmap` or `jax.jit` one that is not found is
+        are expected; see `lawful.backends.initial_values`. Under `jax.vmap` or `jax.jit` one that is not found is
         NaN.
 
         Raises: NoFiniteStartError where none of 100 candidates is finite, naming the sites whose log density is not.

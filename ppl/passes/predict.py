@@ -6,7 +6,7 @@ posterior, that of the posterior and of its predictions. A named value is comput
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from ..addresses import Address
 from ..form import Det, Factor, Form, Node, Site, Var
 from ..form.choices import Choice, choices_of
 from ..form.liveness import without_dead_code
+from ..form.operations.equation import identity
 from ..form.rewriting import with_nodes, with_subforms
 from .thread_sites import Rule, Walk, threaded
 
@@ -69,13 +70,23 @@ def unobserved(form: Form) -> Form:
 
     What reads the value that the site gives back reads the choice; the argument that was observed stays what it was.
     """
-    nodes: list[Node] = []
-    for node in form.nodes:
-        if isinstance(node, Factor):
-            continue
-        node = replace(node, observed=None) if isinstance(node, Site) else node
-        nodes.append(with_subforms(node, unobserved))
-    return with_nodes(form, nodes)
+    return _unweighted(form, lambda site: replace(site, observed=None))
+
+
+def without_weights(form: Form) -> Form:
+    """Drop factors and observations, which leaves the prior."""
+    return _unweighted(form, lambda site: Det(identity, site.ins[-1:], site.outs, "observed"))
+
+
+def _unweighted(form: Form, instead: Callable[[Site], Node]) -> Form:
+    """Drop the factors of a form, and write something else for its observations."""
+
+    def written(node: Node) -> Node:
+        if isinstance(node, Site) and node.observed is not None:
+            return instead(node)
+        return with_subforms(node, lambda inner: _unweighted(inner, instead))
+
+    return with_nodes(form, [written(node) for node in form.nodes if not isinstance(node, Factor)])
 
 
 @dataclass(frozen=True)

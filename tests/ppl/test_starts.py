@@ -7,8 +7,8 @@ import numpyro.distributions as dist
 import pytest
 
 import lawful
+from lawful.backends.initial_values import CANDIDATES, found_start, is_from_prior
 from lawful.errors import NoFiniteStartError
-from lawful.passes.initial_values import CANDIDATES, found_start, is_from_prior
 
 
 def keys(count=64):

@@ -15,11 +15,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lawful.addresses import show_address
+from lawful.backends.initial_values import TRIES
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.choices import Choice, choices_of, dims_of
-from lawful.passes.initial_values import TRIES
 from lawful.passes.record import record
 
 from ...contract import Contract

@@ -11,6 +11,7 @@ import numpy as np
 
 from lawful import handlers
 from lawful.addresses import Address, show_address
+from lawful.backends.initial_values import TRIES
 from lawful.backends.pointwise import pointwise
 from lawful.errors import NoFiniteStartError
 from lawful.form import Factor, Site, walk
@@ -18,7 +19,6 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import Choice
 from lawful.handlers.named_values import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
-from lawful.passes.initial_values import TRIES
 
 from ..plan import Prepared
 

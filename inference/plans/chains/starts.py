@@ -2,7 +2,7 @@
 
 Law: every chain starts at the values that are given for it; one that is given once is that of all chains, and what is
 not given is drawn from the prior, given what is. Where nothing is given, kernels along gradients, and all kernels where
-the prior is flat, start as `lawful.passes.initial_values` finds; others at draws from the prior of finite density.
+the prior is flat, start as `lawful.backends.initial_values` finds; others at draws from the prior of finite density.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.backends.compile_options import quickly
+from lawful.backends.initial_values import TRIES, found_start, is_from_prior, prior_coordinates
 from lawful.backends.log_density import gather_choices, scored
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
@@ -27,7 +28,6 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
-from lawful.passes.initial_values import TRIES, found_start, is_from_prior, prior_coordinates
 
 from ...kernels.base.base import KernelForm
 from ...kernels.base.frame import frame_of

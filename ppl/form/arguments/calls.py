@@ -95,7 +95,10 @@ def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[...,
         return
     known: list[str] = []
     for taker in takers:
-        known += _settings_of(taker) if callable(taker) else taker
+        if callable(taker):
+            places = inspect.signature(taker).parameters.values()
+            taker = [p.name for p in places if p.kind is Parameter.KEYWORD_ONLY or p.default is not Parameter.empty]
+        known += taker
     for name in settings:
         if name not in known:
             raise LawfulError(
@@ -103,11 +106,6 @@ def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[...,
                 "as it is called.",
                 unknown=(name,),
             )
-
-
-def _settings_of(taker: Callable[..., Any]) -> list[str]:
-    places = inspect.signature(taker).parameters.values()
-    return [p.name for p in places if p.kind is Parameter.KEYWORD_ONLY or p.default is not Parameter.empty]
 
 
 def close_names(name: str, known: Iterable[str]) -> str:

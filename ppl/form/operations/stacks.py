@@ -17,8 +17,6 @@ import numpy as np
 from ..builder import Tupled, add
 from .equation import Equation
 
-type Rows = tuple[int, ...]
-
 
 @dataclass(frozen=True)
 class Join:
@@ -30,7 +28,7 @@ class Join:
     [7.0, 3.0, 1.0]
     """
 
-    parts: tuple[Rows | None, ...]
+    parts: tuple[tuple[int, ...] | None, ...]
 
     def __call__(self, *values: jax.Array) -> tuple[jax.Array]:
         """Join."""
@@ -41,17 +39,17 @@ class Join:
         return (pieces[0] if len(pieces) == 1 else jax.lax.concatenate(pieces, 0),)
 
 
-def rows(stack: jax.Array, indices: Rows) -> jax.Array:
+def rows(stack: jax.Array, indices: tuple[int, ...]) -> jax.Array:
     """Read rows of a stack: a slice where they follow each other, in either direction, else a gather.
 
     >>> rows(jnp.arange(4), (2, 1)).tolist(), rows(jnp.arange(4), (3, 0, 3)).tolist()
     ([2, 1], [3, 0, 3])
     """
-    first, count = indices[0], len(indices)
+    first, last, count = indices[0], indices[-1], len(indices)
     if indices == tuple(range(first, first + count)):
-        return jax.lax.slice_in_dim(stack, first, first + count)
+        return jax.lax.slice_in_dim(stack, first, last + 1)
     if indices == tuple(range(first, first - count, -1)):
-        return jax.lax.rev(jax.lax.slice_in_dim(stack, indices[-1], first + 1), (0,))
+        return jax.lax.rev(jax.lax.slice_in_dim(stack, last, first + 1), (0,))
     return jnp.take(stack, np.asarray(indices, np.int32), axis=0, mode="clip")
 
 
@@ -109,22 +107,15 @@ class Window:
 
     def all(self, array: jax.Array, starts: np.ndarray) -> jax.Array:
         """Cut many windows at once: a reshaped slice where they tile a stretch of one axis, else a gather."""
-        axis = self._tiled(array.shape, starts)
-        if axis is None:
-            return jax.vmap(self, (None, 0))(array, jnp.asarray(starts))[0]
-        count, size, first = len(starts), self.sizes[axis], int(starts[0, axis])
-        tiles = jax.lax.slice_in_dim(array, first, first + count * size, axis=axis)
-        split = (*array.shape[:axis], count, size, *array.shape[axis + 1 :])
-        return jnp.moveaxis(tiles.reshape(split), axis, 0).reshape((count, *self.shape))
-
-    def _tiled(self, shape: tuple[int, ...], starts: np.ndarray) -> int | None:
-        """Find the axis along which the windows follow each other without a gap, and which they fill across."""
         for axis, size in enumerate(self.sizes):
-            others = [i for i in range(len(shape)) if i != axis]
-            full = all(self.sizes[i] == shape[i] for i in others) and not starts[:, others].any()
-            if full and np.array_equal(starts[:, axis], starts[0, axis] + size * np.arange(len(starts))):
-                return axis
-        return None
+            across = [i for i in range(array.ndim) if i != axis]
+            full = all(self.sizes[i] == array.shape[i] for i in across) and not starts[:, across].any()
+            first, count = int(starts[0, axis]), len(starts)
+            if full and np.array_equal(starts[:, axis], first + size * np.arange(count)):
+                tiles = jax.lax.slice_in_dim(array, first, first + count * size, axis=axis)
+                split = (*array.shape[:axis], count, size, *array.shape[axis + 1 :])
+                return jnp.moveaxis(tiles.reshape(split), axis, 0).reshape((count, *self.shape))
+        return jax.vmap(self, (None, 0))(array, jnp.asarray(starts))[0]
 
 
 @dataclass(frozen=True)
@@ -132,7 +123,7 @@ class Windows:
     """Cuts all windows of the steps of a loop before the loop; the starts are known."""
 
     window: Pick | Window
-    starts: tuple[tuple[int, ...], ...] | Rows
+    starts: tuple[tuple[int, ...], ...] | tuple[int, ...]
 
     def __call__(self, array: jax.Array) -> tuple[jax.Array]:
         """Cut."""
@@ -151,10 +142,8 @@ class Flatten:
 
     def __call__(self, stack: jax.Array) -> tuple[jax.Array]:
         """Concatenate."""
-        moved = jnp.moveaxis(stack, 0, self.axis)
-        shape: list[int] = list(stack.shape[1:])
-        shape[self.axis] *= stack.shape[0]
-        return (moved.reshape(shape),)
+        shape = [n * stack.shape[0] if axis == self.axis else n for axis, n in enumerate(stack.shape[1:])]
+        return (jnp.moveaxis(stack, 0, self.axis).reshape(shape),)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,13 +88,9 @@ def _signs(node: Det) -> tuple[int, ...] | None:
     function = node.function
     if isinstance(function, Signed):
         return function.signs
-    if isinstance(function, Tupled):
-        if function.function is add:
-            return (1,) * len(node.ins)
-        return next((signs for known, signs in _ADDING if function.function is known), None)
     if isinstance(function, Equation):
         return function.row.signs
-    return None
-
-
-_ADDING: tuple[tuple[Any, tuple[int, ...]], ...] = ((jnp.add, (1, 1)), (jnp.subtract, (1, -1)))
+    if not isinstance(function, Tupled):
+        return None
+    known = (add, (1,) * len(node.ins)), (jnp.add, (1, 1)), (jnp.subtract, (1, -1))
+    return next((signs for adding, signs in known if function.function is adding), None)

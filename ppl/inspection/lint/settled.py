@@ -22,7 +22,7 @@ from ...form.choices import Choice
 from ...form.liveness import Moved, dependents, without_dead_code
 from ...form.operations.on_numpy import evaluate, plain
 from ...form.rewriting import unnamed, with_operands, with_subforms
-from ...passes.initial_values import without_weights
+from ...passes.predict import without_weights
 from ...passes.probe import Asked, Question, probed
 
 MOST = 1 << 24  # numbers that the steps of a loop may hold together

@@ -42,13 +42,10 @@ def cancelled(form: Form) -> Form:
     >>> small.function, [v is w for v, w in zip(small.ins, (rest, density))]
     (Signed(signs=(1,)), [True, True])
     """
-    return _without_witnesses(_with_witnesses(form))
-
-
-def _with_witnesses(form: Form) -> Form:
-    """Leave each density that cancels out of its sum, and make it a witness."""
     reader = _Reader(value for value, array in form.constants if _is_zero(value, array))
-    return with_nodes(form, [with_subforms(reader.rewritten(node), cancelled) for node in form.nodes])
+    return _without_witnesses(
+        with_nodes(form, [with_subforms(reader.rewritten(node), cancelled) for node in form.nodes])
+    )
 
 
 class _Reader:
@@ -82,16 +79,15 @@ class _Reader:
         """Write a sum without the densities that stand in it with both signs, and without zeros."""
         found = list(self.terms(node.outs[0], 1, DEPTH))
         plus, minus = ({v for own, v in found if own == sign} for sign in (1, -1))
-        both = {v: 0 for _, v in found if v in plus and v in minus and v in self.densities}
+        cancels = plus & minus & self.densities
+        both = dict.fromkeys(v for _, v in found if v in cancels)
         if not both:  # then the sums in the sum stay as they are, and so does their rounding
             found = [(sign, value) for sign, value in self.sums[node.outs[0]] if self.sums.get(value) != ()]
             if len(found) == len(node.ins):
                 return node
         kept = [(sign, value) for sign, value in found if value not in both]
-        for sign, value in found:
-            if value in both:
-                both[value] += sign
-        for value, count in both.items():
+        for value in both:
+            count = sum(sign for sign, other in found if other is value)
             kept += [(1 if count > 0 else -1, value)] * abs(count)
         if not kept and not both:
             return self.nothing(node)

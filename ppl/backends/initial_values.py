@@ -13,20 +13,18 @@ the density, so little is compiled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ..distributions.law import IMPROPER
-from ..form import Det, Factor, Form, Node, Site
+from ..form import Form
 from ..form.builder import Block
 from ..form.liveness import without_dead_code
-from ..form.operations.equation import identity
-from ..form.rewriting import with_subforms
-from .record import record
-from .unconstrain import to_coordinates
+from ..passes.predict import without_weights
+from ..passes.record import record
+from ..passes.unconstrain import to_coordinates
 
 TRIES = 100  # candidates until one is finite
 CANDIDATES = 8  # to choose from
@@ -204,16 +202,3 @@ def prior_coordinates(form: Form) -> Form | None:
     inputs = tuple(v.like() for v in form.inputs)
     values = recorded.spliced(block, inputs).values
     return without_dead_code(block.form(inputs, block.splice(to_coordinates(form), [*inputs, *values])))
-
-
-def without_weights(program: Form) -> Form:
-    """Drop factors and observations, which leaves the prior."""
-    nodes: list[Node] = []
-    for node in program.nodes:
-        if isinstance(node, Factor):
-            continue
-        if isinstance(node, Site) and node.observed is not None:
-            nodes.append(Det(identity, (node.observed,), (node.out,), "observed"))
-        else:
-            nodes.append(with_subforms(node, without_weights))
-    return replace(program, nodes=tuple(nodes))
