@@ -95,11 +95,12 @@ class Block:
         return out
 
     def log_prob(
-        self, law: Any, value: Var, parameters: Sequence[Var], *, label: str, source: Source = Source("<algorithm>", 0)
-    ) -> Var:
+        self, law: Any, value: Var, parameters: Sequence[Var], *, label: str,
+        source: Source = Source("<algorithm>", 0), plates: tuple[Plate, ...] = (),
+    ) -> Var:  # fmt: skip
         """Append the log density of a value."""
-        term = Var((), jnp.result_type(float))
-        self.nodes.append(Det(LogProb(law), (value, *parameters), (term,), label, source=source))
+        term = Var((), jnp.result_type(float), plates)
+        self.nodes.append(Det(LogProb(law), (value, *parameters), (term,), label, plates, source=source))
         return term
 
     def factor(self, address: Address, term: Var) -> None:

@@ -36,7 +36,7 @@ class Describer:
 
     def signature(self, node: Node) -> Hashable:
         """Describe what a node does and the types of its operands and results, without names, literals and operands."""
-        types_in, types_out = tuple(map(_type, node.ins)), tuple(map(_type, node.outs))
+        types_in, types_out = tuple([v.type for v in node.ins]), tuple([v.type for v in node.outs])
         return type(node), node.plates, types_in, types_out, self._meaning(node)
 
     def _meaning(self, node: Node) -> Hashable:
@@ -71,7 +71,7 @@ class Describer:
         body = tuple(
             (self.signature(node), self.literals(node), number(node.ins), number(node.outs)) for node in form.nodes
         )
-        return tuple(map(_type, form.inputs)), head, constants, body, number(form.outputs)
+        return tuple([v.type for v in form.inputs]), head, constants, body, number(form.outputs)
 
     def literals(self, node: Node) -> Hashable:
         """Describe the numbers that the program wrote into an operation."""
@@ -122,10 +122,6 @@ class Describer:
             return "itself", id(function)
         rest = self.content(function.__defaults__), self.content(function.__kwdefaults__)
         return "code", id(function.__code__), id(function.__globals__), held, rest
-
-
-def _type(value: Var) -> Hashable:
-    return value.shape, value.dtype, value.plates
 
 
 def unwrapped(function: types.FunctionType) -> types.FunctionType:

@@ -42,6 +42,11 @@ class Var:
         """Shape of the array that holds the value: plate sizes, then the shape."""
         return (*(p.size for p in self.plates), *self.shape)
 
+    @property
+    def type(self) -> tuple[tuple[int, ...], Any, tuple[Plate, ...]]:
+        """Shape, type of the numbers, and plates."""
+        return self.shape, self.dtype, self.plates
+
     def like(self, plates: tuple[Plate, ...] | None = None) -> Var:
         """Make a new value of the same shape and type."""
         return Var(self.shape, self.dtype, self.plates if plates is None else plates)

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..form import CHECK, Branch, Det, Factor, Form, Loop, Plate, Site, Var
-from ..form.builder import Block, LogProb, add, total
+from ..form.builder import Block, add, total
 from ..form.fold import Visitor
 from ..form.liveness import is_random
 from ..form.operations.compensated_sum import Sum
+from ..form.operations.device import device_array
 from ..form.rewriting import with_operands, with_results
 
 
@@ -146,9 +147,8 @@ class _Lifting(Visitor):
             self.block.nodes.append(with_results(with_operands(node, ins), (self.fresh(node.out, False),)))
             return
         self.names[node.out] = observed
-        term = Var((), jnp.result_type(float), (self.plate,) if varies else ())
-        score, label = LogProb(node.law), f"log p({node.address[-1]})"
-        self.block.nodes.append(Det(score, (observed, *parameters), (term,), label, term.plates, source=node.source))
+        plates, label = (self.plate,) if varies else (), f"log p({node.address[-1]})"
+        term = self.block.log_prob(node.law, observed, parameters, label=label, source=node.source, plates=plates)
         self.terms.append(term)
 
     def factor(self, node: Factor) -> None:
@@ -167,18 +167,15 @@ class _Lifting(Visitor):
         constants, init, xs = self.get(node.constants), self.get(node.init), self.get(node.xs)
         fixed = [self.plate in v.plates for v in constants], [self.plate in v.plates for v in xs]
         carried = [self.plate in v.plates for v in init]
-        n_carry = len(init)
         while True:
-            plated = (*fixed[0], *carried, *fixed[1])
-            lifted = lift(node.body, self.plate, plated, consume_all=self.consume_all)
-            grown = [c or self.plate in v.plates for c, v in zip(carried, lifted.form.outputs[:n_carry], strict=False)]
+            plated, must = (*fixed[0], *carried, *fixed[1]), [*carried, *[False] * len(node.ys)]
+            lifted = lift(node.body, self.plate, plated, carried=must, consume_all=self.consume_all)
+            grown = [self.plate in v.plates for v in node.split_out(lifted.form.outputs)[0]]
             if grown == carried:
                 break
             carried = grown
-        n_out = len(node.body.outputs)
-        must = [*carried, *[False] * (n_out - n_carry)]
-        body = lift(node.body, self.plate, plated, carried=must, consume_all=self.consume_all).form
-        ys_body = body.outputs[n_carry:n_out]
+        body, n_carry = lifted.form, len(init)
+        ys_body = body.outputs[n_carry : len(node.outs)]
         carry_out = tuple(self.fresh(v, c) for v, c in zip(node.carry_out, carried, strict=True))
         ys = tuple(self.fresh(v, self.plate in b.plates) for v, b in zip(node.ys, ys_body, strict=True))
         if lifted.weighted:
@@ -232,6 +229,6 @@ class _Lifting(Visitor):
 
     def with_zero(self, arm: Form) -> Form:
         """Give an arm without factors the log weight zero."""
-        block = Block()
-        outputs = block.splice(arm, arm.inputs)
-        return block.form(arm.inputs, (*outputs, block.constant(np.zeros((), jnp.result_type(float)))))
+        zero = Var((), jnp.result_type(float))
+        constants = (*arm.constants, (zero, device_array(np.zeros((), zero.dtype))))
+        return replace(arm, outputs=(*arm.outputs, zero), constants=constants)

@@ -40,7 +40,7 @@ class Roller:
         self.stacks: dict[tuple[Var, ...], Var] = {}
         pools: dict[Any, list[Var]] = {}  # the inputs of one type
         for value in form.inputs:
-            pools.setdefault((value.shape, value.dtype, value.plates), []).append(value)
+            pools.setdefault(value.type, []).append(value)
         self.pools = {v: pool for pool in pools.values() if len(pool) >= least for v in pool}
 
     def close(self) -> Form:

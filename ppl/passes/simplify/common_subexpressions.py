@@ -54,7 +54,7 @@ class _Scope(Visitor):
         """Write the form with each operation once; numbers of inputs that are known are already given."""
         self.share(form.inputs)
         for value, array in form.constants:
-            self.numbers[value] = "constant", _type(value), self.describe.content(array)
+            self.numbers[value] = "constant", value.type, self.describe.content(array)
         self.share([value for value, _ in form.constants])
         nodes: list[Node] = []
         for node in form.nodes:
@@ -128,7 +128,7 @@ class _Scope(Visitor):
         """Open a form some of whose inputs are values of this one."""
         scope = _Scope(self.describe, self.fresh, self)
         for own, outside in zip(inputs, given, strict=True):
-            if _type(own) == _type(outside):
+            if own.type == outside.type:
                 scope.numbers[own] = self.number(outside)
         return scope
 
@@ -149,7 +149,7 @@ class _Scope(Visitor):
         first = count + len(node.init)
         rows = next(self.fresh)
         for own, outside in zip(node.body.inputs[first:], node.xs, strict=True):
-            scope.numbers[own] = rows, _type(own), self.number(outside)
+            scope.numbers[own] = rows, own.type, self.number(outside)
         body = scope.form(node.body)
         if scope.brought:
             body = replace(body, inputs=(*body.inputs[:count], *scope.brought.values(), *body.inputs[count:]))
@@ -175,8 +175,4 @@ def _is_copy(node: Det) -> bool:
     """Tell whether the result is the operand as it is."""
     if len(node.ins) != 1 or not (node.function is identity or node.function == SAME):
         return False
-    return _type(node.ins[0]) == _type(node.outs[0])
-
-
-def _type(value: Var) -> Hashable:
-    return value.shape, value.dtype, value.plates
+    return node.ins[0].type == node.outs[0].type

@@ -71,8 +71,7 @@ def _undone(node: Det, made: Mapping[Var, Det]) -> Det:
     value, (out,) = _exponent(node.ins[0], made), node.outs
     if value is None or node.ins[0].plates != node.plates or not jnp.issubdtype(value.dtype, jnp.floating):
         return node
-    same = (value.shape, value.dtype, value.plates) == (out.shape, out.dtype, out.plates)
-    return replace(node, function=SAME, ins=(value,)) if same else node
+    return replace(node, function=SAME, ins=(value,)) if value.type == out.type else node
 
 
 def _exponent(value: Var, made: Mapping[Var, Det]) -> Var | None:

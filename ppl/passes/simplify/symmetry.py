@@ -35,8 +35,7 @@ def exchangeable(node: Det) -> tuple[int, int] | None:
     if pair is None:
         return None
     first, second = (node.ins[position] for position in pair)
-    same = (first.shape, first.dtype, first.plates) == (second.shape, second.dtype, second.plates)
-    return pair if same else None
+    return pair if first.type == second.type else None
 
 
 def _location(law: Law) -> int | None:
