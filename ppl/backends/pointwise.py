@@ -72,7 +72,10 @@ def pointwise(form: Form) -> Pointwise:
     >>> [(part.kind, part.name) for part in parts.asked]
     [('prior', 'mu'), ('likelihood', 'y')]
     """
-    uneven = _uneven(form)
+    units: dict[Address, set[tuple[int, ...]]] = {}
+    for site in form.sites():
+        units.setdefault(site.address, set()).add(site.law.units)
+    uneven = {address for address, found in units.items() if len(found) > 1}  # in several arms: only their sums agree
 
     def question(node: Site | Factor) -> Iterable[Probe]:
         if isinstance(node, Factor):
@@ -87,14 +90,6 @@ def pointwise(form: Form) -> Pointwise:
     whole = dims_of(places)
     dims = {}
     for choice in places:
-        units = () if choice.address in uneven else choice.units
-        dims[choice.name] = whole[choice.name][: len(choice.loops) + len(units)]
+        axes = len(choice.loops) + (0 if choice.address in uneven else len(choice.units))
+        dims[choice.name] = whole[choice.name][:axes]
     return Pointwise(asked, function, choices_of(form), dims)
-
-
-def _uneven(form: Form) -> set[Address]:
-    """Find addresses that stand in several arms with different batch axes: only their sums agree."""
-    seen: dict[Address, set[tuple[int, ...]]] = {}
-    for site in form.sites():
-        seen.setdefault(site.address, set()).add(site.law.units)
-    return {address for address, units in seen.items() if len(units) > 1}

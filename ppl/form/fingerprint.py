@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .builder import Tupled
-from .nodes import Det, Factor, Form, Loop, Node, Site, Var
+from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var
 from .operations.equation import Equation, traced_parts
 from .operations.stacks import opened
 
@@ -36,20 +36,20 @@ class Describer:
 
     def signature(self, node: Node) -> Hashable:
         """Describe what a node does and the types of its operands and results, without names, literals and operands."""
-        types_in, types_out = tuple([v.type for v in node.ins]), tuple([v.type for v in node.outs])
-        return type(node), node.plates, types_in, types_out, self._meaning(node)
-
-    def _meaning(self, node: Node) -> Hashable:
-        if isinstance(node, Det):
-            return self._operation(node.function), node.address is None
-        if isinstance(node, Site):
-            return self.content(node.law), node.observed is None, tuple((f.size, f.dim) for f in node.frames)
-        if isinstance(node, Factor):
-            return node.role
-        if isinstance(node, Loop):
-            counts = len(node.constants), len(node.init), len(node.xs)
-            return node.length, node.reverse, counts, node.unrolled, self.form(node.body)
-        return node.label, tuple(map(self.form, node.forms))
+        does: Hashable
+        match node:
+            case Det():
+                does = self._operation(node.function), node.address is None
+            case Site():
+                does = self.content(node.law), node.observed is None, tuple((f.size, f.dim) for f in node.frames)
+            case Factor():
+                does = node.role
+            case Loop():
+                counts = len(node.constants), len(node.init), len(node.xs)
+                does = node.length, node.reverse, counts, node.unrolled, self.form(node.body)
+            case Branch():
+                does = node.label, tuple(map(self.form, node.forms))
+        return type(node), node.plates, tuple([v.type for v in node.ins]), tuple([v.type for v in node.outs]), does
 
     def _operation(self, function: Any) -> Hashable:
         """Describe a function but for the values of its literals."""

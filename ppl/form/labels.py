@@ -34,7 +34,8 @@ def labels_of(form: Any, args: tuple[Any, ...] | None) -> dict[str, np.ndarray]:
         if is_array(leaf):
             for name, values in _named(leaf):
                 found.setdefault(name, values)
-    return {name: _plain(values) for name, values in found.items()}
+    texts = {name for name, v in found.items() if v.dtype == object and all(isinstance(x, str) for x in v)}
+    return {name: v.astype(str) if name in texts else v for name, v in found.items()}  # files hold no objects
 
 
 def fitting(
@@ -66,8 +67,3 @@ def _named(leaf: Any) -> Iterator[tuple[str, np.ndarray]]:
         labels: Any = getattr(leaf, axis, None)
         if getattr(labels, "name", None) is not None and hasattr(labels, "to_numpy"):
             yield str(labels.name), labels.to_numpy()
-
-
-def _plain(values: np.ndarray) -> np.ndarray:
-    """Make an array of texts of objects that are all texts, as files need."""
-    return values.astype(str) if values.dtype == object and all(isinstance(v, str) for v in values) else values

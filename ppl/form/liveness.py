@@ -24,13 +24,6 @@ def _draws(node: Node) -> bool:
     return isinstance(node, Site) and node.observed is None
 
 
-def _is_recorded(node: Node) -> bool:
-    """Tell whether a node draws or names a value: what the record of a program lists."""
-    if isinstance(node, Det):
-        return node.address is not None
-    return isinstance(node, Site) and node.observed is None and not node.droppable
-
-
 def has_weight(form: Form) -> bool:
     """Tell whether a form holds factors or observations."""
     return any(map(_weighs, [*walk(form)]))
@@ -74,7 +67,8 @@ class _Pruned(Visitor):
         return small if len(constants) == len(form.constants) else replace(small, constants=constants)
 
     def stays(self, node: Node) -> bool:
-        return _weighs(node) or (self.keep_sites and _is_recorded(node))
+        named = isinstance(node, Det | Site) and node.address is not None and not node.droppable
+        return _weighs(node) or (self.keep_sites and named)  # the record of a program lists what draws or is named
 
     def det(self, node: Node) -> Node:
         return node

@@ -6,7 +6,7 @@ Law: where a rule changes nothing the node or form itself is returned, so what i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import is_
 
 from ..addresses import Address
@@ -46,31 +46,15 @@ def with_results(node: Node, outs: tuple[Var, ...]) -> Node:
             return replace(node, outs=outs)
 
 
-@dataclass(frozen=True)
-class Inside:
-    """A Form inside a node, with the values outside that its inputs stand for.
+def insides(node: Node) -> Iterator[tuple[Form, dict[Var, Var], dict[Var, Var]]]:
+    """Give the Forms inside a node, with the values of outside that their inputs are, and those that they begin as.
 
-    Attributes:
-        form: the body of a loop, or an arm of a branch.
-        same: inputs that are values of outside.
-        carried: inputs that the steps of a loop hand on, by what they begin as.
-        rows: inputs that are rows of stacked values.
+    The second are what the steps of a loop hand on, and the rows of stacked values.
     """
-
-    form: Form
-    same: dict[Var, Var]
-    carried: dict[Var, Var]
-    rows: dict[Var, Var]
-
-
-def insides(node: Node) -> Iterator[Inside]:
-    """Give the Forms inside a node, with what enters them."""
-    if isinstance(node, Loop):
-        pairs = zip(node.split(node.body.inputs), (node.constants, node.init, node.xs), strict=True)
-        yield Inside(node.body, *(dict(zip(own, outer, strict=True)) for own, outer in pairs))
-    elif isinstance(node, Branch):
-        for form in node.forms:
-            yield Inside(form, dict(zip(form.inputs, node.operands, strict=True)), {}, {})
+    for form in subforms(node):
+        pairs = list(zip(form.inputs, node.operands if isinstance(node, Branch) else node.ins, strict=True))
+        same = len(node.constants) if isinstance(node, Loop) else len(pairs)
+        yield form, dict(pairs[:same]), dict(pairs[same:])
 
 
 def with_subforms(node: Node, rule: Callable[[Form], Form]) -> Node:

@@ -54,8 +54,8 @@ def checked_draws(form: Form, constant: Collection[Var] = ()) -> Iterator[Site]:
     for node in form.nodes:
         if isinstance(node, Site) and _is_checked(node, form, known):
             yield node
-        for part in insides(node):
-            yield from checked_draws(part.form, {v for v, outer in part.same.items() if outer in known})
+        for inner, same, _ in insides(node):
+            yield from checked_draws(inner, {v for v, outer in same.items() if outer in known})
 
 
 def question(node: Site | Factor) -> Iterable[Probe]:

@@ -14,8 +14,8 @@ from typing import Any
 import jax
 
 from ..distributions.absent import is_guarded, without_guard
-from ..distributions.law import DistributionLaw, law_of, split
-from ..form import Form, Site, Var
+from ..distributions.law import law_of, split
+from ..form import Form, Node, Site
 from ..form.rewriting import with_nodes, with_subforms
 
 
@@ -40,28 +40,26 @@ def unguarded(form: Form, wanted: Callable[[Site], bool] = lambda site: True) ->
     >>> [round(float(f.log_density(x, present)), 4) for f in (form, unguarded(form))]
     [-0.9189, -1.8379]
     """
-    return with_nodes(form, [_without(node, wanted) for node in form.nodes])
+
+    def filled(node: Node) -> Node:
+        if not isinstance(node, Site):
+            return with_subforms(node, lambda inner: unguarded(inner, wanted))
+        taken = node.observed is None and is_guarded(node.law) and wanted(node)
+        return _without_guard(node) if taken else node
+
+    return with_nodes(form, list(map(filled, form.nodes)))
 
 
-def _without(node: Any, wanted: Callable[[Site], bool]) -> Any:
-    if not isinstance(node, Site):
-        return with_subforms(node, lambda inner: unguarded(inner, wanted))
-    if node.observed is not None or not is_guarded(node.law) or not wanted(node):
-        return node
-    law, parameters = _base(node.law, node.parameters)
-    return replace(node, law=law, parameters=parameters)
-
-
-def _base(law: DistributionLaw, parameters: tuple[Var, ...]) -> tuple[Any, tuple[Var, ...]]:
-    """Return the law that was guarded, and its parameters among the given ones."""
+def _without_guard(site: Site) -> Site:
+    """Give a site the law that was guarded, and its parameters among the given ones."""
     found: list[Any] = []
 
     def read(*values: Any) -> None:
-        found.append(law_of(without_guard(law.distribution(*values)))[0])
+        found.append(law_of(without_guard(site.law.distribution(*values)))[0])
 
-    jax.eval_shape(read, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in parameters))
-    _, places = split(without_guard(law.numbered))
-    base = found[0]
+    jax.eval_shape(read, *(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in site.parameters))
+    _, places = split(without_guard(site.law.numbered))
+    (base,) = found
     if base.support_table is None:  # known values bound it when the program was traced
-        base = replace(base, support_table=law.support_table)
-    return base, tuple(parameters[place] for place in places)
+        base = replace(base, support_table=site.law.support_table)
+    return replace(site, law=base, parameters=tuple(site.parameters[place] for place in places))

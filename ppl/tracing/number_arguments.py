@@ -166,10 +166,10 @@ def _look(form: Form, rooted: dict[Var, Roots], sized: dict[Var, tuple[Roots, in
         elif isinstance(node, Site):
             if _bounds(node, [v in rooted for v in node.parameters]):
                 found |= frozenset[int]().union(*(rooted.get(v, frozenset()) for v in node.parameters))
-        for part in insides(node):
-            entering = (part.same | part.carried | part.rows).items()
-            inner = {v: sized[outer] for v, outer in part.same.items() if outer in sized}
-            _look(part.form, {v: rooted[outer] for v, outer in entering if outer in rooted}, inner, found)
+        for form_inside, same, begun in insides(node):
+            inner = {v: sized[outer] for v, outer in same.items() if outer in sized}
+            entering = {v: rooted[outer] for v, outer in (same | begun).items() if outer in rooted}
+            _look(form_inside, entering, inner, found)
 
 
 def _arithmetic(node: Det, sized: dict[Var, tuple[Roots, int]], found: set[int]) -> None:

@@ -41,36 +41,28 @@ def split_arguments(args: Any, program: Any = None) -> tuple[list[Any], Callable
         rest, still = iter(values), iter(static)
         return jax.tree.unflatten(tree, [next(rest) if is_dynamic else next(still) for is_dynamic in dynamic])
 
-    shapes = tuple((a.shape, str(a.dtype), _is_whole_number(a)) for a in arrays)
+    # An integer of Python that is an input (see `number_arguments`) has the type of what it meets.
+    whole = [getattr(a, "weak_type", False) and not jax.numpy.issubdtype(a.dtype, jax.numpy.inexact) for a in arrays]
+    shapes = tuple((a.shape, str(a.dtype), bool(is_whole)) for a, is_whole in zip(arrays, whole, strict=True))
     return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
-
-
-def _is_whole_number(array: Any) -> bool:
-    """Whether an input stands for an integer of Python (see `number_arguments`), of the type of what it meets."""
-    return bool(getattr(array, "weak_type", False)) and not jax.numpy.issubdtype(array.dtype, jax.numpy.inexact)
 
 
 def _as_array(leaf: Any, args: Any, program: Any) -> Any:
     if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
         return leaf
-    array = np.asarray(leaf)
-    if array.dtype.kind in "USOMm" or array.dtype.fields is not None:
+    given = np.asarray(leaf)
+    if given.dtype.kind in "USOMm" or given.dtype.fields is not None:
         kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
         raise LawfulError(
-            f"argument {_place(leaf, args, program)} is a {kind} of {array.dtype}: expected numbers. Fix: pass codes "
+            f"argument {_place(leaf, args, program)} is a {kind} of {given.dtype}: expected numbers. Fix: pass codes "
             "of its categories, as np.unique(x, return_inverse=True)[1], dates as numbers of days, or only the columns "
             "of numbers; what is missing is NaN in an observation with obs_mask."
         )
-    return _held(array if type(leaf).__module__.partition(".")[0] in LABELLED else leaf, leaf, args, program)
-
-
-def _held(numbers: Any, leaf: Any, args: Any, program: Any) -> jax.Array:
-    """Give an array of JAX; an integer that its type does not hold is refused, where it would wrap."""
-    array, given = jax.numpy.asarray(numbers), np.asarray(numbers)
+    array = jax.numpy.asarray(given if type(leaf).__module__.partition(".")[0] in LABELLED else leaf)
     if given.dtype.kind in "iu" and given.dtype != array.dtype and given.size:
         bounds = np.iinfo(array.dtype)
         lost = next((int(x) for x in (given.min(), given.max()) if not bounds.min <= x <= bounds.max), None)
-        if lost is not None:
+        if lost is not None:  # it would wrap
             raise LawfulError(
                 f"argument {_place(leaf, args, program)} holds the integer {lost}, which {array.dtype} does not. Fix: "
                 "enable jax_enable_x64, or rescale the data."

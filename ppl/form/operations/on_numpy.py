@@ -38,19 +38,14 @@ def _traced(function: Any, arrays: Sequence[Any]) -> Any:
     shapes = tuple((x.shape, x.dtype) for x in arrays)
     target = function.function if isinstance(function, Tupled) else function
     if "<locals>" not in getattr(target, "__qualname__", ""):
-        return _of_module(function, shapes)
+        return _trace(function, shapes)  # one of a module, or a record of one: these are few, and met again and again
     known = cache_of(function)
     if shapes not in known:
-        known[shapes] = _trace(function, shapes)
+        known[shapes] = _trace.__wrapped__(function, shapes)
     return known[shapes]
 
 
 @functools.lru_cache(maxsize=4096)
-def _of_module(function: Any, shapes: Any) -> Any:
-    """The same for a function that lives in a module, or a record of one: these are few, and met again and again."""
-    return _trace(function, shapes)
-
-
 def _trace(function: Any, shapes: Any) -> Any:
     return jax.make_jaxpr(function)(*(jax.ShapeDtypeStruct(*shape) for shape in shapes))
 
@@ -117,12 +112,11 @@ def _while(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool
         if not going.any():
             return carry, True
         after = _call(params["body_jaxpr"], [*inside, *carry])
-        carry = after if going.all() else [_in_lanes(going, a, b) for a, b in zip(after, carry, strict=True)]
+        if not going.all():
+            in_lanes = [going.reshape(going.shape + (1,) * (x.ndim - going.ndim)) for x in after]
+            after = list(map(np.where, in_lanes, after, carry))
+        carry = after
     return [*asked, *inside, *carry], False
-
-
-def _in_lanes(going: Any, after: Any, before: Any) -> Any:
-    return np.where(going.reshape(going.shape + (1,) * (after.ndim - going.ndim)), after, before)
 
 
 def _cond(operands: list[Any], params: dict[str, Any]) -> tuple[list[Any], bool]:

@@ -128,8 +128,11 @@ def _worthwhile(form: Form, runs: list[Steps], least: int) -> list[Steps]:
     """Keep the runs of fewer operations as a loop, with what packs and unpacks single values, than as they are."""
     held = {id(node) for run in runs for node in run.nodes}
     free = {v for run in runs for node in run.nodes for v in node.outs} | {v for v, _ in form.constants}
-    others = [node for node in form.nodes if id(node) not in held and not _joins(node, least)]
-    alone = {*form.outputs, *(v for node in others for v in node.ins)}
+    alone = set(form.outputs)
+    for node in form.nodes:
+        joins = isinstance(node, Det) and len(node.ins) >= least and of_a_stack(node.function) is not None
+        if id(node) not in held and not joins:
+            alone.update(node.ins)
 
     def pays(run: Steps) -> bool:
         outside = [origin for origins in run.origins for origin in origins if not isinstance(origin, Made)]
@@ -139,11 +142,6 @@ def _worthwhile(form: Form, runs: list[Steps], least: int) -> list[Steps]:
 
     kept = [run for run in runs if pays(run)]
     return kept if len(kept) == len(runs) else _worthwhile(form, kept, least)
-
-
-def _joins(node: Node, least: int) -> bool:
-    """Tell whether a node is written as one operation on a stack."""
-    return isinstance(node, Det) and len(node.ins) >= least and of_a_stack(node.function) is not None
 
 
 def _operations(node: Node) -> int:

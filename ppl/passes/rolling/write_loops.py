@@ -77,9 +77,12 @@ class Roller:
     def known(self, values: Sequence[Var]) -> list[np.ndarray] | None:
         """Return the values as arrays of NumPy where all are constants that can be read."""
         arrays = [self.arrays.get(v) for v in values]
-        if all(map(_readable, arrays)):
-            return [np.asarray(array, v.dtype) for array, v in zip(arrays, values, strict=True)]
-        return None
+        for array in arrays:
+            if isinstance(array, jax.core.Tracer) or not isinstance(array, np.ndarray | np.generic | jax.Array):
+                return None
+            if jnp.issubdtype(array.dtype, jax.dtypes.extended):
+                return None
+        return [np.asarray(array, v.dtype) for array, v in zip(arrays, values, strict=True)]
 
     def stack(self, values: Sequence[Var]) -> Var:
         """Return the stack of values of one type along a new first axis."""
@@ -250,9 +253,3 @@ class Body:
 def _alike(arrays: Sequence[Any] | None) -> bool:
     """Tell whether all are equal in type and content; values that are not known are not."""
     return arrays is not None and all(array_key(array) == array_key(arrays[0]) for array in arrays[1:])
-
-
-def _readable(array: Any) -> bool:
-    if isinstance(array, jax.core.Tracer) or not isinstance(array, np.ndarray | np.generic | jax.Array):
-        return False
-    return not jnp.issubdtype(array.dtype, jax.dtypes.extended)

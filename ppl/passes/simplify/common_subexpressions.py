@@ -88,7 +88,8 @@ class _Scope(Visitor):
         """Tell whether the results of an operation are known, and read them from where they are."""
         if node.address is not None or (isinstance(node.function, Equation) and node.function.acts):
             return False
-        if _is_copy(node):
+        copies = len(node.ins) == 1 and (node.function is identity or node.function == SAME)
+        if copies and node.ins[0].type == node.outs[0].type:
             found: tuple[Var, ...] | None = node.ins
         else:
             key = self.describe.signature(node), self.describe.literals(node), self.operands(node)
@@ -169,10 +170,3 @@ class _Scope(Visitor):
             for scope, form in zip(scopes, forms, strict=True)
         )
         return (replace(node, forms=arms, operands=(*node.operands, *brought)),)
-
-
-def _is_copy(node: Det) -> bool:
-    """Tell whether the result is the operand as it is."""
-    if len(node.ins) != 1 or not (node.function is identity or node.function == SAME):
-        return False
-    return node.ins[0].type == node.outs[0].type

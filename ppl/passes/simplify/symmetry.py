@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from ...distributions.families import core_of, family_of
 from ...distributions.law import position_of
-from ...distributions.protocol import Law
 from ...form import Det
 from ...form.builder import LogProb
 from ...form.operations.equation import Equation
@@ -27,8 +26,8 @@ def exchangeable(node: Det) -> tuple[int, int] | None:
     function = node.function
     if isinstance(function, Equation):
         pair = (0, 1) if function.row.commutes and function.literals == (None, None) else None
-    elif isinstance(function, LogProb):
-        location = _location(function.law)
+    elif isinstance(function, LogProb) and family_of(core_of(function.law.numbered)).symmetric:
+        location = position_of(function.law, "loc")
         pair = None if location is None else (0, 1 + location)
     else:
         pair = None
@@ -36,8 +35,3 @@ def exchangeable(node: Det) -> tuple[int, int] | None:
         return None
     first, second = (node.ins[position] for position in pair)
     return pair if first.type == second.type else None
-
-
-def _location(law: Law) -> int | None:
-    """Return the position of the location among the parameters of a law that is symmetric about it."""
-    return position_of(law, "loc") if family_of(core_of(law.numbered)).symmetric else None
