@@ -27,10 +27,12 @@ from .findings.findings import Finding, Limits, Status
 from .kernels.particles.cycle import population_cycle
 from .kernels.particles.hmc import population_hmc
 from .kernels.particles.walk import population_walk
+from .laws.ess import ess_below
 from .plans.enumerated_plan import EnumeratedPlan, recover
 from .plans.resuming import resume
 from .representations.annealing_paths import data_by_data, prior_to_posterior
 from .representations.sequential import Suspend, sequential, suspend
+from .representations.suspended import Advance
 from .representations.traced import Trace
 from .results.compare import compare
 from .results.conditional_means import conditional_means
@@ -40,15 +42,19 @@ from .running.driver import Chunk
 from .running.options import RunOptions
 from .running.progress import Progress, log_to, progress_bar, stop_when
 from .summing.enumerate_sites import Enumeration, enumerate_sites, enumeration
+from .transformers.collapse import Collapse
 from .transformers.gaussian.integrate_normals import integrate_normals
 from .transformers.marginalise import marginalise
 from .transformers.move import move
 from .transformers.nested import nested
 from .transformers.noncentred import noncentred
+from .transformers.pauses import Finish, repeat_to_end
 from .transformers.propose.fitted_proposals import local_proposals
 from .transformers.propose.propose import propose, propose_each
+from .transformers.push_evidence import PushEvidence
 from .transformers.rejuvenation import rejuvenate, waste_free
-from .transformers.resample import Advance, Collapse, Finish, PushEvidence, ess_below, repeat_to_end, resample, spawn
+from .transformers.resample import resample
+from .transformers.spawn import spawn
 from .transformers.temper import temper
 from .transformers.temperatures import by_ess
 

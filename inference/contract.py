@@ -80,6 +80,9 @@ class Contract:
         return self.kind != "bound"
 
 
+PRESERVES = Contract("preserves_measure", parametric=True)
+
+
 @dataclass(frozen=True)
 class Transformer:
     """A named function on representations with its contract.

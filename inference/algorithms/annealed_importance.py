@@ -21,12 +21,15 @@ from ..kernels.combine.mh import as_kernel
 from ..kernels.particles.walk import population_walk
 from ..laws.schemes import scheme as scheme_named
 from ..representations.annealing_paths import Path, prior_to_posterior
+from ..representations.suspended import Advance
 from ..representations.traced import Trace
 from ..running.default_bar import with_bar
 from ..running.faults import OnFault
 from ..running.options import RunOptions, checked_options, not_in_chunks
+from ..transformers.pauses import Finish, repeat_to_end
+from ..transformers.push_evidence import push_evidence_with
 from ..transformers.rejuvenation import is_fitted, rejuvenate
-from ..transformers.resample import Advance, Finish, push_evidence_with, repeat_to_end, spawn
+from ..transformers.spawn import spawn
 from ..transformers.temper import ADAPTIVE, temper
 from ..transformers.temperatures import ladder_of
 from .smc import PROPERLY_WEIGHTED, NonFinite, PopulationPlan, check_settings

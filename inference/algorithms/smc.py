@@ -17,19 +17,24 @@ from ..contract import Transformer
 from ..devices.island_resampling import Islands, of_draws, on_islands, scheme_on
 from ..devices.mesh import checked_mesh, devices_of
 from ..kernels.combine.mh import mh
+from ..laws.ess import EssBelow
 from ..laws.schemes import scheme as scheme_named
 from ..plans.enumerated_plan import EnumeratedPlan
 from ..plans.populations.population_plan import PROPERLY_WEIGHTED as PROPERLY_WEIGHTED
 from ..plans.populations.population_plan import PopulationPlan as PopulationPlan
 from ..representations.sequential import Cuts
+from ..representations.suspended import Advance
 from ..running.default_bar import with_bar
 from ..running.faults import OnFault, checked_policy
 from ..running.index_width import countable
 from ..running.options import RunOptions, checked_options, not_in_chunks
 from ..summing.enumerate_sites import Sites
 from ..transformers.move import move as move_with
+from ..transformers.pauses import Finish, repeat_to_end
 from ..transformers.propose.propose import propose
-from ..transformers.resample import Advance, EssBelow, Finish, push_evidence_with, repeat_to_end, resample, spawn
+from ..transformers.push_evidence import push_evidence_with
+from ..transformers.resample import resample
+from ..transformers.spawn import spawn
 from ..uncalled import refuse_uncalled
 from .eager.courses import without_files
 from .eager.plans import EagerPopulationPlan, Mode, checked_mode, refuse

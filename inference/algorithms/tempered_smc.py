@@ -26,6 +26,7 @@ from ..kernels.combine.mh import as_kernel
 from ..kernels.particles.default_move import PopulationMoves
 from ..plans.enumerated_plan import EnumeratedPlan
 from ..representations.annealing_paths import Path, prior_to_posterior
+from ..representations.suspended import Advance
 from ..representations.traced import Trace
 from ..results.result import Result
 from ..running.default_bar import with_bar
@@ -33,8 +34,11 @@ from ..running.driver import Chunk
 from ..running.faults import OnFault, checked_policy
 from ..running.options import RunOptions, checked_options, not_in_chunks
 from ..summing.enumerate_sites import Sites
+from ..transformers.pauses import Finish, repeat_to_end
+from ..transformers.push_evidence import push_evidence_with
 from ..transformers.rejuvenation import is_fitted, rejuvenate, waste_free
-from ..transformers.resample import Advance, Finish, push_evidence_with, repeat_to_end, resample, spawn
+from ..transformers.resample import resample
+from ..transformers.spawn import spawn
 from ..transformers.temper import ADAPTIVE, temper
 from ..transformers.temperatures import ladder_of
 from .smc import PROPERLY_WEIGHTED, Keep, NonFinite, PopulationPlan, enumerated_population

@@ -67,7 +67,7 @@ class Axis:
         """Get the part of the device whose number differs in one binary digit."""
         return jax.lax.ppermute(part, self.name, [(p, p ^ distance) for p in range(self.size)])
 
-    # ---- reductions over the items of all devices, as `numerics.offspring.Items` asks for
+    # ---- reductions over the items of all devices, as `laws.offspring.Items` asks for
 
     def count(self, values: jax.Array) -> int:
         """Count the items."""

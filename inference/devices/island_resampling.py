@@ -19,7 +19,7 @@ from lawful.errors import LawfulError
 from lawful.form import Var
 from lawful.form.builder import Block
 
-from ..contract import Transformer
+from ..contract import PRESERVES, Transformer
 from ..laws.distinct import Distinct
 from ..laws.ess import ess
 from ..laws.schemes import scheme
@@ -27,7 +27,6 @@ from ..laws.strata import systematic
 from ..registered import stored_as
 from ..representations.lineage import identity, one_ancestry
 from ..representations.population import Population, gather
-from ..transformers.push_evidence import PRESERVES
 from ..transformers.resample import offspring, resampled
 from .butterfly import mixed_level
 from .island_laws import PairLaw, WholeLaw, WithinLaw

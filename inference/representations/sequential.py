@@ -15,13 +15,12 @@ from lawful.form import Factor, Form, Loop, Node, Site, Var, subforms, walk
 from lawful.form.liveness import has_weight, is_random, random_values
 from lawful.passes.record import record
 
-from ..contract import Contract, Transformer
+from ..contract import PRESERVES, Transformer
 from .indexed import indexed
 
 type Cuts = None | str | Sequence[str | Address]
 
 STEPS, DRAWS, FACTORS = "loops", "draws", "factors"
-PRESERVES = Contract("preserves_measure", parametric=True)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from lawful.form import Form, Var
 from lawful.passes.add_plate import lift
 from lawful.passes.checked_draws import with_checked_draws
 
-from ..contract import Transformer
-from ..transformers.push_evidence import PRESERVES
+from ..contract import PRESERVES, Transformer
 from .lineage import Shed
 from .population import Population, gained
 from .sequential import Segment, Sequential

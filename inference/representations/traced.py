@@ -12,7 +12,7 @@ from lawful.form import Form
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Threaded, score
 
-from ..contract import Contract, Transformer
+from ..contract import PRESERVES, Transformer
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,4 @@ def marginal(view: Traced) -> Form:
     return replace(view.recorded.form, outputs=view.recorded.parts.own)
 
 
-Trace = Transformer("traced", traced, Contract("preserves_measure", parametric=True))
+Trace = Transformer("traced", traced, PRESERVES)

@@ -21,7 +21,7 @@ from lawful.form.rewriting import unnamed
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 
-from ..contract import Contract, Transformer
+from ..contract import PRESERVES, Transformer
 from ..representations.standard_normals import without_names
 from ..uncalled import refuse_uncalled
 from .summed_form import finite_sites, refuse_plates, summed_form
@@ -59,7 +59,7 @@ def enumerate_sites(sites: Sites = None, *, max_table: int = MAX_TABLE) -> Trans
     [('mu',)]
     """
     name = shown_sites(sites)
-    contract = Contract("preserves_measure", parametric=True)
+    contract = PRESERVES
     return Transformer(f"enumerate_sites({name})", lambda form: _apply(form, sites, max_table), contract)
 
 

@@ -22,7 +22,7 @@ from lawful.form.builder import Block
 from lawful.form.choices import choices_of
 from lawful.form.liveness import has_weight, random_values
 
-from ..contract import Transformer
+from ..contract import PRESERVES, Transformer
 from ..laws.conditional_resampling import ConditionalLaw
 from ..laws.meaningless import cleaned
 from ..laws.picks import PickLaw, ResampleLaw
@@ -30,8 +30,9 @@ from ..representations.population import Population
 from ..representations.sequential import Sequential
 from ..representations.suspended import Advance
 from .pauses import repeat_to_end
-from .push_evidence import PRESERVES, push_evidence_with
-from .resample import When, resample, resampled, spawn
+from .push_evidence import push_evidence_with
+from .resample import When, resample, resampled
+from .spawn import spawn
 from .through_loop import Step
 
 type Ancestors = Literal["retained", "sampled", "backward"]

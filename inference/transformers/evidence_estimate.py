@@ -23,7 +23,12 @@ from lawful.passes.thread_sites import Answer, Answers, interpose
 
 from ..registered import stored_as
 from ..representations.sequential import Cuts, sequential
-from .resample import Advance, Collapse, PushEvidence, When, repeat_to_end, resample, spawn
+from ..representations.suspended import Advance
+from .collapse import Collapse
+from .pauses import repeat_to_end
+from .push_evidence import PushEvidence
+from .resample import When, resample
+from .spawn import spawn
 
 
 @stored_as("filter")

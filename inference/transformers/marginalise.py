@@ -31,7 +31,7 @@ from lawful.form.rewriting import unnamed
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 
-from ..contract import Contract, Transformer
+from ..contract import PRESERVES, Contract, Transformer
 from ..graphs.exact.blocks import chosen_blocks, largest_of, largest_table
 from ..graphs.exact.plans import BUDGET
 from ..graphs.exact_inference import log_mass
@@ -46,7 +46,6 @@ from ..summing.enumerate_sites import Sites, chosen_sites, shown_sites
 from ..summing.summed_form import refuse_plates
 from ..summing.tables import PREFIX
 
-EXACT = Contract("preserves_measure", parametric=True)
 APPROXIMATE = Contract("bound", target="log Z", remarks="log Z of belief propagation where an exact sum is over budget")
 
 
@@ -103,7 +102,7 @@ def marginalise(
         )
     settings = _Settings(method, approximate, width_budget, tuple(sorted(loopy.items())))
     wanted = None if sites == "discrete" else sites
-    contract = APPROXIMATE if approximate or method == "loopy" else EXACT
+    contract = APPROXIMATE if approximate or method == "loopy" else PRESERVES
     shown = f"marginalise({shown_sites(wanted)}{', approximate' * (not contract.exact)})"
     return Transformer(shown, lambda form: _apply(form, wanted, settings, max_table), contract)
 

@@ -16,12 +16,11 @@ from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
 from lawful.passes.thread_sites import score
 
-from ..contract import Transformer
+from ..contract import PRESERVES, Transformer
 from ..kernels.combine.mh import as_kernel
 from ..representations.absent_elements import refuse_absent
 from ..representations.densities_of import exact, scoped, scored
 from ..representations.population import Population, weighed_by
-from .resample import PRESERVES
 
 
 @runtime_checkable

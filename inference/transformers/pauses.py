@@ -10,12 +10,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from lawful.errors import LawfulError
 
-from ..contract import Transformer
+from ..contract import PRESERVES, Transformer
 from ..representations.lineage import unwind
 from ..representations.population import Population
 from ..representations.suspended import Advance, Suspended, run_part, settled
 from .moves_at_pauses import Target, rejuvenated, replayed
-from .push_evidence import PRESERVES
 from .through_loop import through_loop
 
 

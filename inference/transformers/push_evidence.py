@@ -8,11 +8,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ..contract import Contract, Transformer
+from ..contract import PRESERVES, Transformer
 from ..laws.meaningless import cleaned
 from ..representations.population import Population, mean_weights
-
-PRESERVES = Contract("preserves_measure", parametric=True)
 
 
 def push_evidence(population: Population, nonfinite: str = "error") -> Population:

@@ -20,7 +20,7 @@ from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
 from lawful.passes.add_plate import lift
 
-from ..contract import Contract, Transformer
+from ..contract import PRESERVES, Contract, Transformer
 from ..findings.move_statistics import kept_of, of_particles, over_moves, told
 from ..laws.distinct import Distinct
 from ..laws.picks import ResampleLaw
@@ -29,7 +29,7 @@ from ..representations.absent_elements import refuse_absent
 from ..representations.densities_of import exact, scoped
 from ..representations.population import Population, gather
 from ..representations.tempered_program import times
-from .temper import GIVEN, OnPath
+from .temper import OnPath
 
 LONG = 20  # moves in which a chain ought to move
 PILOTS, PILOT_STEPS, GAIN = 16, 8, 2.0  # particles and moves of a pilot, and by how much its first move counts
@@ -75,7 +75,7 @@ def contract_of(kernel: Any) -> Contract:
     """Say what moves by a kernel claim: those of a fitted one are consistent, the others exact."""
     if is_fitted(kernel):
         return kernel.contract
-    return GIVEN
+    return PRESERVES
 
 
 def rejuvenate(kernel: Any, steps: int) -> Transformer:

@@ -1,47 +1,26 @@
-"""Transformers on populations: spawn, resample, collapse, each with its contract; the others are re-exported here.
+"""Resample: particles are replaced by their offspring, always or where the weights say so.
 
-Law: every one of them keeps the unnormalised measure, and so does every composition.
+Law: [[resample(p)]] = [[p]], for every scheme with E[offspring_i] = N w_i.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.errors import LawfulError
-from lawful.form import Factor, Form, Plate, Site, Var, walk
+from lawful.form import Var
 from lawful.form.builder import Block
-from lawful.form.liveness import is_random
-from lawful.passes.add_plate import lift
-from lawful.passes.checked_draws import with_checked_draws
 
-from ..contract import Transformer
+from ..contract import PRESERVES, Transformer
 from ..laws.distinct import Distinct
-from ..laws.ess import EssBelow as EssBelow
-from ..laws.ess import ess_below as ess_below
-from ..laws.picks import PickLaw, ResampleLaw
+from ..laws.picks import ResampleLaw
 from ..laws.schemes import scheme as scheme_named
-from ..representations.lineage import unwind
-from ..representations.population import Population, closed, equal_log_weight, gather
-from ..representations.priors import refuse_improper
-from ..representations.sequential import Sequential
-from ..representations.suspended import Advance as Advance
-from ..representations.suspended import Suspended, settled
-from ..representations.suspended import advance as advance
-from ..representations.tempered import Tempered
-from ..representations.traced import Traced
-from .pauses import Finish as Finish
-from .pauses import finish as finish
-from .pauses import repeat_to_end as repeat_to_end
-from .push_evidence import PRESERVES as PRESERVES
-from .push_evidence import PushEvidence as PushEvidence
-from .push_evidence import push_evidence as push_evidence
-from .push_evidence import push_evidence_with as push_evidence_with
+from ..representations.population import Population, gather
+from .push_evidence import push_evidence
 
 type When = Callable[[jax.Array, int], jax.Array]
 type Draw = Callable[..., Var]
@@ -49,43 +28,15 @@ type Level = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 type Arm = Callable[..., tuple[Var, ...]]
 
 
-def spawn(n: int) -> Transformer:
-    """Run n independent copies of a program, each with weight 1/n.
-
-    Takes a Form (run to its end), a Traced (likewise, with its choices among the values) or a Sequential (run to its
-    first pause), or a Tempered (drawn from its prior); gives a Population.
-    """
-    if n < 1:
-        raise LawfulError(f"spawn: expected at least one particle, got {n}.", particles=n)
-    return Transformer(f"spawn({n})", lambda source: _spawn(source, Plate("particle", n)), PRESERVES)
-
-
-def _spawn(source: Form | Sequential | Traced | Tempered, plate: Plate) -> Population:
-    if isinstance(source, Tempered):
-        return source.spawned(plate)
-    whole = source.form if isinstance(source, Sequential) else source
-    refuse_improper(whole.program if isinstance(whole, Traced) else whole, f"spawn({plate.size})")
-    form = source.prefix if isinstance(source, Sequential) else source
-    form = form.recorded.form if isinstance(form, Traced) else form
-    lifted = lift(with_checked_draws(form), plate, [False] * len(form.inputs))
-    block = Block()
-    outputs = block.splice(lifted.form, lifted.form.inputs)
-    count = len(form.outputs)
-    weight = outputs[count] if lifted.weighted else equal_log_weight(block, plate)[0]
-    population = Population(block, lifted.form.inputs, plate, weight, outputs[:count])
-    if isinstance(source, Sequential):
-        return settled(population, source, 0, dict(zip(form.outputs, outputs, strict=False)))
-    return replace(population, source=source) if isinstance(source, Traced) else population
-
-
 def resample(scheme: Any, when: When | None = None, *, counted: bool = True) -> Transformer:
     """Replace the particles by their offspring, with equal weights.
 
     Args:
-        scheme: a resampling scheme with E[offspring_i] = N w_i, or the name of one that `numerics.resampling` has.
+        scheme: a resampling scheme with E[offspring_i] = N w_i, or the name of one of `laws.schemes`.
         when: a rule of (effective sample size, N); None resamples always.
         counted: whether the distinct ancestors are counted, for the diagnostics.
 
+    >>> from lawful.inference import ess_below
     >>> resample("systematic", when=ess_below(0.5)).name
     'resample(systematic, when ess < 0.5 N)'
     """
@@ -197,35 +148,3 @@ def offspring(
         ones, zeros = block.det(level, weight, ess, label="weights by level", adds=(plate,))
     number = () if distinct is None else (block.det(distinct, ancestors, label="distinct ancestors"),)
     return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), *number, ancestors)
-
-
-def collapse(population: Population) -> Form:
-    """Pick one particle with probability proportional to its weight: a Form whose weight is the evidence estimate.
-
-    Where only values are left to compute, those of the picked particle are, with its history alone.
-    """
-    pending = population.pending
-    if pending is not None and not _ended(pending):
-        population = finish(population)
-    if population.weight is None:
-        population = push_evidence(population)
-    assert population.weight is not None
-    block, plate = population.block, population.plate
-    pick = block.site(population.address("pick"), PickLaw(plate.size), (population.weight,))
-    values = gather(block, population.values, pick, plate, ())
-    if not isinstance(population.pending, Suspended):
-        return closed(population, values)
-    found, _ = unwind(block, plate, population.trail.ancestors, population.pending.shed, pick)
-    found |= zip(population.pending.names, values, strict=True)
-    form = population.pending.cut.suffix
-    return closed(population, block.splice(form, [found[v] for v in form.inputs]))
-
-
-def _ended(pending: Any) -> bool:
-    """Tell whether only values are left to compute at a pause, from what each particle has at hand."""
-    if not isinstance(pending, Suspended) or not pending.at_the_end or pending.cut.hold:
-        return False
-    return not any(is_random(node) or isinstance(node, Factor | Site) for node in walk(pending.cut.suffix))
-
-
-Collapse = Transformer("collapse", collapse, PRESERVES)

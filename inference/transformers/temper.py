@@ -22,7 +22,7 @@ from lawful.form import Form, Var
 from lawful.form.builder import Block
 from lawful.passes.add_plate import lift
 
-from ..contract import Contract, Transformer
+from ..contract import PRESERVES, Contract, Transformer
 from ..laws.ess import ess
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.population import Population, Trail
@@ -33,7 +33,6 @@ from ..representations.traced import Traced
 from .push_evidence import push_evidence
 from .temperatures import AdaptiveLadder, ladder_of
 
-GIVEN = Contract("preserves_measure", parametric=True)
 ADAPTIVE = Contract(
     "bound",
     target="the program's measure, as the number of particles grows",
@@ -64,7 +63,7 @@ def temper(path: Path | None = None, ladder: Any = None) -> Transformer:
             raise LawfulError("temper: expected a traced program. Fix: put Trace before it, as in Trace >> temper().")
         return tempered(view, path, ladder)
 
-    return Transformer(f"temper({path!r}, {ladder!r})", apply, ADAPTIVE if ladder.adaptive else GIVEN)
+    return Transformer(f"temper({path!r}, {ladder!r})", apply, ADAPTIVE if ladder.adaptive else PRESERVES)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from lawful import cond, factor, sample, trace
 from lawful.backends.enumeration import count_worlds, emit_worlds
 from lawful.errors import PathLimitError
 from lawful.inference.check import preserves
-from lawful.inference.contract import Transformer
-from lawful.inference.transformers.resample import PRESERVES
+from lawful.inference.contract import PRESERVES, Transformer
 
 READ = Transformer("read", lambda form: form, PRESERVES)
 

@@ -20,10 +20,11 @@ from lawful.inference.check.exact.outcomes import compiled_measure, reference_me
 from lawful.inference.check.exact.suite import instances_of
 from lawful.inference.check.rows.law import row_verdict
 from lawful.inference.check.rows.rows import ROWS
-from lawful.inference.contract import Transformer
+from lawful.inference.contract import PRESERVES, Transformer
 from lawful.inference.kernels.combine.mh import Proposed
 from lawful.inference.laws.schemes import scheme
-from lawful.inference.transformers.resample import PRESERVES, collapse, push_evidence
+from lawful.inference.transformers.collapse import collapse
+from lawful.inference.transformers.push_evidence import push_evidence
 from lawful.tracing.trace import trace
 
 pytestmark = pytest.mark.tier0

@@ -26,7 +26,7 @@ from lawful.passes.record import record
 from lawful.passes.thread_sites import Threaded
 
 from ...representations.population import Population
-from ...transformers.resample import finish
+from ...transformers.pauses import finish
 from .measure import Measure, Trace, exact_sum, freeze
 from .reference import enumerate_measure
 

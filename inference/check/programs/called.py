@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from lawful.form import Form
 from lawful.tracing.trace import trace
 
-from ...contract import Transformer
-from ...transformers.resample import PRESERVES
+from ...contract import PRESERVES, Transformer
 
 
 def called(form: Form) -> Form:

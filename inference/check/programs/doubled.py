@@ -15,9 +15,8 @@ from lawful.form.builder import Block
 from lawful.form.rewriting import with_operands, with_results, with_subforms
 from lawful.passes.simplify import simplified
 
-from ...contract import Transformer
+from ...contract import PRESERVES, Transformer
 from ...representations.population import Population
-from ...transformers.resample import PRESERVES
 
 
 def doubled(form: Form) -> Form:

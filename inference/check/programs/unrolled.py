@@ -14,8 +14,7 @@ from lawful.form.operations.stacks import Join, Row
 from lawful.form.rewriting import with_addresses, with_operands
 from lawful.passes.rolling.roll import rolled
 
-from ...contract import Transformer
-from ...transformers.resample import PRESERVES
+from ...contract import PRESERVES, Transformer
 
 
 def unrolled(form: Form) -> Form:

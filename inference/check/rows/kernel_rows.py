@@ -18,7 +18,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.choices import choices_of
 
-from ...contract import Contract
+from ...contract import PRESERVES, Contract
 from ...kernels import (
     cycle,
     delayed_acceptance,
@@ -36,7 +36,6 @@ from ...kernels import (
 from ...kernels.base.base import INVARIANT, KernelForm
 from ...kernels.default_kernel import default_kernel
 from ...kernels.particles.replica_exchange import Tempering
-from ...transformers.push_evidence import PRESERVES
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
 _SHIFT = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])

@@ -12,7 +12,7 @@ from typing import Any
 from ...algorithms.annealed_importance import annealed
 from ...algorithms.smc import particle_filter
 from ...algorithms.tempered_smc import tempered
-from ...contract import Transformer
+from ...contract import PRESERVES, Transformer
 from ...kernels import (
     barker,
     block_gibbs,
@@ -27,26 +27,22 @@ from ...kernels import (
     repeat,
     split_merge,
 )
+from ...laws.ess import ess_below
 from ...laws.schemes import scheme
 from ...representations.annealing_paths import data_by_data
 from ...representations.sequential import Suspend, suspend
+from ...representations.suspended import Advance
 from ...representations.traced import Trace
 from ...summing.enumerate_sites import enumerate_sites
+from ...transformers.collapse import Collapse
 from ...transformers.marginalise import marginalise
 from ...transformers.move import move
+from ...transformers.pauses import Finish, repeat_to_end
 from ...transformers.propose.propose import propose_each
+from ...transformers.push_evidence import PushEvidence
 from ...transformers.rejuvenation import rejuvenate
-from ...transformers.resample import (
-    PRESERVES,
-    Advance,
-    Collapse,
-    Finish,
-    PushEvidence,
-    ess_below,
-    repeat_to_end,
-    resample,
-    spawn,
-)
+from ...transformers.resample import resample
+from ...transformers.spawn import spawn
 from ...transformers.temper import temper
 from ..exact.suite import Needs
 from ..programs.called import Called

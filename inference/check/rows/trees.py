@@ -14,13 +14,12 @@ import numpy as np
 from lawful.form import Form
 from lawful.form.choices import choices_of
 
-from ...contract import Contract, Transformer
+from ...contract import PRESERVES, Contract, Transformer
 from ...graphs.reading.tree_proposal import tree_proposal
 from ...kernels import mh, mixture
 from ...kernels.base.base import KernelForm
 from ...summing.summed_form import finite_sites
 from ...transformers.propose.propose import propose
-from ...transformers.push_evidence import PRESERVES
 
 
 def _proposed(form: Form, loops: bool) -> list[str]:

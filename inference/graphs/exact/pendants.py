@@ -2,7 +2,7 @@
 
 Law: the sum over the variables of a path, but for its last one, is a message to that one; the rest with the messages is
 a graph of the same mass, the core. A path that stands alone has no last one and is a number. So the graph is the core
-and chains, which `numerics.chains` sums by K^2 operations a step.
+and chains, which `graphs.chains` sums by K^2 operations a step.
 """
 
 from __future__ import annotations

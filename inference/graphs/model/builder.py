@@ -208,7 +208,7 @@ class Builder:
             name: a new name, of the variables that hold the counts.
             members: handle of the members: bags of one size lie along the last axis of an array.
             log_potential: scores of the counts as natural logs `(*shape, B + 1)`, or (B + 1,) for all bags alike, B the
-                size of the largest; -inf excludes a count. See `numerics.counts.potentials`. Default: zero.
+                size of the largest; -inf excludes a count. See `graphs.counts.potentials`. Default: zero.
             bags: the number of the bag of each member, from 0, where bags differ in size; the shape of the members.
             state: the state that counts, one or one for each member; 0 for a binary member that counts when it is 0.
 

@@ -17,9 +17,8 @@ from typing import Any
 
 from lawful.form import Form
 
-from ...contract import Contract
+from ...contract import PRESERVES, Contract
 from ...transformers.propose.support_check import require_way_back
-from ...transformers.push_evidence import PRESERVES
 from ..base.base import KernelForm, finished
 from ..base.redraw import PREFIX
 from ..combine.mh import written

@@ -31,10 +31,9 @@ from lawful.passes.fill_absent import unguarded
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
-from ...contract import Transformer
+from ...contract import PRESERVES, Transformer
 from ...laws.meaningless import cleaned
 from ...representations.coordinates import Map, map_of
-from ..push_evidence import PRESERVES
 from .propose import PROPOSAL
 
 STEPS = (1.0, 0.3, 0.1, 0.01)  # how much of a Newton step is tried

@@ -27,8 +27,7 @@ from lawful.messages import FactorMessage, Handler, Message, SampleMessage, inst
 from lawful.tracing.lower import lower
 from lawful.tracing.primitives import Stage
 
-from ...contract import Transformer
-from ..push_evidence import PRESERVES
+from ...contract import PRESERVES, Transformer
 from .calls import Memory, Proposal, Proposals
 from .support_check import moves, require_cover
 
