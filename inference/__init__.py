@@ -26,6 +26,7 @@ from .devices.island_resampling import Islands
 from .findings.findings import Finding, Limits, Status
 from .kernels.particles.cycle import population_cycle
 from .kernels.particles.hmc import population_hmc
+from .kernels.particles.move import move
 from .kernels.particles.walk import population_walk
 from .laws.ess import ess_below
 from .plans.enumerated_plan import EnumeratedPlan, recover
@@ -45,7 +46,6 @@ from .summing.enumerate_sites import Enumeration, enumerate_sites, enumeration
 from .transformers.collapse import Collapse
 from .transformers.gaussian.integrate_normals import integrate_normals
 from .transformers.marginalise import marginalise
-from .transformers.move import move
 from .transformers.nested import nested
 from .transformers.noncentred import noncentred
 from .transformers.pauses import Finish, repeat_to_end

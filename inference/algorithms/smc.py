@@ -17,6 +17,7 @@ from ..contract import Transformer
 from ..devices.island_resampling import Islands, of_draws, on_islands, scheme_on
 from ..devices.mesh import checked_mesh, devices_of
 from ..kernels.combine.mh import mh
+from ..kernels.particles.move import move as move_with
 from ..laws.ess import EssBelow
 from ..laws.schemes import scheme as scheme_named
 from ..plans.enumerated_plan import EnumeratedPlan
@@ -29,7 +30,6 @@ from ..running.faults import OnFault, checked_policy
 from ..running.index_width import countable
 from ..running.options import RunOptions, checked_options, not_in_chunks
 from ..summing.enumerate_sites import Sites
-from ..transformers.move import move as move_with
 from ..transformers.pauses import Finish, repeat_to_end
 from ..transformers.propose.propose import propose
 from ..transformers.push_evidence import push_evidence_with

@@ -35,17 +35,12 @@ from lawful.tracing.primitives import in_a_trace
 from lawful.tracing.trace import source_of, trace
 
 from ..findings.findings import Finding
+from ..representations.parameters import Around
 from ..running.compile_time import timed as timed
 from ..running.index_width import in_index_range
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
-
-
-class Around:
-    """A program that an inference wrote around a user's, which is its `model`."""
-
-    model: Any
 
 
 class Subject(NamedTuple):

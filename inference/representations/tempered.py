@@ -16,17 +16,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.form import Form, Plate, Var
+from lawful.form import Form, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
 from lawful.form.liveness import without_dead_code
-from lawful.passes.add_plate import lift
 from lawful.passes.record import record
 from lawful.passes.thread_sites import score
 
 from .annealing_paths import Path
 from .densities_of import without_weights
-from .population import Population
 from .tempered_program import Before, Entered, Entering, Entries, powered
 from .traced import Traced
 
@@ -106,23 +104,6 @@ class Tempered:
         block = Block()
         inputs = tuple(v.like() for v in scored.form.inputs)
         return without_dead_code(block.form(inputs, scored.spliced(block, inputs).own))
-
-    def spawned(self, plate: Plate) -> Population:
-        """Draw a population from the prior, at the start of the path."""
-        from ..transformers.temper import OnPath
-
-        form = self.start()
-        lifted = lift(form, plate, [False] * len(form.inputs), carried=[True] * len(form.outputs)).form
-        block, size = Block(), plate.size
-        values = block.splice(lifted, lifted.inputs)
-        dtype = jnp.result_type(float)
-        zeros, ones = (
-            block.det(lambda x=x: jnp.full(size, x, dtype), label="equal weights", adds=(plate,)) for x in (0.0, 1.0)
-        )
-        ess = block.constant(np.asarray(size, dtype))
-        at, power = block.constant(np.zeros((), jnp.int32)), block.constant(np.zeros((), dtype))
-        pending = OnPath(self, lifted.inputs, at, power)
-        return Population(block, lifted.inputs, plate, zeros, values, ones, ess, pending=pending)
 
 
 def _where_drawn(rest: jax.Array, slope: jax.Array) -> jax.Array:

@@ -18,10 +18,9 @@ from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
-from ..kernels.base.parameters import parameters_of
 from ..laws.ess import EssBelow
 from ..laws.schemes import scheme as scheme_named
-from ..plans.plan import Around
+from ..representations.parameters import Around, parameters_of
 from ..representations.standard_normals import by_normals
 from .evidence_estimate import Filter, weighing
 

@@ -20,6 +20,7 @@ from ..representations.sequential import Sequential
 from ..representations.suspended import settled
 from ..representations.tempered import Tempered
 from ..representations.traced import Traced
+from .temper import at_start
 
 
 def spawn(n: int) -> Transformer:
@@ -35,7 +36,7 @@ def spawn(n: int) -> Transformer:
 
 def _spawn(source: Form | Sequential | Traced | Tempered, plate: Plate) -> Population:
     if isinstance(source, Tempered):
-        return source.spawned(plate)
+        return at_start(source, plate)
     whole = source.form if isinstance(source, Sequential) else source
     refuse_improper(whole.program if isinstance(whole, Traced) else whole, f"spawn({plate.size})")
     form = source.prefix if isinstance(source, Sequential) else source

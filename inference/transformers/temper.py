@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.form import Form, Var
+from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
 from lawful.passes.add_plate import lift
 
@@ -193,11 +193,21 @@ class OnPath:
         outputs = population.block.splice(lifted, (*self.inputs, *values))
         return replace(population, values=outputs, pending=None)
 
-    def move(self, population: Population, kernel: Any) -> Population:
-        """Move every particle once by a kernel that keeps the measure of this point."""
-        from .rejuvenation import moved
 
-        return moved(self, population, kernel, 1)
+def at_start(tempered: Tempered, plate: Plate) -> Population:
+    """Draw a population from the prior, at the start of the path."""
+    form = tempered.start()
+    lifted = lift(form, plate, [False] * len(form.inputs), carried=[True] * len(form.outputs)).form
+    block, size = Block(), plate.size
+    values = block.splice(lifted, lifted.inputs)
+    dtype = jnp.result_type(float)
+    zeros, ones = (
+        block.det(lambda x=x: jnp.full(size, x, dtype), label="equal weights", adds=(plate,)) for x in (0.0, 1.0)
+    )
+    size_now = block.constant(np.asarray(size, dtype))
+    at, power = block.constant(np.zeros((), jnp.int32)), block.constant(np.zeros((), dtype))
+    pending = OnPath(tempered, lifted.inputs, at, power)
+    return Population(block, lifted.inputs, plate, zeros, values, ones, size_now, pending=pending)
 
 
 def reweighted(log_weight: jax.Array, increase: jax.Array, slope: jax.Array) -> jax.Array:

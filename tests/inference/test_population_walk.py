@@ -14,7 +14,7 @@ from lawful.inference.kernels.particles.walk import _Spread, _step_form, populat
 from lawful.inference.representations.annealing_paths import prior_to_posterior
 from lawful.inference.representations.tempered import tempered
 from lawful.inference.representations.traced import traced
-from lawful.inference.transformers.temper import OnPath
+from lawful.inference.transformers.temper import OnPath, at_start
 from lawful.inference.transformers.temperatures import given
 from lawful.passes.thread_sites import score
 
@@ -114,7 +114,7 @@ def test_a_walk_before_the_first_weights_is_refused():
     from lawful.errors import LawfulError
 
     path = tempered(traced(trace(model)), prior_to_posterior(), given([1.0]))
-    population = path.spawned(Plate("particle", 4))
+    population = at_start(path, Plate("particle", 4))
     with pytest.raises(LawfulError, match="move after Advance"):
         population_walk().fit(Block(), population.pending, population.plate)
 

@@ -27,6 +27,7 @@ from ...kernels import (
     repeat,
     split_merge,
 )
+from ...kernels.particles.move import move
 from ...laws.ess import ess_below
 from ...laws.schemes import scheme
 from ...representations.annealing_paths import data_by_data
@@ -36,7 +37,6 @@ from ...representations.traced import Trace
 from ...summing.enumerate_sites import enumerate_sites
 from ...transformers.collapse import Collapse
 from ...transformers.marginalise import marginalise
-from ...transformers.move import move
 from ...transformers.pauses import Finish, repeat_to_end
 from ...transformers.propose.propose import propose_each
 from ...transformers.push_evidence import PushEvidence

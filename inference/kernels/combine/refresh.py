@@ -29,11 +29,11 @@ from lawful.passes.thread_sites import Given, interpose
 
 from ...contract import Contract
 from ...registered import stored_as
+from ...representations.parameters import Parameters, parameters_of
 from ...representations.standard_normals import NORMAL, normal_site
 from ...transformers.evidence_estimate import weighing, with_evidence
 from ..base.acceptance import INFO, accept, refuse_nothing_to_move
-from ..base.base import INVARIANT, KernelForm, State, finished, scoped, scored, state_inputs
-from ..base.parameters import Parameters, parameters_of
+from ..base.base import INVARIANT, KernelForm, Proposed, State, finished, scoped, scored, state_inputs
 from ..base.redraw import PREFIX
 from .mh import mh
 
@@ -54,7 +54,7 @@ class Refresh:
         refuse_nothing_to_move(choices)
         known = parameters_of(program, self.sites, "refresh")
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        proposed = known.propose(block, self.proposal, inputs, known.among(state.values))
+        proposed = proposed_parameters(block, known, self.proposal, inputs, known.among(state.values))
         there = dict(zip((c.address for c in known.chosen), proposed.state.values, strict=True))
         if self.correlation:
             there |= self._near(block, known, state)
@@ -142,6 +142,15 @@ def _anew(
 def _step(correlation: float, old: jax.Array, noise: jax.Array) -> jax.Array:
     """Take a step that keeps the standard normal law."""
     return (correlation * old + jnp.sqrt(1.0 - correlation**2) * noise).astype(old.dtype)
+
+
+def proposed_parameters(
+    block: Block, known: Parameters, proposal: Any, inputs: Sequence[Var], here: tuple[Var, ...]
+) -> Proposed:
+    """Append a proposal of new parameters; the ratio is that of their prior and of the proposal."""
+    log_density, _ = scored(block, known.prior, inputs, here)
+    proposed: Proposed = proposal.propose(block, known.prior, inputs, known.chosen, State(here, (), log_density))
+    return proposed
 
 
 def joint_proposal(proposal: Any, who: str) -> Any:

@@ -26,12 +26,12 @@ from ...contract import Contract
 from ...laws.ess import EssBelow
 from ...laws.schemes import scheme as scheme_named
 from ...registered import stored_as
+from ...representations.parameters import Parameters, parameters_of
 from ...representations.sequential import Cuts
 from ...transformers.evidence_estimate import Filter, weighing
 from ..base.acceptance import INFO, accept, refuse_nothing_to_move
 from ..base.base import KernelForm, Proposed, State, finished, scoped, scored, state_inputs
-from ..base.parameters import Parameters, parameters_of
-from ..combine.refresh import joint_proposal
+from ..combine.refresh import joint_proposal, proposed_parameters
 
 KEEP = ("paths", "parameters")
 
@@ -88,7 +88,7 @@ class PseudoMarginal:
 
     def _proposed(self, block: Block, known: Parameters, inputs: Sequence[Var], here: tuple[Var, ...]) -> Proposed:
         if known.moved:
-            return known.propose(block, self.proposal, inputs, here)
+            return proposed_parameters(block, known, self.proposal, inputs, here)
         none = block.constant(np.zeros((), jnp.result_type(float)))
         return Proposed(State((), (), scored(block, known.prior, inputs, ())[0]), none)
 

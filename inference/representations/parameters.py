@@ -12,14 +12,19 @@ from typing import Any
 
 from lawful.addresses import Address
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Form, Var
-from lawful.form.builder import Block
+from lawful.form import Form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
 
-from ...representations.naming import named_sites
-from .base import Proposed, State, scored, without_weights
+from .densities_of import without_weights
+from .naming import named_sites
+
+
+class Around:
+    """A program that an inference wrote around a user's, which is its `model`."""
+
+    model: Any
 
 
 @dataclass(frozen=True)
@@ -61,12 +66,6 @@ class Parameters:
                     site=choice.address,
                 )
         return prior
-
-    def propose(self, block: Block, proposal: Any, inputs: Sequence[Var], here: tuple[Var, ...]) -> Proposed:
-        """Append a proposal of new parameters; the ratio is that of their prior and of the proposal."""
-        log_density, _ = scored(block, self.prior, inputs, here)
-        proposed: Proposed = proposal.propose(block, self.prior, inputs, self.chosen, State(here, (), log_density))
-        return proposed
 
 
 def parameters_of(program: Form, sites: Sequence[Any], who: str) -> Parameters:

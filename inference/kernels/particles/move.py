@@ -16,16 +16,18 @@ from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
 from lawful.passes.thread_sites import score
 
-from ..contract import PRESERVES, Transformer
-from ..kernels.combine.mh import as_kernel
-from ..representations.absent_elements import refuse_absent
-from ..representations.densities_of import exact, scoped, scored
-from ..representations.population import Population, weighed_by
+from ...contract import PRESERVES, Transformer
+from ...representations.absent_elements import refuse_absent
+from ...representations.densities_of import exact, scoped, scored
+from ...representations.population import Population, weighed_by
+from ...transformers.rejuvenation import moved as moved_on_path
+from ...transformers.temper import OnPath
+from ..combine.mh import as_kernel
 
 
 @runtime_checkable
 class Moving(Protocol):
-    """What stands at a pause and has a target of its own for kernels, as a point on a path of measures."""
+    """What stands at a pause of a program, which is a target of its own for kernels."""
 
     def move(self, population: Population, kernel: Any) -> Population:
         """Apply a kernel once to each particle."""
@@ -43,6 +45,8 @@ def move(kernel: Any) -> Transformer:
 
 
 def _move(population: Population, kernel: Any) -> Population:
+    if isinstance(population.pending, OnPath):
+        return moved_on_path(population.pending, population, kernel, 1)
     if isinstance(population.pending, Moving):
         return population.pending.move(population, kernel)
     view = population.source
