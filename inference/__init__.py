@@ -29,7 +29,7 @@ from .kernels.particles.hmc import population_hmc
 from .kernels.particles.move import move
 from .kernels.particles.walk import population_walk
 from .laws.ess import ess_below
-from .plans.enumerated_plan import EnumeratedPlan, recover
+from .plans.enumerated_plan import EnumeratedPlan
 from .plans.resuming import resume
 from .representations.annealing_paths import data_by_data, prior_to_posterior
 from .representations.sequential import Suspend, sequential, suspend
@@ -38,6 +38,7 @@ from .representations.traced import Trace
 from .results.compare import compare
 from .results.conditional_means import conditional_means
 from .results.predictive import Predictive, predictive
+from .results.recover import recover
 from .results.result import Result
 from .running.driver import Chunk
 from .running.options import RunOptions

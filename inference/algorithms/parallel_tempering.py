@@ -25,7 +25,8 @@ from ..plans.chains.chain_plan import ChainPlan
 from ..plans.plan import Builder, Prepared
 from ..representations.priors import refuse_improper
 from ..results.log_densities import scored_draws
-from ..results.result import Result, Warmup
+from ..results.record import Warmup
+from ..results.result import Result
 from ..running.default_bar import with_bar
 from ..running.options import RunOptions, checked_options, not_in_chunks
 from .mcmc import mcmc

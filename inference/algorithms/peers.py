@@ -17,6 +17,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form.arguments.calls import positional
+from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import dims_of
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.interop.density import Density, density
@@ -24,7 +25,7 @@ from lawful.passes.record import record
 
 from ..contract import Contract
 from ..plans.chains.chain_rows import deterministics, named_values
-from ..plans.plan import environment, one_key, refuse_traced, seed_of
+from ..plans.plan import environment, refuse_traced, seed_of
 from ..results.collect import from_chains
 from ..results.result import Result
 

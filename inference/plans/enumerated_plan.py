@@ -1,95 +1,40 @@
-"""Recovery: draws of summed sites, from their exact conditional given each draw of the sites that stay.
+"""Enumerated plan: an inference on a program whose finite sites are summed, with these sites drawn back.
 
-Law: where the sites that stay have the program's marginal, they have, together with the recovered ones, its measure.
+Law: its draws have the measure of the program, as those of the inference have the marginal of the sites that stay.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from lawful.addresses import as_address
-from lawful.backends.xla import emit
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.constant_data import refuse_other_data
-from lawful.form.cached import per_form
+from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of, dims_of
 from lawful.tracing.trace import trace
 
-from ..results.batches import BatchSize, in_batches, in_one_row
-from ..results.log_densities import as_choice, leading_axes
-from ..results.result import Result, WeightedParticles
+from ..results.copies import Told
+from ..results.record import WeightedParticles, masked
+from ..results.recover import drawing, recover
+from ..results.result import Result
 from ..running.driver import Chunk
 from ..running.options import RunOptions
-from ..summing.enumerate_sites import Enumeration, Sites, enumeration, given_sites
+from ..summing.enumerate_sites import Enumeration, Sites, enumeration
 from ..uncalled import refuse_uncalled
-from .plan import Builder, Prepared, Told, key_of, masked, one_key
+from .plan import Builder, Prepared, key_of
 from .resuming import gone_on, plan_of
 
 if TYPE_CHECKING:
     from ..checkpoints.checkpoints import Checkpoint
 
 BACK = 0x7FFFFFFF
-
-
-def recover(
-    summed: Enumeration, draws: Mapping[str, Any], key: Any, *args: Any, batch_size: BatchSize = "auto", first: int = 0
-) -> dict[str, np.ndarray]:
-    """Draw the summed sites back: with one key, what a chain and a draw of it get does not depend on the others.
-
-    Args:
-        summed: the program with its sites summed, from `enumeration`.
-        draws: values of every site that stays, (chain, draw, ...) by name.
-        key: a random key.
-        args: the program's arguments.
-        batch_size: draws a batch.
-        first: the number of the first draw.
-
-    Returns: all choices of the program, and what it names, by name, (chain, draw, ...); NaN where an arm did not run.
-
-    >>> import jax, numpyro.distributions as dist, lawful
-    >>> def coins():
-    ...     p = lawful.sample("p", dist.Beta(1.0, 1.0))
-    ...     lawful.sample("z", dist.Bernoulli(p))
-    ...     lawful.factor("f", -p)
-    >>> summed = enumeration(lawful.trace(coins), ["z"])
-    >>> sure = recover(summed, {"p": np.ones((1, 5))}, jax.random.key(0))
-    >>> sure["z"].tolist()
-    [[1, 1, 1, 1, 1]]
-    """
-    inputs, _, _ = split_arguments(args)
-    kept = choices_of(summed.marginal)
-    lead = leading_axes(draws) if draws else (1, 1)
-    columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in kept]
-    count = int(np.prod(lead))
-    places = [in_one_row(x) for x in np.indices(lead, np.int32)]
-    places[1] = places[1] + np.int32(first)
-    function = functools.partial(_drawing(summed.full, tuple(c.address for c in kept)), one_key(key), inputs)
-    answers = in_batches(function, [*places, *columns], count, batch_size)
-    shaped = [answer.reshape(*lead, *answer.shape[1:]) for answer in answers]
-    names = [c.name for c in summed.choices]
-    flags = dict(zip((c.name for c in summed.choices if c.conditional), shaped[len(names) :], strict=True))
-    return masked(dict(zip(names, shaped, strict=False)), flags)
-
-
-@per_form
-def _drawing(full: Form, kept: tuple[Any, ...]) -> Callable[..., Any]:
-    """Compile the draws of many points, once per form."""
-    run = emit(given_sites(full, kept))
-
-    def one(key: jax.Array, inputs: Any, row: list[Any]) -> Any:
-        chain, draw, *values = row
-        return run(jax.random.fold_in(jax.random.fold_in(key, chain), draw), *inputs, *values)[0]
-
-    return jax.jit(jax.vmap(one, (None, None, 0)))
 
 
 class EnumeratedPlan:
@@ -163,7 +108,7 @@ class EnumeratedPlan:
         prepared = self.prepare(args, named=named)
         summed, plan = prepared.built
         inner, kept = plan.sampler(*prepared.inputs), choices_of(summed.marginal)
-        back = _drawing(summed.full, tuple(c.address for c in kept))
+        back = drawing(summed.full, tuple(c.address for c in kept))
         names, flagged = [c.name for c in summed.choices], [c.name for c in summed.choices if c.conditional]
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:

@@ -25,7 +25,7 @@ from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.constant_data import refuse_other_data
-from lawful.form.arguments.random_keys import one_key as one_key
+from lawful.form.arguments.random_keys import one_key
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.inspection.lint.scales import checked_scales
 from lawful.inspection.lint.unread_inputs import gaps, unread_arguments
@@ -36,7 +36,6 @@ from lawful.tracing.trace import source_of, trace
 
 from ..findings.findings import Finding
 from ..representations.parameters import Around
-from ..running.compile_time import timed as timed
 from ..running.index_width import in_index_range
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -213,22 +212,6 @@ def key_of(seed: Any) -> jax.Array:
     return jax.random.wrap_key_data(jnp.asarray(seed["key"], jnp.uint32), impl=seed["impl"])
 
 
-class Told:
-    """A text that is written when it is first read, as what a plan says of itself.
-
-    >>> str(Told(lambda: "two chains"))
-    'two chains'
-    """
-
-    def __init__(self, write: Callable[[], str]) -> None:
-        """Write nothing yet."""
-        self._write = functools.cache(write)
-
-    def __str__(self) -> str:
-        """Write it."""
-        return self._write()
-
-
 def environment(settings: Mapping[str, Any], seconds: float, seed: Any = None) -> dict[str, Any]:
     """Describe a run: settings, seed where it is known, times, versions and device."""
     return {
@@ -250,17 +233,3 @@ def times(seconds: float) -> dict[str, float]:
 @functools.cache
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
-
-
-def masked(values: Mapping[str, Any], active: Mapping[str, Any]) -> dict[str, Any]:
-    """Put NaN where the arm of a conditional choice did not run."""
-    out = {}
-    for name, value in values.items():
-        xp: Any = jnp if isinstance(value, jax.core.Tracer) else np
-        array = xp.asarray(value)
-        if name in active:
-            flag = xp.asarray(active[name])
-            flag = flag.reshape(flag.shape + (1,) * (array.ndim - flag.ndim))
-            array = xp.where(flag, array, xp.nan)
-        out[name] = array
-    return out

@@ -14,7 +14,8 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from ..findings.loop_overflow import overflow_findings
-from .result import Arrays, Result, Warmup, WeightedParticles, leading
+from .record import Arrays, Warmup, WeightedParticles, leading
+from .result import Result
 
 
 def from_population(

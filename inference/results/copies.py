@@ -11,7 +11,7 @@ import copy
 import functools
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -20,9 +20,23 @@ import jax
 from lawful.form import Form
 from lawful.tracing.trace import trace
 
-from ..plans.plan import Told
-
 AS_IT_IS = ("form", "model", "more")
+
+
+class Told:
+    """A text that is written when it is first read, as what a plan says of itself.
+
+    >>> str(Told(lambda: "two chains"))
+    'two chains'
+    """
+
+    def __init__(self, write: Callable[[], str]) -> None:
+        """Write nothing yet."""
+        self._write = functools.cache(write)
+
+    def __str__(self) -> str:
+        """Write it."""
+        return self._write()
 
 
 def pickled(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from lawful.inference.checkpoints.stored import refuse_objects
 from ..findings.findings import Finding, Limits
 from .arguments import digest_of
 from .datatree.tree import name_of, renamed, tree_of
-from .result import Result, Warmup, WeightedParticles
+from .record import Record, Warmup, WeightedParticles
 
 FORMAT = 1
 GROUP = "lawful"  # holds the header, and the arrays that ArviZ's groups hold in another form or not at all
@@ -39,7 +39,7 @@ type Place = tuple[str, ...]
 type _Format = tuple[Callable[[Any, Path], None], Callable[[Path], Any]]
 
 
-def save(result: Result, path: str | os.PathLike[str], **options: Any) -> None:
+def save(result: Record, path: str | os.PathLike[str], **options: Any) -> None:
     """Write a result; see `Result.save`. A file that stands there is replaced only once the new one is complete."""
     target = Path(path)
     write = _format_of(target)[0]
@@ -55,7 +55,7 @@ def save(result: Result, path: str | os.PathLike[str], **options: Any) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def load(path: str | os.PathLike[str]) -> Result:
+def load[Kind: Record](path: str | os.PathLike[str], kind: type[Kind]) -> Kind:
     """Read a result; see `Result.load`."""
     source = Path(path)
     read = _format_of(source)[1]
@@ -68,7 +68,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     except Exception as error:  # whatever the libraries below say of a damaged file
         raise ResultFileError(f"{source} cannot be read, so it is damaged or no file of a result: {error}.",
                               path=str(source)) from error  # fmt: skip
-    return _result_of(tree, source)
+    return _result_of(tree, source, kind)
 
 
 def _format_of(path: Path) -> _Format:
@@ -111,7 +111,7 @@ def _read_zarr(path: Path) -> Any:
 # Writing
 
 
-def _with_header(result: Result, tree: Any) -> Any:
+def _with_header(result: Record, tree: Any) -> Any:
     import xarray
 
     held: dict[str, Any] = {}
@@ -139,7 +139,7 @@ def _with_header(result: Result, tree: Any) -> Any:
     return tree
 
 
-def _arrays(result: Result) -> dict[Place, np.ndarray]:
+def _arrays(result: Record) -> dict[Place, np.ndarray]:
     """List the arrays of a result, apart from those of its further groups."""
     found: dict[Place, Any] = {("posterior", name): a for name, a in result._posterior.items()}
     if result._weighted is not None:
@@ -203,7 +203,7 @@ def _digest(array: np.ndarray) -> str:
     return hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode() + array.tobytes()).hexdigest()
 
 
-def _header(result: Result) -> dict[str, Any]:
+def _header(result: Record) -> dict[str, Any]:
     text = result.form.show() if isinstance(result.form, Form) else str(result.run.get("form", ""))
     arguments = result.run.get("arguments") if result.args is None else digest_of(result.args)
     run = {name: value if _is_plain(value) else str(value) for name, value in result.run.items()}
@@ -253,7 +253,7 @@ def _json(value: Any) -> Any:
 # Reading
 
 
-def _result_of(tree: Any, path: Path) -> Result:
+def _result_of[Kind: Record](tree: Any, path: Path, kind: type[Kind]) -> Kind:
     header = _read_header(tree, path)
     arrays: dict[str, dict[str, np.ndarray]] = {}
     for entry in header["arrays"]:
@@ -269,7 +269,7 @@ def _result_of(tree: Any, path: Path) -> Result:
     if header["warmup"]:
         warmup = Warmup(arrays.get("warmup_posterior", {}), arrays.get("warmup_stats", {}))
     known = {f.name for f in dataclasses.fields(Limits)}
-    result = Result(
+    result = kind(
         header["sampler"],
         arrays.get("posterior", {}),
         weighted,

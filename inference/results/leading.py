@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lawful.form import Form
 from lawful.form.choices import choices_of
 
-if TYPE_CHECKING:
-    from .result import Result
+from .record import Record
 
 SMALL = 12  # elements of a variable that may stand before larger ones
 
 
-def leading_first(result: Result) -> dict[str, Any]:
+def leading_first(result: Record) -> dict[str, Any]:
     """Order the variables: small ones first, then by size; of small ones, choices before named values."""
     named = set()
     if isinstance(result.form, Form):
@@ -33,7 +32,7 @@ def leading_first(result: Result) -> dict[str, Any]:
     return {name: result._posterior[name] for name in sorted(result._posterior, key=place)}
 
 
-def leading_elements(result: Result, count: int) -> list[tuple[str, np.ndarray]]:
+def leading_elements(result: Record, count: int) -> list[tuple[str, np.ndarray]]:
     """Take elements of the leading variables as (label, draws (chain, draw)): whole variables, or the first of one.
 
     >>> from lawful.inference.results.collect import from_chains

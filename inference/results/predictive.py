@@ -22,6 +22,7 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
+from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.form.labels import fitting, labels_of
@@ -30,17 +31,16 @@ from lawful.passes.predict import Rerun, rerun
 from lawful.passes.probe import Asked, probed
 from lawful.tracing.trace import Rewritten, trace
 
-from ..plans.plan import masked, one_key
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches, in_one_row
+from .grouped import groups_tree
 from .invalid_draws import refuse_invalid
 from .log_densities import as_choice
+from .record import Record, masked
 from .withheld import drawn_back, withheld
 
 if TYPE_CHECKING:
     import xarray
-
-    from .result import Result
 
 type Arrays = Mapping[str, Any]
 
@@ -100,13 +100,11 @@ class Predictive(Mapping[str, Any]):
 
     def to_datatree(self) -> xarray.DataTree:
         """Convert to a DataTree of ArviZ 1.x with these groups alone."""
-        from .datatree.tree import groups_tree
-
         return groups_tree(self.groups, self.dims, self.coords)
 
 
 def predictive(
-    result: Result | None,
+    result: Record | None,
     model: Callable[..., Any] | Form,
     *args: Any,
     draws: int | None = None,
@@ -186,7 +184,7 @@ def predictive(
     return _collect(result, again, arrays, model, args, labels_of(form, args))
 
 
-def _lead(result: Result, draws: int | None) -> tuple[int, int]:
+def _lead(result: Record, draws: int | None) -> tuple[int, int]:
     chains, length = next((np.shape(array)[:2] for array in result.posterior.values()), (0, 0))
     return chains, len(_kept(length, draws))
 
@@ -234,7 +232,7 @@ def _compiled_rerun(form: Form, given: frozenset[Address]) -> tuple[Rerun, tuple
 
 
 def _collect(
-    result: Result | None,
+    result: Record | None,
     again: Rerun,
     answers: list[np.ndarray],
     model: Any,
@@ -257,7 +255,7 @@ def _collect(
     return Predictive(kind, observed, drawn, named, dims, {**own, **kept}, constants)
 
 
-def _same(result: Result, args: tuple[Any, ...]) -> bool:
+def _same(result: Record, args: tuple[Any, ...]) -> bool:
     """Tell whether the arguments are those of the inference; a file holds only their digest."""
     known = digest_of(result.args) if result.args is not None else result.run.get("arguments")
     return known is not None and known == digest_of(args)

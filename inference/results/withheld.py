@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,19 +23,17 @@ from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
-from ..plans.enumerated_plan import recover
 from ..summing.enumerate_sites import Enumeration, enumerate_sites, enumeration
 from ..summing.summed_form import finite_sites
 from ..summing.tables import PREFIX
 from ..transformers.gaussian.integrate_normals import integrate_normals
 from ..transformers.noncentred import is_normal
 from .batches import BatchSize
+from .record import Record
+from .recover import recover
 
-if TYPE_CHECKING:
-    from .result import Result
 
-
-def withheld(result: Result, form: Form, held: Collection[Address], anew: Collection[Address]) -> tuple[Choice, ...]:
+def withheld(result: Record, form: Form, held: Collection[Address], anew: Collection[Address]) -> tuple[Choice, ...]:
     """Find the choices of a program that have no draws, and whose law in the posterior is not that of the program.
 
     Args:
@@ -57,7 +55,7 @@ def withheld(result: Result, form: Form, held: Collection[Address], anew: Collec
     return tuple(c for c in choices_of(form) if c.address in found & rest)
 
 
-def _known(result: Result, form: Form) -> Form:
+def _known(result: Record, form: Form) -> Form:
     """Return the program of the inference; sums put factors in the place of sites, so that names are lost."""
     if not isinstance(result.form, Form):
         return form
@@ -82,7 +80,7 @@ def _reached(
 
 
 def drawn_back(
-    result: Result,
+    result: Record,
     model: Callable[..., Any] | Form,
     args: tuple[Any, ...] | None,
     missing: Sequence[Choice],
@@ -137,7 +135,7 @@ def _summed(form: Form, missing: frozenset[Address], held: frozenset[str]) -> En
     return enumeration(small, by)
 
 
-def _refused(result: Result, missing: Sequence[Choice], why: str) -> LawfulError:
+def _refused(result: Record, missing: Sequence[Choice], why: str) -> LawfulError:
     names = [c.name for c in missing]
     sites = ", ".join(f"'{c.name}' ({c.source})" for c in missing)
     held = ", ".join(result._posterior) or "nothing"

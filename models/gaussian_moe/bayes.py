@@ -19,9 +19,9 @@ from jax import lax
 
 from lawful import inference
 from lawful.errors import LawfulError
+from lawful.form.arguments.random_keys import one_key
 from lawful.inference import Result
 from lawful.inference.findings.evidence import pooled_evidence
-from lawful.inference.plans.plan import one_key
 
 from ..latent_classes import ClassNumbers, co_membership, kept_draws, relabelled
 from ..latent_classes.redrawing import one_class_redrawn

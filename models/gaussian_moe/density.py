@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from lawful.errors import LawfulError, ObservationError
-from lawful.inference.plans.plan import one_key
+from lawful.form.arguments.random_keys import one_key
 
 from .gates import Gate, log_weights
 from .parameters import Parameters

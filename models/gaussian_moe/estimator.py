@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
+from lawful.form.arguments.random_keys import one_key
 from lawful.inference.findings.findings import Finding
-from lawful.inference.plans.plan import one_key
 from lawful.inference.running.jobs import done, shares
 
 from .alignment import Alignment

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 
 from lawful.errors import LawfulError
-from lawful.inference.plans.plan import one_key
+from lawful.form.arguments.random_keys import one_key
 
 from .density import Mixture
 from .estimator import SAME, GaussianMoE

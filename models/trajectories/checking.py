@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.inference.plans.plan import one_key
+from lawful.form.arguments.random_keys import one_key
 
 from .posterior import TrajectoryPosterior
 from .precision import doubly

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import chi2
 
 from lawful.errors import LawfulError
-from lawful.inference.plans.plan import one_key
+from lawful.form.arguments.random_keys import one_key
 
 from .bootstrapping import climbed_panels, drawn_panels
 from .climbing import Schedule

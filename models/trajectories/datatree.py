@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.inference.findings.evidence import pooled_evidence
 from lawful.inference.findings.findings import Status
-from lawful.inference.results.datatree.tree import groups_tree
+from lawful.inference.results.grouped import groups_tree
 
 from .checking import REPLICATES, replicated_at
 from .settings import whole

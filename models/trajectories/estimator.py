@@ -20,7 +20,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form.arguments.calls import refuse_unknown
-from lawful.inference.plans.plan import one_key
+from lawful.form.arguments.random_keys import one_key
 
 from ..latent_classes import ClassNumbers
 from .bayes import climbed_for, posed, sampled, settings_of

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.plans.plan import one_key
+from lawful.form.arguments.random_keys import one_key
 
 from .agreement import accuracy, entropy_index, kappa, unsureness
 from .density import log_likelihood_by_person, log_memberships, log_prior_classes

@@ -19,9 +19,9 @@ import numpy as np
 import lawful
 from lawful.errors import LawfulError
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of
 from lawful.inference.findings.evidence import pooled_evidence
-from lawful.inference.plans.plan import one_key
 from lawful.inference.results.log_densities import scored_draws
 
 from .bayes import climbed_for, sampled

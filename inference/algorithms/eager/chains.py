@@ -16,6 +16,7 @@ import numpy as np
 from lawful.addresses import Address, as_address, show_address
 from lawful.errors import LawfulError, NoFiniteStartError
 from lawful.form.arguments.calls import positional
+from lawful.form.arguments.random_keys import one_key
 from lawful.messages import SampleMessage, placed, surroundings
 
 from ...eager import trace_mh
@@ -24,9 +25,10 @@ from ...eager.run import Run
 from ...eager.running import placed_in, run
 from ...eager.trace_mh import Move, move
 from ...findings.findings import Finding
-from ...plans.plan import one_key, refuse_traced, seed_of, times
+from ...plans.plan import refuse_traced, seed_of, times
 from ...results.collect import from_chains
-from ...results.result import Result, Warmup
+from ...results.record import Warmup
+from ...results.result import Result
 from ...running.driver import Chunk, Drive, Portion
 from ...running.options import RunOptions
 from .courses import EagerChains

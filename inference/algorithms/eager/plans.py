@@ -14,6 +14,7 @@ import numpy as np
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.arguments.calls import positional
+from lawful.form.arguments.random_keys import one_key
 
 from ...eager import population
 from ...eager.columns import Table, dims_of, table_of
@@ -21,7 +22,7 @@ from ...eager.population import Population, Settings, filtered, indices_by_weigh
 from ...eager.run import Run
 from ...findings.findings import Finding
 from ...plans.chains.chain_runs import failure
-from ...plans.plan import environment, one_key, refuse_traced, seed_of, times
+from ...plans.plan import environment, refuse_traced, seed_of, times
 from ...results.collect import from_population
 from ...results.result import Result
 from ...running.driver import Chunk, Drive, Portion

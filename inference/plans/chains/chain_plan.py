@@ -19,6 +19,7 @@ from lawful.backends.initial_values import TRIES
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import Choice, choices_of, dims_of
 from lawful.passes.record import record
 
@@ -34,12 +35,15 @@ from ...representations.conditional import without_factors
 from ...representations.densities_of import is_own
 from ...results.batches import in_one_row
 from ...results.collect import from_chains
+from ...results.copies import Told
 from ...results.log_densities import log_densities
-from ...results.result import Result, Warmup
+from ...results.record import Warmup, masked
+from ...results.result import Result
+from ...running.compile_time import timed
 from ...running.driver import Chunk
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions, not_in_chunks
-from ..plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from ..plan import Builder, Prepared, environment, times
 from ..resuming import header_of
 from .chain_rows import Drawn, deterministics, draws_of, thinned, whole_run, without_own
 from .chain_runs import iterate_chains, resume_chains, run_chains

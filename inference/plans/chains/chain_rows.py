@@ -18,8 +18,7 @@ from lawful.form.choices import Choice
 from lawful.passes.thread_sites import score
 
 from ...representations.densities_of import is_own
-from ...results.result import Warmup
-from ..plan import masked
+from ...results.record import Warmup, masked
 from .one_by_one import OneByOne
 from .tuned_loop import TunedLoop
 

@@ -24,7 +24,7 @@ from ...checkpoints.store import Column, Layout, Store
 from ...checkpoints.trees import flatten
 from ...findings.findings import Finding
 from ...results.datatree.tree import tree_of
-from ...results.result import Warmup
+from ...results.record import Warmup
 from ...running.course import Course, Phase
 from ..plan import Prepared
 from .row_streams import PREFIXES, Names, Stream, names_of

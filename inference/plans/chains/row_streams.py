@@ -17,7 +17,7 @@ from ...checkpoints.store import Store
 from ...checkpoints.stored_array import StoredArray
 from ...findings.findings import Finding
 from ...results.datatree.statistics import by_component
-from ...results.result import Warmup
+from ...results.record import Warmup
 from ...running.course import Phase
 from ...running.saving import SHARE
 from .tally import Tally

@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from lawful.backends.xla import emit
 from lawful.form import Form, Loop
 from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import through
 from lawful.form.choices import Choice, choices_of, dims_of
 from lawful.inference.running.portions import Portions
@@ -36,14 +37,17 @@ from ...representations.priors import refuse_improper
 from ...representations.sequential import sequential
 from ...results.batches import in_one_row
 from ...results.collect import from_population
+from ...results.copies import Told
 from ...results.invalid_draws import invalid_draws
+from ...results.record import masked
 from ...results.result import Result
+from ...running.compile_time import timed
 from ...running.driver import Chunk
 from ...running.memory import Need, bytes_of, memory_for, output_bytes, peak_bytes, row_bytes
 from ...running.mesh_runner import sharded_portions, sharded_runner
 from ...running.options import RunOptions, not_in_chunks, without_store
 from ...transformers.propose.propose import proposed_sites
-from ..plan import Builder, Prepared, Told, environment, masked, one_key, timed, times
+from ..plan import Builder, Prepared, environment, times
 from ..resuming import header_of
 from .population_runs import iterate_population, resume_population, run_population
 from .stages import joined, weight_findings

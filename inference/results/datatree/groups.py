@@ -6,7 +6,7 @@ Law: what is computed here is computed at the draws of the result, so it is the 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,24 +24,23 @@ from ..log_densities import absent_choices, densities
 from ..masks import entries, masked_data, masks_of, missing_entries
 from ..predictive import Predictive
 from ..predictive import predictive as predicted
+from ..record import Record
 from ..unconstrained import unconstrained as unconstrained_draws
 
 if TYPE_CHECKING:
     import xarray
 
-    from ..result import Result
-
 PRIOR_DRAWS = 1000  # of the groups prior and prior_predictive
 
 
-def masks_known(result: Result) -> dict[str, np.ndarray]:
+def masks_known(result: Record) -> dict[str, np.ndarray]:
     """Return which elements of observed sites were observed, where some were not and the program is known."""
     if not isinstance(result.form, Form) or result.args is None:
         return {}
     return masks_of(result.form, split_arguments(result.args)[0])
 
 
-def known_data(result: Result, masks: Mapping[str, np.ndarray] | None = None) -> dict[str, Mapping[str, Any]]:
+def known_data(result: Record, masks: Mapping[str, np.ndarray] | None = None) -> dict[str, Mapping[str, Any]]:
     """Return the groups of a result: the arguments of its program and the masks of its data are constant_data.
 
     Args:
@@ -60,7 +59,7 @@ def known_data(result: Result, masks: Mapping[str, np.ndarray] | None = None) ->
 
 
 def density_groups(
-    result: Result, log_likelihood: bool | None, log_prior: bool | None, batch_size: BatchSize
+    result: Record, log_likelihood: bool | None, log_prior: bool | None, batch_size: BatchSize
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, tuple[str, ...]]]:
     """Compute the groups log_likelihood and log_prior; with None, where the result has what they need."""
     form = result.form
@@ -119,7 +118,7 @@ def without_observed(tree: xarray.DataTree, masks: Mapping[str, np.ndarray]) -> 
             tree[group] = xarray.DataTree(kept.drop_dims(set(kept.dims) - used)[list(data.data_vars)])
 
 
-def free_draws(result: Result, batch_size: BatchSize) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
+def free_draws(result: Record, batch_size: BatchSize) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
     """Compute the group unconstrained_posterior, with the names of axes that the result has."""
     if not isinstance(result.form, Form) or result.args is None:
         raise _not_traced(result)
@@ -130,7 +129,7 @@ def free_draws(result: Result, batch_size: BatchSize) -> tuple[dict[str, np.ndar
     return arrays, {**dims, **named}
 
 
-def predictions_of(result: Result, wanted: bool | Any, batch_size: BatchSize) -> list[Predictive]:
+def predictions_of(result: Record, wanted: bool | Any, batch_size: BatchSize) -> list[Predictive]:
     """Make what `to_datatree(predictive=)` asks for: True is draws of the prior and of the posterior predictive."""
     if wanted is False:
         return []
@@ -145,7 +144,7 @@ def predictions_of(result: Result, wanted: bool | Any, batch_size: BatchSize) ->
     return [prior, posterior]
 
 
-def _not_traced(result: Result) -> LawfulError:
+def _not_traced(result: Record) -> LawfulError:
     if result.traces is not None:
         return LawfulError(
             "predictions and unconstrained draws are those of a traced program, and this result is of mode='eager'. "
@@ -162,11 +161,6 @@ def _not_known() -> LawfulError:
     )
 
 
-def observed_dims(result: Result) -> dict[str, tuple[str, ...]]:
+def observed_dims(result: Record) -> dict[str, tuple[str, ...]]:
     """Name the axes of the observed sites, as those of the choices."""
     return dims_of(choices_of(result.form, ("observed",))) if isinstance(result.form, Form) else {}
-
-
-def listed(dims: Mapping[Any, Sequence[Any]]) -> dict[Hashable, Sequence[Hashable]]:
-    """Give names of axes in lists, as ArviZ takes them."""
-    return {name: list(axes) for name, axes in dims.items()}

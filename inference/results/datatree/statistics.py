@@ -13,11 +13,11 @@ import numpy as np
 
 from ...findings.evidence import pooled_evidence
 from ...findings.move_statistics import OF
+from ..grouped import on_host
+from ..record import Record
 
 if TYPE_CHECKING:
     import xarray
-
-    from ..result import Result
 
 
 GROUP = "sample_stats_smc"
@@ -37,7 +37,7 @@ def by_component(group: str, stats: Mapping[str, Any]) -> dict[str, dict[str, An
     return found
 
 
-def population_statistics(result: Result) -> dict[str, xarray.Dataset]:
+def population_statistics(result: Record) -> dict[str, xarray.Dataset]:
     """Return the groups of a population: sample_stats_smc, and one for each part of a composed kernel.
 
     The first has stages, runs and what is pooled over them.
@@ -75,7 +75,7 @@ def _unused_as_nan(array: Any, n_stages: Any) -> np.ndarray:
     return whole if np.all(used) else np.where(used, whole, np.nan)
 
 
-def _pareto_k(result: Result) -> np.ndarray:
+def _pareto_k(result: Record) -> np.ndarray:
     """Estimate the tail of the weights of each run; NaN where it cannot be told, as of few or of equal weights."""
     from arviz_stats.base.array import array_stats
 
@@ -86,8 +86,3 @@ def _pareto_k(result: Result) -> np.ndarray:
         except (ValueError, IndexError):
             shapes.append(math.nan)
     return np.array(shapes)
-
-
-def on_host(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Move arrays to the host."""
-    return {name: np.asarray(array) for name, array in arrays.items()}

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .groups import listed
+from ..grouped import listed
+from ..record import Record
 from .tree import renamed, tree_of
 
 if TYPE_CHECKING:
     import pandas
 
-    from ..result import Result
 
-
-def summary(result: Result, **options: Any) -> pandas.DataFrame:
+def summary(result: Record, **options: Any) -> pandas.DataFrame:
     """Tabulate the variables; see `Result.summary`."""
     import arviz_base
     from arviz_stats.summary import summary as table_of

@@ -7,43 +7,39 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lawful.errors import LawfulError
 from lawful.form.labels import fitting, labels_of
 
 from ..batches import BatchSize
+from ..grouped import groups_tree, listed, on_host
 from ..predictive import Predictive
+from ..record import Record
 from .groups import (
     density_groups,
     free_draws,
     known_data,
-    listed,
     masks_known,
     observed_dims,
     predictions_of,
     seen_entries,
     without_observed,
 )
-from .statistics import by_component, on_host, population_statistics, statistics
+from .statistics import by_component, population_statistics, statistics
 
 if TYPE_CHECKING:
     import xarray
 
-    from ..result import Result
-
 WEIGHT_SCALE = "mean weight one in each chain; exp(log_weight + log_evidence) / particles is the unnormalised measure"
-LOOP = re.compile(r"time\d*")  # how the steps of loops are called
 LONG = 1000  # letters of a text that is no attribute, as that of a form
 
 
 def tree_of(
-    result: Result,
+    result: Record,
     *,
     dims: Mapping[str, Sequence[str]] | None = None,
     coords: Mapping[str, Any] | None = None,
@@ -116,7 +112,7 @@ def tree_of(
     return tree
 
 
-def renamed(result: Result, dims: Mapping[str, Sequence[str]] | None, coords: Mapping[str, Any] | None) -> Result:
+def renamed(result: Record, dims: Mapping[str, Sequence[str]] | None, coords: Mapping[str, Any] | None) -> Record:
     """Give a result further names of axes and values of dimensions; names change no verdict.
 
     Labels of plates and arguments stand behind those of the result, and these behind those that are given.
@@ -134,57 +130,7 @@ def renamed(result: Result, dims: Mapping[str, Sequence[str]] | None, coords: Ma
     return named
 
 
-def groups_tree(
-    groups: Mapping[str, Mapping[str, Any]],
-    dims: Mapping[Any, Sequence[Any]],
-    coords: Mapping[str, Any],
-    *,
-    save_warmup: bool = False,
-) -> xarray.DataTree:
-    """Convert groups of arrays; a constant that is named like a dimension is left out, as no dataset can hold it.
-
-    Raises: LawfulError where a dimension has two lengths.
-    """
-    import arviz_base
-    import xarray
-
-    axes = {axis for names in dims.values() for axis in names} | set(coords)
-    arrays = {name: on_host(group) for name, group in groups.items() if not isinstance(group, xarray.Dataset)}
-    for name in {"constant_data", "predictions_constant_data"} & set(arrays):
-        arrays[name] = {n: a for n, a in arrays[name].items() if n not in axes}
-    refuse_two_lengths(arrays, dims, coords)
-    named, values = listed(dims), dict(coords)
-    tree = arviz_base.from_dict(
-        arrays, dims=named, coords=values, pred_dims=named, pred_coords=values, save_warmup=save_warmup
-    )
-    for name, group in groups.items():
-        if isinstance(group, xarray.Dataset):  # as a file gave it
-            tree[name] = xarray.DataTree(group)
-    return tree
-
-
-def refuse_two_lengths(
-    groups: Mapping[str, Mapping[str, np.ndarray]], dims: Mapping[Any, Sequence[Any]], coords: Mapping[str, Any]
-) -> None:
-    """Refuse a dimension of two lengths; steps of loops, which nobody named, may differ from group to group."""
-    whole: dict[str, tuple[int, str]] = {name: (len(values), "its coords") for name, values in coords.items()}
-    for group, arrays in groups.items():
-        seen = dict(whole)
-        for name, array in arrays.items():
-            shape = array.shape[0 if "data" in group else 2 :]
-            for axis, size in zip(dims.get(name, ()), shape, strict=False):
-                length, where = seen.setdefault(axis, (size, f"'{name}'"))
-                if length != size:
-                    raise LawfulError(
-                        f"dimension '{axis}' has {length} elements at {where} and {size} at '{name}'. Fix: give two "
-                        f"plates two names, or name an axis apart by to_datatree(dims={{'{name}': [...]}}).",
-                        dimension=axis,
-                        sizes=(length, size),
-                    )
-        whole |= {axis: found for axis, found in seen.items() if not LOOP.fullmatch(axis)}
-
-
-def name_of(result: Result) -> str:
+def name_of(result: Record) -> str:
     """Name a tree after its program, or else after its method."""
     name = getattr(result.model, "__name__", None) or str(result.run.get("name", ""))
     return name if name.isidentifier() else result.sampler

@@ -19,7 +19,7 @@ from ...findings.evidence import kish_ess
 from ...findings.evidence_checks import ENOUGH_RUNS, UNMOVED, evidence_sd
 from ...findings.move_statistics import LOST, NO_SLOPE
 from ...findings.population_checks import copies_of, judged_variables, together
-from ..result import Result, leading
+from ..record import Record, leading
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class CheckRow:
     ok: bool
 
 
-def check_rows(result: Result) -> tuple[CheckRow, ...]:
+def check_rows(result: Record) -> tuple[CheckRow, ...]:
     """List the checks of a result.
 
     >>> import numpy as np
@@ -49,7 +49,7 @@ def check_rows(result: Result) -> tuple[CheckRow, ...]:
 type _Row = tuple[str, str, str, tuple[str, ...]]
 
 
-def _of_chains(result: Result) -> Iterator[_Row]:
+def _of_chains(result: Record) -> Iterator[_Row]:
     limits, draws, stats = result.limits, result._posterior, result.stats
     if "diverging" in stats:
         yield "divergent transitions", _count(stats, "diverging"), f"at most {limits.divergences}", ("DIVERGENT",)
@@ -68,7 +68,7 @@ def _of_chains(result: Result) -> Iterator[_Row]:
     yield "draws a chain", str(length), f"at least {limits.ess_per_chain:g}", few
 
 
-def _of_populations(result: Result) -> Iterator[_Row]:
+def _of_populations(result: Record) -> Iterator[_Row]:
     limits, stats, particles = result.limits, result.stats, result._weighted
     assert particles is not None
     log_weight = np.asarray(particles.log_weight)

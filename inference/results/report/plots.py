@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ..leading import leading_elements
-from ..result import Result
+from ..record import Record
 from .predicted import predicted_plot
 
 ELEMENTS = 6  # that are drawn
@@ -39,7 +39,7 @@ class Plot:
     png: bytes
 
 
-def pictures(result: Result) -> tuple[Plot, ...]:
+def pictures(result: Record) -> tuple[Plot, ...]:
     """Draw the plots of a result.
 
     Predictions beside the data, where the result can predict. Of chains: densities, traces and ranks; of a population:
@@ -51,7 +51,7 @@ def pictures(result: Result) -> tuple[Plot, ...]:
     return () if living is None else tuple(_drawn(living))
 
 
-def alive(result: Result) -> Result | None:
+def alive(result: Record) -> Record | None:
     """Return the result without the runs that died; None where no draw is left."""
     runs = [run for run in result.runs if result._dead_at(run) < 0]
     if not runs or not any(np.size(array) for array in result._posterior.values()):
@@ -59,7 +59,7 @@ def alive(result: Result) -> Result | None:
     return result if len(runs) == len(result.runs) else result.surviving()
 
 
-def _drawn(result: Result) -> Iterator[Plot]:
+def _drawn(result: Record) -> Iterator[Plot]:
     predicted = predicted_plot(result)
     if predicted is not None:
         yield Plot("predictions", "Predictions beside the data", _png(predicted))
@@ -148,7 +148,7 @@ def _ranks(axes: Any, draws: np.ndarray) -> None:
     axes.set_yticks([])
 
 
-def _stages(result: Result) -> Any | None:
+def _stages(result: Record) -> Any | None:
     """Draw what a population says of its stages, a line a run."""
     shown = {label: np.asarray(result.stats[name], float) for name, label in STAGES.items() if name in result.stats}
     shown = {label: rows for label, rows in shown.items() if rows.ndim == 2 and rows.shape[1] > 1}

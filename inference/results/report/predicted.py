@@ -15,7 +15,7 @@ from lawful.form import Form
 from lawful.form.choices import choices_of
 
 from ..predictive import predictive
-from ..result import Result, leading
+from ..record import Record, leading
 
 DRAWS = 400  # predictions, over all chains
 SITES, MANY, KINDS = (
@@ -29,7 +29,7 @@ INNER, OUTER = (0.25, 0.75), (0.05, 0.95)
 COLOUR = "tab:blue"
 
 
-def predicted_plot(result: Result) -> Any | None:
+def predicted_plot(result: Record) -> Any | None:
     """Draw predictions beside the data; None where the program or a draw that it needs is not there."""
     data = result.groups.get("observed_data", {})
     if result.model is None or result.args is None or not data:

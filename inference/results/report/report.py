@@ -24,8 +24,9 @@ from lawful.form.dependence import dependence
 
 from ...findings.evidence import kish_ess
 from ..arguments import digest_of
+from ..datatree.summary import summary
 from ..leading import leading_first
-from ..result import Result, leading
+from ..record import Record, leading
 from .checks import check_rows
 from .page import rendered
 from .plots import Plot, alive, pictures
@@ -40,7 +41,7 @@ OBJECTS = ("kernel", "proposal", "move", "cuts")  # settings that a run holds as
 
 
 def write_report(
-    result: Result, path: str | Path, *, plan: str = "", command: str = "", plots: Sequence[Plot] | None = None
+    result: Record, path: str | Path, *, plan: str = "", command: str = "", plots: Sequence[Plot] | None = None
 ) -> None:
     """Write the page; see `Result.report`."""
     shown = pictures(result) if plots is None else plots
@@ -62,12 +63,12 @@ def write_report(
     Path(path).write_text(page, encoding="utf-8")
 
 
-def first_screen(result: Result) -> str:
+def first_screen(result: Record) -> str:
     """Return the verdict and the first variables as a piece of HTML, for notebooks."""
     return rendered("first screen", **_first(result, FIRST_ROWS))
 
 
-def write_diagnostics(result: Result, path: str | Path) -> None:
+def write_diagnostics(result: Record, path: str | Path) -> None:
     """Write verdict, reasons, checks and evidence as JSON; what is no number is a text there, as "nan"."""
     found: dict[str, Any] = {
         "ok": result.ok,
@@ -90,7 +91,7 @@ def write_diagnostics(result: Result, path: str | Path) -> None:
     Path(path).write_text(json.dumps(_strict(found), indent=2) + "\n")
 
 
-def table_of(result: Result, elements: int = ROWS) -> tuple[Any, int]:
+def table_of(result: Record, elements: int = ROWS) -> tuple[Any, int]:
     """Tabulate the first variables, None where no draw of a run that lives is left; and count the other elements."""
     living = alive(result)
     if living is None:
@@ -98,11 +99,11 @@ def table_of(result: Result, elements: int = ROWS) -> tuple[Any, int]:
     total = sum(math.prod(np.shape(array)[2:]) for array in living._posterior.values())
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # of few or constant draws: the numbers themselves say so
-        table = _cut(living, elements).summary().head(elements)
+        table = summary(_cut(living, elements)).head(elements)
     return table, total - len(table)
 
 
-def _cut(result: Result, elements: int) -> Result:
+def _cut(result: Record, elements: int) -> Record:
     """Keep the first elements of the leading variables.
 
     Of a variable that is cut, whose axes lose their names, these are those of its first indices.
@@ -124,7 +125,7 @@ def _cut(result: Result, elements: int) -> Result:
     return part
 
 
-def _first(result: Result, elements: int) -> dict[str, Any]:
+def _first(result: Record, elements: int) -> dict[str, Any]:
     """Collect what the first screen shows."""
     bits = ", ".join(bit.name or "" for bit in type(result.status) if bit in result.status)
     table, left = table_of(result, elements)
@@ -153,7 +154,7 @@ def _first(result: Result, elements: int) -> dict[str, Any]:
     }
 
 
-def _summary(result: Result) -> str:
+def _summary(result: Record) -> str:
     chains, draws = leading(result._posterior)
     words = f"{result.sampler}, {len(result.runs)} {'chains' if result._weighted is None else 'runs'} of {draws} draws"
     if result.interrupted:
@@ -177,11 +178,11 @@ def _model(form: Any) -> dict[str, Any]:
     }
 
 
-def _program_name(result: Result) -> str:
+def _program_name(result: Record) -> str:
     return str(result.run.get("program") or getattr(result.model, "__name__", "") or "an inference")
 
 
-def _settings(result: Result) -> list[tuple[str, str]]:
+def _settings(result: Record) -> list[tuple[str, str]]:
     rest = (*MACHINE, *SECONDS, *IDENTITY, "form", "plan", "arguments")
     return [("sampler", result.sampler)] + [
         (name, _cell(value)) for name, value in result.run.items() if name not in rest and "fingerprint" not in name
@@ -198,7 +199,7 @@ def _machine(run: Mapping[str, Any]) -> list[tuple[str, str]]:
     return times + [(name, str(run[name])) for name in MACHINE if name in run]
 
 
-def _identity(result: Result) -> list[tuple[str, str]]:
+def _identity(result: Record) -> list[tuple[str, str]]:
     """Say what was run on what: fingerprints are equal where program and data are."""
     shown = {name: result.run[name] for name in IDENTITY if name in result.run}
     named = [(name, seed_text(value) if name == "seed" else str(value)) for name, value in shown.items()]
@@ -212,7 +213,7 @@ def _identity(result: Result) -> list[tuple[str, str]]:
     return named + [(labels.get(name, name), value) for name, value in prints.items()]
 
 
-def _call(result: Result) -> str:
+def _call(result: Record) -> str:
     """Write the call that made a result, as far as the result tells it."""
     from lawful import inference
 
@@ -240,7 +241,7 @@ def seed_text(seed: Any) -> str:
     return f"jax.random.wrap_key_data(numpy.uint32({seed['key']}), impl={seed['impl']!r})"
 
 
-def _promise(result: Result) -> str:
+def _promise(result: Record) -> str:
     """Say whether a repeated run has the same bits, or the same law alone."""
     if any(finding.code == "RESUMED_ELSEWHERE" for finding in result.found):
         return (
