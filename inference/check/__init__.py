@@ -6,11 +6,12 @@ running, results, plans, algorithms.
 
 from ..contract import Contract
 from ..eager.atoms import Atoms
+from ..eager.decisions import decision
 from . import strategies
 from .exact.exact_checks import preserves
 from .exact.invariance import invariant
 from .exact.measure import Comparison, Measure, Trace, compare, freeze
-from .exact.reference import decision, enumerate_measure
+from .exact.reference import enumerate_measure
 from .exact.resamplers import BATTERY, resampler
 from .identities.coordinates import coordinates
 from .identities.identities import mh_symmetry

@@ -12,8 +12,8 @@ import jax
 
 from lawful.backends.compile_options import compile_quickly
 
-from .rows.eager import EAGER_ROWS, eager_verdicts
-from .rows.law import identity_verdicts, verdicts
+from .rows.eager import EAGER_ROWS
+from .rows.law import eager_verdicts, identity_verdicts, verdicts
 from .rows.rows import IDENTITIES, ROWS
 from .rows.verdict import HEADING, is_chosen
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from lawful.distributions.protocol import BoundLaw
 
-from ..check.exact.reference import decision
 from ..contract import Contract
 from ..laws.picks import PickLaw, ResampleLaw
+from .decisions import decision
 from .run import START, Run
 from .running import placed_in, run
 from .sites import own_factor, own_site

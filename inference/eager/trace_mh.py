@@ -28,9 +28,9 @@ from lawful.distributions.protocol import BoundLaw
 from lawful.errors import UnsupportedProgramError
 from lawful.messages import SampleMessage
 
-from ..check.exact.reference import decision
 from ..contract import Contract
 from ..laws.picks import CoinLaw
+from .decisions import decision
 from .run import Run
 from .running import placed_in, run
 from .scoring import bound

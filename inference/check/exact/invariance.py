@@ -22,7 +22,7 @@ from ..statistics.claims import claim
 from ..statistics.paired import keeps_exact_draws, runs_of
 from ..statistics.quantities import Statistic
 from ..statistics.report import Report
-from ..statistics.repro import kernel_text, named
+from ..statistics.repro import kernel_text, line, named
 from ..statistics.sequential import SequentialRule
 from ..statistics.walks import posterior_walk
 from .measure import Trace
@@ -99,10 +99,11 @@ def invariant(
     if level == "exact" or (level == "auto" and _is_finite(form)):
         whole = on_choices(enumerate_measure(model, *args, max_paths=max_paths), choices_of(form))
         truth = whole.marginal(lambda t: Trace(t.choices, None))
-        return stationary(
-            kernel, form, inputs, truth,
-            tolerance=tolerance, reversible=reversible, irreducible=irreducible, max_paths=max_paths,
-        )  # fmt: skip
+        asked: dict[str, Any] = {
+            "tolerance": tolerance, "reversible": reversible, "irreducible": irreducible, "max_paths": max_paths,
+        }  # fmt: skip
+        repro = line(invariant, kernel_text(kernel), "model", "*args", level="exact", **asked)
+        return stationary(kernel, form, inputs, truth, **asked, repro=repro)
     if not steps or min(steps) < 1:
         raise LawfulError(f"invariant: expected steps of at least 1, got {tuple(steps)}.", steps=tuple(steps))
     name = getattr(model, "__name__", type(model).__name__)

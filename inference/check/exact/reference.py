@@ -8,10 +8,8 @@ so that no run was lost.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Hashable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -26,6 +24,7 @@ from lawful.handlers.standard import Boundary, refuse_duplicate
 from lawful.messages import OVERFLOW, FactorMessage, Handler, Message, SampleMessage, Source, only
 
 from ...eager.atoms import FiniteSite, finite_site, probabilities_at, rational
+from ...eager.decisions import note, recording
 from .measure import LARGEST_LOG, Measure, Trace, Weight, exact_sum, freeze
 
 # Beyond this, weights are kept in units of exp(log_scale), so that neither they nor their sums leave the range of
@@ -80,7 +79,7 @@ def enumerate_measure(
     probabilities: list[Weight] = []
     while True:
         run = _Run(prefix, exact, jax_values, coverage)
-        with only(run), _recording(coverage):
+        with only(run), recording(coverage):
             output = program(*args)
         if run.position != len(prefix):
             raise ImpureProgramError(_diverged(prefix[run.position].address, "was not reached"))
@@ -106,42 +105,6 @@ def enumerate_measure(
     overflow = exact_sum([p * (w if exact else math.exp(min(w, LARGEST_LOG))) for p, w in cut_off])
     seen = {name: frozenset(outcomes) for name, outcomes in coverage.items()}
     return Measure(weights, log_scale, exact_sum(probabilities), len(probabilities), seen, overflow)
-
-
-def decision(name: str, predicate: Any) -> Any:
-    """Declare a branch whose predicate depends on choices, and return the predicate.
-
-    The staged form finds such branches by itself; Python's `if` is invisible, so eager code says it. An enumeration
-    then records which outcomes had positive probability, and a check that has not seen both is inconclusive. Elsewhere
-    this is the identity. Each element of an array of predicates counts as an outcome.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> def program():
-    ...     if decision("retry", lawful.sample("coin", dist.Bernoulli(0.5)) == 1):
-    ...         lawful.sample("again", dist.Bernoulli(0.5))
-    >>> sorted(enumerate_measure(program).coverage["retry"])
-    [False, True]
-    """
-    coverage = _coverage.get()
-    if coverage is not None:
-        _note(coverage, name, predicate)
-    return predicate
-
-
-_coverage: ContextVar[dict[str, set[bool]] | None] = ContextVar("lawful_check_coverage", default=None)
-
-
-@contextlib.contextmanager
-def _recording(coverage: dict[str, set[bool]]) -> Iterator[None]:
-    token = _coverage.set(coverage)
-    try:
-        yield
-    finally:
-        _coverage.reset(token)
-
-
-def _note(coverage: dict[str, set[bool]], name: str, predicate: Any) -> None:
-    coverage.setdefault(name, set()).update(bool(outcome) for outcome in np.ravel(np.asarray(predicate)))
 
 
 @dataclass
@@ -205,7 +168,7 @@ class _Run(Handler):
             self._weigh(float(message.log_weight), message)
         named = getattr(message, "decision", None)
         if named is not None:
-            _note(self.coverage, *named)
+            note(self.coverage, *named)
 
     def _choose(self, message: SampleMessage) -> Any:
         if self.position == len(self.prefix):

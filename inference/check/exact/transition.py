@@ -18,7 +18,6 @@ from lawful.language.run_form import run_nodes
 
 from ...kernels.base.base import KernelForm
 from ..statistics.report import Report
-from ..statistics.repro import kernel_text, line
 from .extended import extended_matrix
 from .measure import Measure, Trace, differences, show_outcome
 from .outcomes import Layout
@@ -39,9 +38,9 @@ def stationary(
     reversible: bool | None = None,
     irreducible: bool = True,
     max_paths: int = 100_000,
+    repro: str = "",
 ) -> Report:
     """Check that pi K = pi by the full transition matrix of a kernel on a finite program; see `check.invariant`."""
-    repro = _repro(kernel, tolerance, reversible, irreducible, max_paths)
     built = kernel.build(form)
     if built.states is None:
         matrix, states, pi, paths = transition_matrix(built, form, inputs, truth, max_paths)
@@ -90,15 +89,6 @@ def stationary(
 
 def _measure(states: Sequence[Trace], weights: np.ndarray) -> Measure:
     return Measure(dict(zip(states, weights.tolist(), strict=True)))
-
-
-def _repro(kernel: Any, tolerance: float, reversible: bool | None, irreducible: bool, max_paths: int) -> str:
-    from .invariance import invariant
-
-    return line(
-        invariant, kernel_text(kernel), "model", "*args", level="exact", tolerance=tolerance, reversible=reversible,
-        irreducible=irreducible, max_paths=max_paths,
-    )  # fmt: skip
 
 
 def transition_matrix(

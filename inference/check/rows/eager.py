@@ -6,8 +6,7 @@ the trace kernel keeps the posterior and is reversible; to 1e-12, every decision
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +24,8 @@ from ..exact.exact_checks import TOLERANCE, Tally
 from ..exact.measure import Measure, Trace, differences, exact_sum, freeze
 from ..exact.reference import enumerate_measure
 from ..exact.shrinking import smallest_failure
-from ..exact.suite import Instance, Needs, instances_of
+from ..exact.suite import Instance, Needs
 from ..statistics.report import Report
-from ..statistics.repro import line
-from .verdict import RowVerdict, is_chosen
 
 MAX_PATHS = 200_000
 
@@ -51,31 +48,6 @@ EAGER_ROWS = (
     EagerRow("eager smc residual, N = 3", Settings(3, scheme("residual"), 0.9), 3, 24),
     EagerRow("eager mh single site", None, 1, 24, 60),  # some have evidence zero, and no posterior to keep
 )
-
-
-def check_eager_row(row: EagerRow, programs: int | None = None, shrink: bool = True) -> RowVerdict:
-    """Check one row on some programs, its own number of them by default; a kernel on those that have a posterior."""
-    from .law import check_row
-
-    start, repro = time.perf_counter(), line(check_row, repr(row.name), programs=programs, shrink=shrink)
-    needs = Needs(row.particles, max_paths=row.max_paths)
-    chosen = instances_of(programs or row.programs, **vars(needs))
-    wanted = needs if shrink else None
-    if row.settings is None:
-        chosen = [instance for instance in chosen if any(weight > 0 for _, weight in instance.truth().traces())]
-        report = kernel_report(chosen, repro, wanted)
-    else:
-        report = population_report(row.name, row.settings, chosen, repro, wanted)
-    structured = sum(instance.structured for instance in chosen)
-    seconds = time.perf_counter() - start
-    return RowVerdict(row.name, report, len(chosen), structured=structured, seconds=seconds)
-
-
-def eager_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
-    """Check the rows whose names have one of these parts."""
-    for row in EAGER_ROWS:
-        if is_chosen(row.name, parts):
-            yield check_eager_row(row)
 
 
 def population_report(
@@ -150,7 +122,7 @@ def _of_traces(measure: Measure) -> Measure:
     return Measure(weights, measure.log_scale, measure.probability, measure.paths, measure.coverage)
 
 
-def kernel_report(instances: Iterable[Instance], repro: str, needs: Needs | None = None) -> Report:
+def trace_kernel_report(instances: Iterable[Instance], repro: str, needs: Needs | None = None) -> Report:
     """Check the trace kernel on programs that have a posterior: pi K = pi, and that the flux is symmetric.
 
     Where `needs` are given, a random program on which it fails is made as small as these allow.

@@ -24,13 +24,13 @@ import lawful
 from lawful.errors import LawfulError
 
 from ...kernels.gradient.gradient import Gradient
-from ..exact.suite import Instance, instances_of
+from ..exact.suite import Instance, Needs, instances_of
 from ..identities.identities import mh_symmetry
 from ..identities.integrator import integrator
 from ..identities.orbit import orbit
 from ..statistics.report import Report
 from ..statistics.repro import line
-from .eager import EAGER_ROWS, check_eager_row
+from .eager import EAGER_ROWS, EagerRow, population_report, trace_kernel_report
 from .reports import kernel_report, transformer_report
 from .rows import IDENTITIES, ROWS, Row
 from .verdict import RowVerdict, is_chosen
@@ -173,3 +173,26 @@ def _continuous() -> Any:
     level = lawful.sample("level", dist.LogNormal(0.0, 0.5))
     below = lawful.sample("below", dist.Uniform(0.0, level))
     lawful.sample("y", dist.Normal(rate * share + weights[0] - below, 1.0), obs=0.3)
+
+
+def check_eager_row(row: EagerRow, programs: int | None = None, shrink: bool = True) -> RowVerdict:
+    """Check one row on some programs, its own number of them by default; a kernel on those that have a posterior."""
+    start, repro = time.perf_counter(), line(check_row, repr(row.name), programs=programs, shrink=shrink)
+    needs = Needs(row.particles, max_paths=row.max_paths)
+    chosen = instances_of(programs or row.programs, **vars(needs))
+    wanted = needs if shrink else None
+    if row.settings is None:
+        chosen = [instance for instance in chosen if any(weight > 0 for _, weight in instance.truth().traces())]
+        report = trace_kernel_report(chosen, repro, wanted)
+    else:
+        report = population_report(row.name, row.settings, chosen, repro, wanted)
+    structured = sum(instance.structured for instance in chosen)
+    seconds = time.perf_counter() - start
+    return RowVerdict(row.name, report, len(chosen), structured=structured, seconds=seconds)
+
+
+def eager_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
+    """Check the rows whose names have one of these parts."""
+    for row in EAGER_ROWS:
+        if is_chosen(row.name, parts):
+            yield check_eager_row(row)

@@ -9,14 +9,8 @@ import pytest
 
 import lawful
 from lawful.inference.check import compare, enumerate_measure
-from lawful.inference.check.rows.eager import (
-    EAGER_ROWS,
-    Settings,
-    check_eager_row,
-    collapsed_measure,
-    population_measure,
-    transition,
-)
+from lawful.inference.check.rows.eager import EAGER_ROWS, Settings, collapsed_measure, population_measure, transition
+from lawful.inference.check.rows.law import check_eager_row
 from lawful.inference.eager import trace_mh
 from lawful.inference.laws.schemes import scheme
 from lawful.models import dynamic
