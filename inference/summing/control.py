@@ -1,14 +1,14 @@
 """Control flow under sums: branches that a summed site decides, and loops whose steps hold summed sites.
 
 Law: an arm counts where its guard holds; a site of an arm that does not run has one value. A loop is summed inside its
-steps where these do not reach each other, else along its states (`summing_chain`), else step by step as if written out.
+steps where these do not reach each other, else along its states (`loops`), else step by step as if written out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,15 +20,12 @@ from lawful.form import Branch, Loop, Node, Site, Var
 from lawful.form.builder import Tupled
 
 from .loops import chain
-from .records import Frame, Terms, Value, inside, parts, reached
-
-if TYPE_CHECKING:
-    from .walk import Walk
+from .records import Frame, Terms, Value, Walker, inside, parts, reached
 
 MOST_STEPS, MOST_NODES = 64, 4096  # of a loop that is written out
 
 
-def branch(walk: Walk, node: Branch, frame: Frame) -> None:
+def branch(walk: Walker, node: Branch, frame: Frame) -> None:
     """A branch: as it is, summed inside its arms, or written out with guards."""
     values = [frame.env[v] for v in node.ins]
     sums = walk.job.any_inside(node, walk.job.sums)
@@ -45,7 +42,7 @@ def branch(walk: Walk, node: Branch, frame: Frame) -> None:
         walk.copy(replace(node, forms=tuple(walk.scope(arm, walk.job) for arm in node.forms)), frame)
 
 
-def _write_out(walk: Walk, node: Branch, frame: Frame) -> None:
+def _write_out(walk: Walker, node: Branch, frame: Frame) -> None:
     """Walk all arms, each under its guard, and select among their results."""
     index = frame.env[node.index]
     last = len(node.forms) - 1
@@ -60,7 +57,7 @@ def _write_out(walk: Walk, node: Branch, frame: Frame) -> None:
             frame.env[out] = _select(walk, index, [arm[position] for arm in results], last)
 
 
-def _guard(walk: Walk, index: Value, number: int, last: int, frame: Frame) -> Var:
+def _guard(walk: Walker, index: Value, number: int, last: int, frame: Frame) -> Var:
     outer = frame.guard
 
     def runs(index: jax.Array, *before: jax.Array) -> jax.Array:
@@ -72,7 +69,7 @@ def _guard(walk: Walk, index: Value, number: int, last: int, frame: Frame) -> Va
     return guard
 
 
-def _select(walk: Walk, index: Value, arms: list[Any], last: int) -> Value:
+def _select(walk: Walker, index: Value, arms: list[Any], last: int) -> Value:
     if any(isinstance(arm, Terms) for arm in arms):
         assert isinstance(index, Var)
         cases = [walk.map(_if_arm(k, last), v, index) for k, arm in enumerate(arms) for v in parts(arm)]
@@ -92,7 +89,7 @@ def _if_arm(number: int, last: int) -> Callable[..., Any]:
     return case
 
 
-def loop(walk: Walk, node: Loop, frame: Frame) -> None:
+def loop(walk: Walker, node: Loop, frame: Frame) -> None:
     """A loop: as it is, summed inside its steps, along its states, or written out."""
     job = walk.job
     decided = bool(walk.plates([frame.env[v] for v in node.ins]))
@@ -112,7 +109,7 @@ def loop(walk: Walk, node: Loop, frame: Frame) -> None:
         _unroll(walk, node, frame)
 
 
-def _unroll(walk: Walk, node: Loop, frame: Frame) -> None:
+def _unroll(walk: Walker, node: Loop, frame: Frame) -> None:
     """Walk every step."""
     why = walk.job.unrolled.get(node, "a later statement reads its steps together")
     if walk.job.any_inside(node, walk.job.keeps):
@@ -148,7 +145,7 @@ def _stack(*rows: jax.Array) -> jax.Array:
     return jnp.stack(rows)
 
 
-def _cannot(walk: Walk, node: Node, why: str) -> UnsupportedProgramError:
+def _cannot(walk: Walker, node: Node, why: str) -> UnsupportedProgramError:
     """Make the error of a branch or a loop that cannot be summed."""
     sites = [n for n in inside(node) if isinstance(n, Site) and n.observed is None]
     summed = [n for n in sites if walk.job.sums(n)]

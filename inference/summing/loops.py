@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,9 @@ from lawful.passes.thread_sites import Threaded
 
 from .axes import Axes
 from .laws import log_sum
-from .records import Frame, Terms, Value, reached
+from .records import Frame, Terms, Value, Walker, reached
 from .tables import PREFIX, NotChain, Picks, Pool, Summand, flat, unflat
 from .values import picked_choice
-
-if TYPE_CHECKING:
-    from .walk import Walk
 
 
 @dataclass(eq=False)
@@ -68,7 +65,7 @@ class _Setting:
 class _Body:
     """A walked body: inputs, weights of the state before a step (and the log of their scale), and what it gives."""
 
-    walk: Walk
+    walk: Walker
     inputs: tuple[Var, ...]
     belief: tuple[Var, ...]
     previous: Plate
@@ -84,7 +81,7 @@ class _Body:
         return {found.address for found in self.walk.sites}.union(*inner)
 
 
-def chain(walk: Walk, node: Loop, frame: Frame) -> None:
+def chain(walk: Walker, node: Loop, frame: Frame) -> None:
     """Sum a loop along its states.
 
     Raises: NotChain where the state after a step depends on more than the state before it.
@@ -101,7 +98,7 @@ def chain(walk: Walk, node: Loop, frame: Frame) -> None:
     _write(walk, setting, body, size, frame)
 
 
-def _settle(walk: Walk, node: Loop, frame: Frame) -> _Setting:
+def _settle(walk: Walker, node: Loop, frame: Frame) -> _Setting:
     values = [frame.env[v] for v in node.ins]
     plain = tuple(v for v in values if isinstance(v, Var))
     if len(plain) < len(values):
@@ -122,7 +119,7 @@ def _settle(walk: Walk, node: Loop, frame: Frame) -> _Setting:
     return setting
 
 
-def _common(walk: Walk, value: Var, node: Loop) -> Axes:
+def _common(walk: Walker, value: Var, node: Loop) -> Axes:
     """The axes of the elements in a value, the same for all its sites."""
     found = {walk.axes_of(value, plate) or () for plate in value.plates}
     if len(found) != 1:
@@ -130,7 +127,7 @@ def _common(walk: Walk, value: Var, node: Loop) -> Axes:
     return found.pop()
 
 
-def _find_state(walk: Walk, setting: _Setting, size: int) -> _Body:
+def _find_state(walk: Walker, setting: _Setting, size: int) -> _Body:
     """Walk the body until it is known which carries depend on summed sites, and on which."""
     while True:
         names = Counter(walk.job.names)
@@ -153,7 +150,7 @@ def _find_state(walk: Walk, setting: _Setting, size: int) -> _Body:
         setting.carried, setting.shape = known, shape
 
 
-def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
+def _walk_body(walk: Walker, setting: _Setting, size: int) -> _Body:
     """Walk the body, given the state before the step as one more summed site."""
     inner = walk.child()
     block, node = inner.block, setting.node
@@ -192,7 +189,7 @@ def _walk_body(walk: Walk, setting: _Setting, size: int) -> _Body:
     return _Body(inner, tuple(inputs), belief, previous, frame, after or (previous,))
 
 
-def _axes_inside(walk: Walk, setting: _Setting, position: int, value: Var) -> Axes:
+def _axes_inside(walk: Walker, setting: _Setting, position: int, value: Var) -> Axes:
     """The axes of a constant, or of one step of a scanned value."""
     axes = _common(walk, value, setting.node)
     if position < setting.n_const:
@@ -202,7 +199,7 @@ def _axes_inside(walk: Walk, setting: _Setting, position: int, value: Var) -> Ax
     return tuple(a - 1 for a in axes)
 
 
-def _wanted(walk: Walk, setting: _Setting) -> set[Var]:
+def _wanted(walk: Walker, setting: _Setting) -> set[Var]:
     """The outputs of the body that are computed in the forward pass: the carry, and what no summed site reaches."""
     form = setting.body.form
     start = {form.inputs[setting.n_const + i] for i in setting.carried}
@@ -213,7 +210,7 @@ def _wanted(walk: Walk, setting: _Setting) -> set[Var]:
     return set(form.outputs[: setting.n_carry]) | {v for v in form.outputs if v not in touched}
 
 
-def _write(walk: Walk, setting: _Setting, body: _Body, size: int, frame: Frame) -> None:
+def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame) -> None:
     """Close the body, write the loop, and hand its last state to what comes after."""
     inner, node, block = body.walk, setting.node, body.walk.block
     pool = inner.pool
@@ -286,7 +283,7 @@ def _saved(body: _Body) -> tuple[Var, ...]:
     return tuple(dict.fromkeys(wanted))
 
 
-def _start(walk: Walk, setting: _Setting, size: int) -> tuple[list[Var], list[Var], list[Var]]:
+def _start(walk: Walker, setting: _Setting, size: int) -> tuple[list[Var], list[Var], list[Var]]:
     """The loop's operands: constants, initial carry with the weights of the state and their scale, scanned values."""
     block, outer, node = walk.block, setting.outer, setting.node
     split = setting.n_const, setting.n_const + setting.n_carry

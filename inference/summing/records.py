@@ -1,21 +1,24 @@
-"""Parts of a walk that sums sites: what is summed and how, the values met, and the sites found.
+"""Records of a walk that sums sites: what is summed and how, the values met, the sites found, and what a walk offers.
 
-Law: none of its own; these are the records that `summing_walk`, `summing_control` and `summing_chain` share.
+Law: none of its own; `walk`, `control`, `loops` and `values` share them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from lawful.addresses import Address
-from lawful.form import Form, Loop, Node, Site, Var, subforms, walk
+from lawful.form import Form, Loop, Node, Plate, Site, Var, subforms, walk
+from lawful.form.builder import Block
 from lawful.form.liveness import makes
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Threaded
 
-from .tables import MAX_TABLE, Summand
+from .axes import Axes
+from .tables import MAX_TABLE, Pool, Summand
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,49 @@ class Frame:
     guard: Var | None
     steps: tuple[int, ...] | None
     need: set[Var]
+
+
+class Walker(Protocol):
+    """What the rules for loops, branches and drawn values ask of a walk; `Walk` has it."""
+
+    job: Job
+    scope: Callable[[Form, Job], Form]
+    block: Block
+    pool: Pool
+    axes: dict[Var, dict[Plate, Axes]]
+    sites: list[Found]
+    stacked: dict[Address, Var]
+
+    def run(
+        self,
+        form: Form,
+        inputs: Sequence[Value],
+        outputs: Collection[Var],
+        guard: Var | None = None,
+        steps: tuple[int, ...] | None = None,
+    ) -> Frame:
+        """Walk a form that is written out in place of a node."""
+
+    def plates(self, values: Sequence[Value]) -> tuple[Plate, ...]:
+        """The summed sites that some values depend on."""
+
+    def axes_of(self, value: Var, plate: Plate) -> Axes | None:
+        """Where the elements of a site stand in a value; None where it does not depend on the site."""
+
+    def copy(self, node: Node, frame: Frame) -> None:
+        """Write a node that no summed site reaches."""
+
+    def compute(self, function: Any, values: Sequence[Value], label: str) -> list[Value]:
+        """Compute a function for all values of the sites that its arguments depend on."""
+
+    def derive(self, function: Callable[..., Any], *values: Value, label: str) -> Value:
+        """Compute a function of one result likewise."""
+
+    def map(self, function: Callable[..., Any], term: Var, *scalars: Var) -> Var:
+        """Apply a function to every element of a term."""
+
+    def child(self) -> Walker:
+        """Start a walk over a body."""
 
 
 def reached(form: Form, start: Iterable[Var], job: Job) -> set[Var]:

@@ -7,7 +7,6 @@ that runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +16,11 @@ from lawful.form import Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
 
-from .records import Found
+from .records import Found, Walker
 from .tables import Picks, pick
 
-if TYPE_CHECKING:
-    from .walk import Walk
 
-
-def picked(walk: Walk, block: Block, found: Found, picks: Picks) -> Var:
+def picked(walk: Walker, block: Block, found: Found, picks: Picks) -> Var:
     """The value of a site at its pick."""
     value = found.values
     for plate in value.plates:
@@ -33,7 +29,7 @@ def picked(walk: Walk, block: Block, found: Found, picks: Picks) -> Var:
     return value
 
 
-def picked_choice(walk: Walk, block: Block, choice: Choice, picks: Picks) -> Var:
+def picked_choice(walk: Walker, block: Block, choice: Choice, picks: Picks) -> Var:
     """The value of a choice of a node that was written out, its steps stacked."""
     if choice.address in walk.stacked:
         return walk.stacked[choice.address]
@@ -48,7 +44,7 @@ def picked_choice(walk: Walk, block: Block, choice: Choice, picks: Picks) -> Var
     return block.det(lambda *xs: jnp.stack(xs).reshape(shape), *values, label="steps")
 
 
-def _of_the_arm_that_runs(walk: Walk, block: Block, same: Sequence[Found], picks: Picks) -> Var:
+def _of_the_arm_that_runs(walk: Walker, block: Block, same: Sequence[Found], picks: Picks) -> Var:
     value = picked(walk, block, same[0], picks)
     for other in same[1:]:
         assert other.guard is not None
