@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from lawful.form import Form
 from lawful.form.choices import choices_of, dims_of
 from lawful.tracing.trace import trace
 
+from ..checkpoints.checkpoints import Checkpoint
 from ..devices.mesh import checked_mesh
 from ..kernels.combine.mh import as_kernel
 from ..kernels.particles.replica_exchange import Tempering, replicated
@@ -30,9 +31,6 @@ from ..results.result import Result
 from ..running.default_bar import with_bar
 from ..running.options import RunOptions, checked_options, not_in_chunks
 from .mcmc import mcmc
-
-if TYPE_CHECKING:
-    from ..checkpoints.checkpoints import Checkpoint
 
 
 class TemperedPlan:

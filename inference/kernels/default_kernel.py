@@ -29,9 +29,13 @@ from ..representations.absent_elements import form_for
 from ..summing.enumerate_sites import Enumeration, Sites, enumeration
 from ..summing.summed_form import finite_sites
 from ..transformers.marginalise import marginalise
-from . import block_gibbs, cycle, gibbs, mh, nuts, on, repeat
 from .base.smooth_sites import smooth_sites
-from .gibbs.gibbs import drawn_at_once, drawn_sites
+from .combine.compose import cycle, repeat
+from .combine.mh import mh
+from .combine.on import on
+from .gibbs.block_gibbs import block_gibbs
+from .gibbs.gibbs import drawn_at_once, drawn_sites, gibbs
+from .gradient.nuts import nuts
 
 MOST = 100  # operations of the marginal for each one of the program, up to which sites are summed
 SWEEP = 32  # single-site moves between two other moves, at most

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of, dims_of
 from lawful.tracing.trace import trace
 
+from ..checkpoints.checkpoints import Checkpoint
 from ..results.copies import Told
 from ..results.record import WeightedParticles, masked
 from ..results.recover import drawing, recover
@@ -30,9 +31,6 @@ from ..summing.enumerate_sites import Enumeration, Sites, enumeration
 from ..uncalled import refuse_uncalled
 from .plan import Builder, Prepared, key_of
 from .resuming import gone_on, plan_of
-
-if TYPE_CHECKING:
-    from ..checkpoints.checkpoints import Checkpoint
 
 BACK = 0x7FFFFFFF
 

@@ -10,23 +10,22 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
 from lawful.form.arguments.calls import positional
 
+from ..checkpoints.checkpoints import Checkpoint, load, restore
+from ..checkpoints.fingerprints import check, fingerprints
 from ..checkpoints.recipes import NoRecipe, decode, encode
 from ..findings.findings import Finding
 from ..results.result import Result
+from ..running.driver import Drive
 from ..running.options import RunOptions, checked_options
 from ..running.saving import row_name
 from .plan import Prepared
-
-if TYPE_CHECKING:
-    from ..checkpoints.checkpoints import Checkpoint
-    from ..running.driver import Drive
 
 METHODS = (
     "mcmc", "smc", "importance", "tempered_smc", "annealed_importance", "smc2", "pmmh", "parallel_tempering",
@@ -64,16 +63,13 @@ def resume(
     >>> part.posterior["mu"].shape, whole.posterior["mu"].shape
     ((4, 20), (4, 50))
     """
-    from ..algorithms.eager.plans import EagerPlan
-    from ..checkpoints import checkpoints
-
     checked_options(run)
-    if isinstance(model, EagerPlan):
+    if not getattr(model, "resumable", True):
         raise LawfulError(
             f"resume: {model!r} leaves no checkpoints, so there is nothing to go on from. Fix: give the program, or "
             "the plan whose run wrote them."
         )
-    found = checkpoints.load(folder)
+    found = load(folder)
     if plan_of(model) is None:
         model = _made(found, model)
     plan: Any = plan_of(model)
@@ -105,8 +101,6 @@ def header_of(
         recipe: the method, and its arguments.
         devices: of a mesh, where its number or its being there changes bits.
     """
-    from ..checkpoints.fingerprints import fingerprints
-
     method, options = recipe
     stored = None
     with suppress(NoRecipe):
@@ -125,8 +119,6 @@ def taken_up(plan: Any, prepared: Prepared, found: Checkpoint) -> tuple[Prepared
 
     Raises: CheckpointMismatch with all that differs.
     """
-    from ..checkpoints.fingerprints import check
-
     flags = check(found.header, plan.header(prepared)["fingerprints"])
     told = tuple(dict.fromkeys([*found.header.get("elsewhere", ()), *flags]))
     elsewhere = (
@@ -138,8 +130,6 @@ def taken_up(plan: Any, prepared: Prepared, found: Checkpoint) -> tuple[Prepared
 
 def begun_of(found: Checkpoint, expected: Any) -> Any:
     """Read key and start of a run, by a function of the key that describes them."""
-    from ..checkpoints.checkpoints import restore
-
     tree = found.header.get("tree", {})
     names = [told["key"] for path, told in tree.items() if path.startswith("['begun']") and "key" in told]
     if not names:
@@ -150,8 +140,6 @@ def begun_of(found: Checkpoint, expected: Any) -> Any:
 
 def put_back(drive: Drive, found: Checkpoint) -> None:
     """Set a run to where it was."""
-    from ..checkpoints.checkpoints import restore
-
     header = found.header
     expected = drive.course.expected(header["place"])
     drive.state = restore(found.arrays, {"state": expected}, header["tree"])["state"]

@@ -80,6 +80,24 @@ class Course(Protocol):
         """Say what rows and state tell of the run: numbers by name, as `acceptance_rate`."""
 
 
+class Stream(Protocol):
+    """Takes the rows of a run out of memory while it goes on, as into a store."""
+
+    tally: Any
+
+    def take(self, number: int, start: int, rows: Sequence[np.ndarray]) -> None:
+        """Take the rows of some steps of a phase."""
+
+    def flush(self) -> bool:
+        """Write what waits; gives whether all rows are out of memory."""
+
+    def goes_on(self, done: Sequence[int], tally: Any) -> None:
+        """Go on from where a run was."""
+
+    def part(self, number: int) -> Any:
+        """Give draws and numbers of a phase so far."""
+
+
 class Kept:
     """The rows of all phases so far, in arrays that have room for all.
 

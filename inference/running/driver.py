@@ -20,8 +20,7 @@ from lawful.errors import MemoryLimitError
 
 from ..findings.findings import Finding
 from ..findings.move_statistics import LOST
-from ..plans.chains.row_streams import Stream
-from .course import Course, Kept, Phase
+from .course import Course, Kept, Phase, Stream
 from .interrupts import Interrupts
 from .lengths import Lengths
 from .options import RunOptions

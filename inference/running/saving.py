@@ -10,16 +10,26 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lawful.errors import CheckpointError
 
+from ..checkpoints import checkpoints
 from ..findings.findings import Finding
-
-if TYPE_CHECKING:
-    from .driver import Drive
+from .course import Course, Kept, Stream
 
 SHARE = 20  # time between two checkpoints, in times of writing one
+
+
+class Saved(Protocol):
+    """A run on its way, as it is saved."""
+
+    course: Course
+    state: Any
+    stream: Stream | None
+    done: list[int]
+    kept: Kept
+    seconds: float
 
 
 class Saver:
@@ -38,10 +48,8 @@ class Saver:
         self.last = -float("inf")
         self.lost = False
 
-    def save(self, drive: Drive, final: bool) -> tuple[Finding, ...]:
+    def save(self, drive: Saved, final: bool) -> tuple[Finding, ...]:
         """Write a checkpoint where it is time to; gives a remark where that fails for the first time."""
-        from ..checkpoints import checkpoints
-
         start = time.monotonic()
         if not final and start - self.last < SHARE * self.cost:
             return ()

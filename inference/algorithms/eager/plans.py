@@ -37,6 +37,8 @@ STAGED = "mode='staged', whose plan.sampler(*arguments) gives a function draw(ke
 class EagerPlan:
     """What every eager inference knows about itself."""
 
+    resumable = False  # it leaves no checkpoints
+
     name: str
     model: Callable[..., Any] | Form
     settings: dict[str, Any]

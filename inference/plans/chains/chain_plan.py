@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import Choice, choices_of, dims_of
 from lawful.passes.record import record
 
+from ...checkpoints.checkpoints import Checkpoint
 from ...contract import Contract
 from ...devices.mesh import devices_of, placed_on, readable, replicated, spread_over
 from ...devices.watch import watched
@@ -54,10 +55,6 @@ from .starts import GIVEN, Begun, Start, drawn_starts, starts_at
 from .tally import Tally
 from .tuned_loop import TunedLoop, is_tuned, tuned_loop
 from .warm_up_restarts import RESTARTS, restart_findings
-
-if TYPE_CHECKING:
-    from ...checkpoints.checkpoints import Checkpoint
-
 
 type ChainMethod = Literal["vectorized", "sequential"]
 
@@ -124,7 +121,7 @@ class ChainPlan:
                 shared = replicated(self.mesh, (run_key, prepared.inputs))
                 out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, begun.state))
                 out = readable(self.mesh, out)
-        return self._collect(prepared, whole_run(prepared.built.loop, out), times(seconds), begun)
+        return self.collected(prepared, whole_run(prepared.built.loop, out), times(seconds), begun)
 
     def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run the chains chunk by chunk, as the options of the run say, and give each chunk; nothing is kept.
@@ -293,7 +290,7 @@ class ChainPlan:
         shown = [c for c in kernel.choices if not is_own(c)]
         return starts_at(form, states, shown, self.init, self.settings["chains"])
 
-    def _collect(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
+    def collected(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
         built: _Built = prepared.built
         warm = out.warm

@@ -7,32 +7,44 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.errors import LawfulError, MemoryLimitError
 
+from ...checkpoints.checkpoints import Checkpoint
 from ...results.result import Result
 from ...running.driver import Chunk, Drive
 from ...running.options import RunOptions
 from ...running.saving import Saver
 from ...running.spread import spread_on
-from ..plan import Prepared
+from ..plan import Builder, Prepared
 from ..resuming import begun_of, put_back, taken_up
 from .chain_course import ChainCourse, portions_of
 from .chain_rows import Drawn
-from .chain_store import chain_stream, found_store
+from .chain_store import Chains, chain_stream, found_store
 from .row_streams import Stream
 from .starts import Begun
 
-if TYPE_CHECKING:
-    from ...checkpoints.checkpoints import Checkpoint
-    from .chain_plan import ChainPlan
+
+class Driven(Chains, Protocol):
+    """What driving chains asks of their plan besides."""
+
+    run: RunOptions | None
+    mesh: Mesh | None
+    prepare: Builder
+
+    def longer(self, draws: int) -> Driven:
+        """Return the plan with another number of draws."""
+
+    def collected(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
+        """Make the result of what the chains left."""
 
 
-def run_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Result:
+def run_chains(plan: Driven, prepared: Prepared, begun: Begun, options: RunOptions) -> Result:
     """Run chains in chunks.
 
     Raises: LawfulError where a callback raised, with the finished part as its attribute `result`.
@@ -42,7 +54,7 @@ def run_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOp
     return chain_result(plan, prepared, begun, drive)
 
 
-def iterate_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions) -> Iterator[Chunk]:
+def iterate_chains(plan: Driven, prepared: Prepared, begun: Begun, options: RunOptions) -> Iterator[Chunk]:
     """Run chains chunk by chunk; only what checkpoints and callbacks need is kept."""
     drive = chain_drive(plan, prepared, begun, options)
     if drive.stream is None:
@@ -50,7 +62,7 @@ def iterate_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, options: R
     yield from drive.shown_chunks(lambda portion: _shown(plan, prepared, portion.number, portion.rows))
 
 
-def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+def resume_chains(plan: Driven, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with chains from a checkpoint."""
     prepared, remarks = taken_up(plan, prepared, found)
     built, inputs = prepared.built, list(prepared.inputs)
@@ -69,7 +81,7 @@ def resume_chains(plan: ChainPlan, prepared: Prepared, found: Checkpoint, option
     return chain_result(plan, prepared, begun, drive)
 
 
-def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
+def extend_chains(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
     """Go on with chains for further draws: the result is that of a run that asked for all of them."""
     warm, done = drive.done
     if warm < drive.phases[0].total:
@@ -88,7 +100,7 @@ def extend_chains(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Driv
 
 
 def chain_drive(
-    plan: ChainPlan, prepared: Prepared, begun: Begun, options: RunOptions, done: Sequence[int] | None = None
+    plan: Driven, prepared: Prepared, begun: Begun, options: RunOptions, done: Sequence[int] | None = None
 ) -> Drive:
     """Make the run of chains from a start; one that goes on has the steps of each phase that are `done`."""
     built, key, start = prepared.built, begun.key, begun.state
@@ -119,7 +131,7 @@ def chain_drive(
     return drive
 
 
-def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
+def chain_result(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
     """Make the result of what is done."""
     built = prepared.built
     size = built.kernel.size
@@ -134,7 +146,7 @@ def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive
     warm, draws = drive.done
     last, tuned = _end(prepared, drive)
     out = Drawn(early[:size], late[:size], numbers, warm, last, tuned)
-    result = plan._collect(
+    result = plan.collected(
         prepared, out, drive.times(), begun, found=drive.found, interrupted=drive.interrupted, finished=draws,
         more=lambda draws: extend_chains(plan, prepared, begun, drive, draws),
     )  # fmt: skip
@@ -143,7 +155,7 @@ def chain_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive
     return result
 
 
-def _stored_result(plan: ChainPlan, prepared: Prepared, begun: Begun, drive: Drive, stream: Stream) -> Result:
+def _stored_result(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive, stream: Stream) -> Result:
     """Make the result of a run whose draws are in its store."""
     first, kept = stream.part(0) if drive.phases[0].total else None, stream.part(1)
 
@@ -193,7 +205,7 @@ def _end(prepared: Prepared, drive: Drive) -> tuple[Sequence[Any], Mapping[str, 
 
 
 def _shown(
-    plan: ChainPlan, prepared: Prepared, number: int, rows: Sequence[np.ndarray]
+    plan: Driven, prepared: Prepared, number: int, rows: Sequence[np.ndarray]
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
     """Give draws and numbers of some rows by name, (chain, draw, ...), as the result has them."""
     size, info = prepared.built.kernel.size, prepared.built.kernel.info

@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,20 +25,45 @@ from ...checkpoints.trees import flatten
 from ...findings.findings import Finding
 from ...results.datatree.tree import tree_of
 from ...results.record import Warmup
+from ...results.result import Result
 from ...running.course import Course, Phase
 from ..plan import Prepared
 from .row_streams import PREFIXES, Names, Stream, names_of
+from .starts import Begun
 from .tally import Tally
-
-if TYPE_CHECKING:
-    from .chain_plan import ChainPlan
-    from .starts import Begun
 
 TIMES = ("seconds", "compile_seconds", "run_seconds", "status")  # attributes of a result that nobody knows yet
 
 
+class Chains(Protocol):
+    """What a run asks of the plan that began it: what it is of, and how its rows become draws, numbers and a result."""
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run for its checkpoints."""
+
+    def shown(
+        self, prepared: Prepared, phase: int, states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray]
+    ) -> Warmup:
+        """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...)."""
+
+    def tally(self, prepared: Prepared, start: Sequence[Any]) -> Tally:
+        """Begin to look at chains."""
+
+    def counted(
+        self, prepared: Prepared, tally: Tally, start: Sequence[Any], phase: int,
+        states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
+    ) -> Tally:  # fmt: skip
+        """Look at some rows of warm-up (0) or draws (1)."""
+
+    def result(
+        self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
+        run: Mapping[str, Any], begun: Begun, **fields: Any,
+    ) -> Result:  # fmt: skip
+        """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
+
+
 def chain_stream(
-    plan: ChainPlan, prepared: Prepared, begun: Begun, path: str | os.PathLike[str],
+    plan: Chains, prepared: Prepared, begun: Begun, path: str | os.PathLike[str],
     course: Course, piece: int | None, done: Sequence[int] | None = None,
 ) -> tuple[Stream | None, tuple[Finding, ...]]:  # fmt: skip
     """Make the stream of a run of chains into a store.
@@ -109,7 +134,7 @@ def found_store(folder: Path) -> Path:
 
 
 def _made(
-    plan: ChainPlan, prepared: Prepared, begun: Begun, target: Path, phases: Sequence[Phase],
+    plan: Chains, prepared: Prepared, begun: Begun, target: Path, phases: Sequence[Phase],
     piece: int, parts: Sequence[Warmup], identity: Mapping[str, Any],
 ) -> Store:  # fmt: skip
     """Make a store from the tree of a result whose draws are all zero."""

@@ -6,12 +6,13 @@ Law: that of the plan that is chosen, of chains or of chains on a marginal; opti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 
 from lawful.form import Form
 
+from ...checkpoints.checkpoints import Checkpoint
 from ...contract import Contract
 from ...kernels.default_kernel import DefaultKernel, default_kernel
 from ...results.result import Result
@@ -21,9 +22,6 @@ from ...summing.enumerate_sites import Enumeration
 from ..enumerated_plan import EnumeratedPlan, starts_beside
 from ..plan import Builder
 from .chain_plan import ChainPlan
-
-if TYPE_CHECKING:
-    from ...checkpoints.checkpoints import Checkpoint
 
 type Chains = Callable[..., ChainPlan]  # (model, kernel, init) -> plan
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from lawful.inference.running.portions import Portions
 from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
 
+from ...checkpoints.checkpoints import Checkpoint
 from ...contract import Contract, Transformer
 from ...devices.mesh import devices_of, placed_on
 from ...devices.watch import watched
@@ -51,9 +52,6 @@ from ..plan import Builder, Prepared, environment, times
 from ..resuming import header_of
 from .population_runs import iterate_population, resume_population, run_population
 from .stages import joined, weight_findings
-
-if TYPE_CHECKING:
-    from ...checkpoints.checkpoints import Checkpoint
 
 ROOTS = (-1, "roots")
 PROPERLY_WEIGHTED = Contract("properly_weighted", target="the program's measure", parametric=True)
@@ -111,7 +109,7 @@ class PopulationPlan:
                 return run_population(self, prepared, one_key(key), self.run)
             with watched(self.mesh):
                 out, seconds = timed(prepared.built.run, one_key(key), prepared.inputs)
-            return self._collect(prepared, out, times(seconds))
+            return self.collected(prepared, out, times(seconds))
 
     def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
         """Run chunk by chunk, as the options of the run say, and give the numbers of the stages of each chunk.
@@ -237,7 +235,7 @@ class PopulationPlan:
             divide = partial(sharded_portions, algorithm, mesh=self.mesh, particles=plate)
         return _Built(run, names, conditional, tuple(stats), choices, algorithm, divide)
 
-    def _collect(self, prepared: Prepared, out: Any, run: Mapping[str, Any], **fields: Any) -> Result:
+    def collected(self, prepared: Prepared, out: Any, run: Mapping[str, Any], **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
         built: _Built = prepared.built
         outputs, log_evidence = [np.asarray(x) for x in out[0]], np.asarray(out[1], dtype=np.float64)

@@ -7,13 +7,14 @@ loop to cut, a chunk is a run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import jax
 
 from lawful.errors import CheckpointMismatch
 
+from ...checkpoints.checkpoints import Checkpoint
 from ...results.result import Result
 from ...running.course import Course
 from ...running.driver import Chunk, Drive
@@ -25,12 +26,21 @@ from ..resuming import begun_of, put_back, taken_up
 from .population_course import PopulationCourse
 from .whole_runs import WholeRuns
 
-if TYPE_CHECKING:
-    from ...checkpoints.checkpoints import Checkpoint
-    from .population_plan import PopulationPlan
+
+class Driven(Protocol):
+    """What driving a population asks of the plan that began it."""
+
+    name: str
+    settings: dict[str, Any]
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run for its checkpoints."""
+
+    def collected(self, prepared: Prepared, out: Any, run: Mapping[str, Any], **fields: Any) -> Result:
+        """Make the result of what the runs left."""
 
 
-def run_population(plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions) -> Result:
+def run_population(plan: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Result:
     """Run a population in chunks.
 
     Raises: LawfulError where a callback raised, with the finished runs as its attribute `result`.
@@ -40,15 +50,13 @@ def run_population(plan: PopulationPlan, prepared: Prepared, key: jax.Array, opt
     return population_result(plan, prepared, drive)
 
 
-def iterate_population(
-    plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions
-) -> Iterator[Chunk]:
+def iterate_population(plan: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Iterator[Chunk]:
     """Run a population chunk by chunk."""
     drive = population_drive(plan, prepared, key, options)
     yield from drive.shown_chunks(lambda portion: ({}, portion.told))
 
 
-def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+def resume_population(plan: Driven, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with a population from a checkpoint."""
     prepared, remarks = taken_up(plan, prepared, found)
     key = begun_of(found, lambda key: key)
@@ -68,7 +76,7 @@ def resume_population(plan: PopulationPlan, prepared: Prepared, found: Checkpoin
     return population_result(plan, prepared, drive)
 
 
-def population_drive(plan: PopulationPlan, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
+def population_drive(plan: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
     """Make the run of a population."""
     without_store(plan.name, options)
     built, inputs, runs = prepared.built, list(prepared.inputs), plan.settings["runs"]
@@ -84,7 +92,7 @@ def population_drive(plan: PopulationPlan, prepared: Prepared, key: jax.Array, o
     return Drive(course, options, lambda number, rows: {}, None, saver)
 
 
-def population_result(plan: PopulationPlan, prepared: Prepared, drive: Drive) -> Result:
+def population_result(plan: Driven, prepared: Prepared, drive: Drive) -> Result:
     """Make the result of the runs that are finished."""
     course: Any = drive.course
     if drive.state is None:  # it failed before its first step
@@ -94,7 +102,7 @@ def population_result(plan: PopulationPlan, prepared: Prepared, drive: Drive) ->
     fields: dict[str, Any] = {"found": drive.found, "interrupted": drive.interrupted}
     if not drive.complete:
         fields["finished"] = sum(drive.done)
-    result = plan._collect(prepared, (outputs, log_evidence), drive.times(), **fields)
+    result = plan.collected(prepared, (outputs, log_evidence), drive.times(), **fields)
     if drive.failed is not None:
         raise failure(drive, result)
     return result
