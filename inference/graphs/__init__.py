@@ -9,6 +9,7 @@ from .bounds import Bracket, bracket
 from .exact_inference import eliminated, most_probable
 from .infer import Plan, infer, plan
 from .loopy.propagation import propagated
+from .methods import bind_methods as _bind_methods
 from .model.beliefs import Beliefs
 from .model.builder import Variables
 from .model.folding import folded
@@ -40,6 +41,8 @@ __all__ = [
     "tree_proposal",
     "unfolded",
 ]
+
+_bind_methods()
 
 
 def __dir__() -> list[str]:

@@ -29,7 +29,7 @@ from .model.places import Places
 from .model.potentials import Potentials
 from .model.scores import Scores, observed
 from .model.structure import Structure
-from .model.unfolding import unfolded_structure, unfolding_entries
+from .model.unfolding import tabled, unfolded_structure, unfolding_entries
 
 CONSTANTS_UP_TO = 1 << 16
 NUMPY_QUERIES = 100
@@ -172,7 +172,7 @@ def _tabled(structure: Structure, order: str | None, what: str, chains: bool | N
     families, groups = len(structure.families), len(structure.groups)
 
     def asked(function: Callable[..., Any], graph: FactorGraph, *more: Any) -> Any:
-        found = function(graph.tabled, *more)
+        found = function(tabled(graph), *more)
         if what == "marginals":
             return found[0], found[1][:families], found[2][:groups]
         if what == "map":

@@ -6,16 +6,13 @@ Law: none of its own; nothing is computed but the plan.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .exact.plans import BUDGET
 from .infer import plan, shown_bytes
 from .model.cliques import cliques_in
-
-if TYPE_CHECKING:
-    from .model.graph import FactorGraph
+from .model.graph import FactorGraph
 
 
 def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -141,17 +141,6 @@ class FactorGraph(Builder):
         return not any(map(traced, (*self.scores, *self._evidence.values())))
 
     @property
-    def tabled(self) -> FactorGraph:
-        """The graph with its counts written as tables, and with its evidence; see `unfolding`."""
-        if "tabled" not in self._kept:
-            from .unfolding import unfolded
-
-            self._kept["tabled"] = unfolded(self.without_evidence())
-        other: FactorGraph = self._kept["tabled"].copy()
-        other._evidence = dict(self._evidence)
-        return other
-
-    @property
     def evidence(self) -> dict[str, Any]:
         """States observed, name -> `(*shape)`, -1 where nothing is."""
         return {
@@ -197,90 +186,6 @@ class FactorGraph(Builder):
             return note.names[factor]
         return f"{name}[{factor}]" if note.places is None else f"factor {note.places[factor]}"
 
-    @staticmethod
-    def from_uai(source: Path, evidence: Path | Mapping[int, int] | None = None) -> FactorGraph:
-        """Read the UAI format: a file or its text, and evidence if there is any; see `uai.from_uai`."""
-        from ..formats.uai import from_uai
-
-        return from_uai(source, evidence)
-
-    def to_uai(self, path: Path | None = None, evidence: Path | None = None) -> str:
-        """Return the graph in the UAI format, written where a path is given; see `uai.to_uai`."""
-        from ..formats.uai import to_uai
-
-        return to_uai(self, path, evidence)
-
-    @staticmethod
-    def from_json(source: Path | Mapping[str, Any]) -> FactorGraph:
-        """Read the project's JSON: a file, its text, or the object in it; see `json_networks`."""
-        from ..formats.json_networks import from_json
-
-        return from_json(source)
-
-    def to_json(self, path: Path | None = None) -> str:
-        """Return the graph as the project's JSON, written where a path is given; see `json_networks`."""
-        from ..formats.json_networks import to_json
-
-        return to_json(self, path)
-
-    @staticmethod
-    def from_networkx(graph: Any) -> FactorGraph:
-        """Read a bipartite networkx graph; see `networkx_graphs.from_networkx`."""
-        from ..formats.networkx_graphs import from_networkx
-
-        return from_networkx(graph)
-
-    def to_networkx(self) -> Any:
-        """Return the graph as a bipartite networkx.Graph; see `networkx_graphs.to_networkx`."""
-        from ..formats.networkx_graphs import to_networkx
-
-        return to_networkx(self)
-
-    def save(self, path: Path) -> None:
-        """Write the graph as one .npz file, bit for bit; see `arrays.save`."""
-        from ..formats.arrays import save
-
-        save(self, path)
-
-    @staticmethod
-    def load(path: Path) -> FactorGraph:
-        """Read a graph that `save` wrote; see `arrays.load`."""
-        from ..formats.arrays import load
-
-        return load(path)
-
-    @staticmethod
-    def from_pgmpy(model: Any) -> FactorGraph:
-        """Read a network of pgmpy; see `pgmpy_models.from_pgmpy`."""
-        from ..formats.pgmpy_models import from_pgmpy
-
-        return from_pgmpy(model)
-
-    @staticmethod
-    def from_bif(path: Path) -> FactorGraph:
-        """Read a BIF, XMLBIF or XDSL file through pgmpy; see `pgmpy_models.from_bif`."""
-        from ..formats.pgmpy_models import from_bif
-
-        return from_bif(path)
-
-    def to_dot(self, singly: bool | None = None) -> str:
-        """Draw the graph in the DOT language; see `drawing.to_dot`."""
-        from ..formats.drawing import to_dot
-
-        return to_dot(self, singly)
-
-    def to_mermaid(self, singly: bool | None = None) -> str:
-        """Draw the graph as a Mermaid flowchart; see `drawing.to_mermaid`."""
-        from ..formats.drawing import to_mermaid
-
-        return to_mermaid(self, singly)
-
-    def summary(self) -> str:
-        """Write what the graph holds and what an inference would do; see `summary.summary`."""
-        from ..summary import summary
-
-        return summary(self)
-
     def _repr_html_(self) -> str:
         """Show the summary in a notebook."""
         return f"<pre>{html.escape(self.summary())}</pre>"
@@ -291,6 +196,53 @@ class FactorGraph(Builder):
         bags = sum(count.size for count in self._counted)
         counts = f", {bags} {'count' if bags == 1 else 'counts'}" if self._counted else ""
         return f"FactorGraph({self.structure.size} variables, {count} factors{counts})"
+
+    if TYPE_CHECKING:  # bound by the package, since formats and plans stand above a graph
+
+        @staticmethod
+        def from_uai(source: Path, evidence: Path | Mapping[int, int] | None = None) -> FactorGraph:
+            """Read the UAI format: a file or its text, and evidence if there is any; see `uai.from_uai`."""
+
+        def to_uai(self, path: Path | None = None, evidence: Path | None = None) -> str:
+            """Return the graph in the UAI format, written where a path is given; see `uai.to_uai`."""
+
+        @staticmethod
+        def from_json(source: Path | Mapping[str, Any]) -> FactorGraph:
+            """Read the project's JSON: a file, its text, or the object in it; see `json_networks`."""
+
+        def to_json(self, path: Path | None = None) -> str:
+            """Return the graph as the project's JSON, written where a path is given; see `json_networks`."""
+
+        @staticmethod
+        def from_networkx(graph: Any) -> FactorGraph:
+            """Read a bipartite networkx graph; see `networkx_graphs.from_networkx`."""
+
+        def to_networkx(self) -> Any:
+            """Return the graph as a bipartite networkx.Graph; see `networkx_graphs.to_networkx`."""
+
+        def save(self, path: Path) -> None:
+            """Write the graph as one .npz file, bit for bit; see `arrays.save`."""
+
+        @staticmethod
+        def load(path: Path) -> FactorGraph:
+            """Read a graph that `save` wrote; see `arrays.load`."""
+
+        @staticmethod
+        def from_pgmpy(model: Any) -> FactorGraph:
+            """Read a network of pgmpy; see `pgmpy_models.from_pgmpy`."""
+
+        @staticmethod
+        def from_bif(path: Path) -> FactorGraph:
+            """Read a BIF, XMLBIF or XDSL file through pgmpy; see `pgmpy_models.from_bif`."""
+
+        def to_dot(self, singly: bool | None = None) -> str:
+            """Draw the graph in the DOT language; see `drawing.to_dot`."""
+
+        def to_mermaid(self, singly: bool | None = None) -> str:
+            """Draw the graph as a Mermaid flowchart; see `drawing.to_mermaid`."""
+
+        def summary(self) -> str:
+            """Write what the graph holds and what an inference would do; see `summary.summary`."""
 
 
 def graph_of(structure: Structure, potentials: Potentials) -> FactorGraph:

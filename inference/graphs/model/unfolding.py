@@ -39,6 +39,15 @@ def unfolded(graph: FactorGraph) -> FactorGraph:
     return graph.extended(plain, _no_scores(graph.structure), tables)
 
 
+def tabled(graph: FactorGraph) -> FactorGraph:
+    """Give the graph with its counts written as tables, and with its evidence; made once for all copies."""
+    if "tabled" not in graph._kept:
+        graph._kept["tabled"] = unfolded(graph.without_evidence())
+    other: FactorGraph = graph._kept["tabled"].copy()
+    other._evidence = dict(graph._evidence)
+    return other
+
+
 def unfolding_entries(structure: Structure, each: bool = False) -> int:
     """Count the entries of the tables that unfolding adds, without making them; bags of one size share theirs.
 
