@@ -80,6 +80,7 @@ class Course(Protocol):
         """Say what rows and state tell of the run: numbers by name, as `acceptance_rate`."""
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Takes the rows of a run out of memory while it goes on, as into a store."""
 

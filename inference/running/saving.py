@@ -10,7 +10,7 @@ import os
 import time
 import warnings
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lawful.errors import CheckpointError
 
@@ -21,6 +21,7 @@ from .course import Course, Kept, Stream
 SHARE = 20  # time between two checkpoints, in times of writing one
 
 
+@runtime_checkable
 class Saved(Protocol):
     """A run on its way, as it is saved."""
 

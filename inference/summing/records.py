@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lawful.addresses import Address
 from lawful.form import Form, Loop, Node, Plate, Site, Var, subforms, walk
@@ -99,6 +99,7 @@ class Frame:
     need: set[Var]
 
 
+@runtime_checkable
 class Walker(Protocol):
     """What the rules for loops, branches and drawn values ask of a walk; `Walk` has it."""
 

@@ -109,8 +109,8 @@ def test_a_weight_that_is_a_little_too_strong_is_found():
     """The power of the check: a likelihood raised to 1.02 in the weights alone."""
     from dataclasses import replace
 
-    from lawful.inference.contract import Transformer
-    from lawful.inference.transformers.temper import GIVEN, temper
+    from lawful.inference.contract import PRESERVES, Transformer
+    from lawful.inference.transformers.temper import temper
     from lawful.inference.transformers.temperatures import GivenLadder
 
     class Strong(GivenLadder):
@@ -118,7 +118,7 @@ def test_a_weight_that_is_a_little_too_strong_is_found():
             rung = super().rung(step, *state)
             return rung._replace(increase=1.02 * rung.increase)
 
-    strong = Transformer("strong", lambda path: replace(path, ladder=Strong((0.5, 1.0))), GIVEN)
+    strong = Transformer("strong", lambda path: replace(path, ladder=Strong((0.5, 1.0))), PRESERVES)
     stage = inference.Advance >> inference.PushEvidence >> inference.resample("systematic")
     path = inference.Trace >> temper(ladder=[0.5, 1.0]) >> strong >> inference.spawn(2)
     report = preserves(path >> inference.repeat_to_end(stage) >> inference.Finish, three_states, enumerator="compiled")

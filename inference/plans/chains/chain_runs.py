@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -30,6 +30,7 @@ from .row_streams import Stream
 from .starts import Begun
 
 
+@runtime_checkable
 class Driven(Chains, Protocol):
     """What driving chains asks of their plan besides."""
 
@@ -138,7 +139,7 @@ def chain_result(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive) -
     if drive.state is None:  # it failed before its first step
         assert drive.failed is not None
         raise drive.failed
-    if drive.stream is not None:
+    if isinstance(drive.stream, Stream):
         return _stored_result(plan, prepared, begun, drive, drive.stream)
     early, late = drive.rows(0), drive.rows(1)
     pairs = zip(early[size:], late[size:], strict=True)
@@ -198,7 +199,7 @@ def _end(prepared: Prepared, drive: Drive) -> tuple[Sequence[Any], Mapping[str, 
         course: Any = drive.course
         found = list(course.portions.unshown(drive.state).values())
         return found[:size], dict(zip(names, found[size:], strict=True))
-    if drive.stream is not None:
+    if isinstance(drive.stream, Stream):
         return drive.stream.last[:size], {}
     rows = drive.rows(1) if drive.done[1] else drive.rows(0)
     return [x[-1] for x in rows[:size] if len(x)], {}

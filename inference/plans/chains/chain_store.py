@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from .tally import Tally
 TIMES = ("seconds", "compile_seconds", "run_seconds", "status")  # attributes of a result that nobody knows yet
 
 
+@runtime_checkable
 class Chains(Protocol):
     """What a run asks of the plan that began it: what it is of, and how its rows become draws, numbers and a result."""
 

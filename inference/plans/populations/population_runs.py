@@ -8,7 +8,7 @@ loop to cut, a chunk is a run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
@@ -27,6 +27,7 @@ from .population_course import PopulationCourse
 from .whole_runs import WholeRuns
 
 
+@runtime_checkable
 class Driven(Protocol):
     """What driving a population asks of the plan that began it."""
 
