@@ -1,6 +1,6 @@
-"""The folders of ppl/: imports run one way between them and inside them, and one idea stands in one place.
+"""The folders of ppl/ and inference/: imports run one way between them and inside them; one idea stands in one place.
 
-What a folder may import stands in ORDER, and in the head of its `__init__.py`; imports inside functions and for types
+What a folder may import stands in ORDERS, and in the head of its `__init__.py`; imports inside functions and for types
 alone count as all others.
 """
 
@@ -15,14 +15,31 @@ import pytest
 
 from lawful.form.operations.primitive_rows import ROWS
 
-ROOT = Path(__file__).parents[1] / "ppl"
-GROUND = "the files beside the folders"
+REPOSITORY = Path(__file__).parents[1]
+HOMES = {"lawful": "ppl", "lawful.inference": "inference"}
+BESIDE = "the files beside the folders"
 FACE = "the package itself"
-ORDER = (
-    GROUND, "form", "distributions", "passes", "backends", "tracing", "language", "handlers", "inspection", "interop",
-    "inference", FACE,
-)  # fmt: skip
-FACES = ("lawful", "lawful.__main__", "lawful.command_line")
+# A package, and what stands in it from below to above: its folders, the files beside them, and its own `__init__.py`.
+ORDERS = {
+    "lawful": (
+        BESIDE, "form", "distributions", "passes", "backends", "tracing", "language", "handlers", "inspection",
+        "interop", "inference", FACE,
+    ),
+    "lawful.inference": (
+        BESIDE, "laws", "findings", "eager", "representations", "summing", "graphs", "transformers", "kernels",
+        "devices", "checkpoints", "running", "results", "plans", "algorithms", "check", FACE,
+    ),
+    "lawful.inference.graphs": ("chains", "counts", "model", "exact", "loopy", BESIDE, "reading", "formats", FACE),
+    "lawful.inference.transformers": (BESIDE, "gaussian", "propose", FACE),
+    "lawful.inference.kernels": (
+        "base", "local", "walks", "gibbs", "gradient", "jumps", "combine", "particles", BESIDE, FACE,
+    ),
+    "lawful.inference.results": (BESIDE, "datatree", "report", FACE),
+    "lawful.inference.plans": (BESIDE, "chains", "populations", FACE),
+    "lawful.inference.algorithms": ("eager", BESIDE, FACE),
+    "lawful.inference.check": ("programs", "statistics", BESIDE, "exact", "identities", "rows", FACE),
+}  # fmt: skip
+MAINS = {"__main__", "command_line"}  # they stand with the face of their package
 # Imports inside functions: the module, and why it is read late.
 DEFERRED = {
     "lawful": "`open_run` stands in inference, which imports this package",
@@ -51,21 +68,22 @@ MOST_CLASSES = 10  # questions of algorithms after the class of a law of their o
 
 
 @functools.cache
-def trees() -> dict[str, tuple[Path, ast.Module]]:
-    """Each module with its file and its syntax tree."""
+def trees(package: str = "") -> dict[str, tuple[Path, ast.Module]]:
+    """Each module with its file and its syntax tree: those of one package, or of all."""
     found = {}
-    for file in sorted(ROOT.rglob("*.py")):
-        parts = file.relative_to(ROOT).with_suffix("").parts
-        parts = parts[:-1] if parts[-1] == "__init__" else parts
-        found[".".join(["lawful", *parts])] = file, ast.parse(file.read_text())
+    for name, home in HOMES.items():
+        for file in sorted((REPOSITORY / home).rglob("*.py")) if package in ("", name) else ():
+            parts = file.relative_to(REPOSITORY / home).with_suffix("").parts
+            found[".".join([name, *(parts[:-1] if parts[-1] == "__init__" else parts)])] = file, ast.parse(file.read_text())
     return found
 
 
-def folder(module: str) -> str:
-    parts = module.split(".")
-    if module in FACES:
+def room(module: str, package: str) -> str:
+    """The part of a package that a module stands in."""
+    inner = module.removeprefix(package).removeprefix(".").partition(".")[0]
+    if not inner or inner in MAINS:
         return FACE
-    return parts[1] if parts[1] in ORDER else GROUND
+    return inner if inner in ORDERS[package] else BESIDE
 
 
 def imported(module: str, file: Path, tree: ast.AST) -> Iterator[str]:
@@ -78,26 +96,33 @@ def imported(module: str, file: Path, tree: ast.AST) -> Iterator[str]:
             around = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*around, *([node.module] if node.module else [])])
             if base.split(".")[0] == "lawful":
-                for alias in node.names:
-                    name = f"{base}.{alias.name}"
-                    yield name if name in trees() or name.startswith("lawful.inference") else base
+                yield from (name if (name := f"{base}.{a.name}") in trees() else base for a in node.names)
 
 
 def upward(module: str, names: Iterator[str]) -> list[str]:
-    place = ORDER.index(folder(module))
-    return [name for name in names if name != "lawful" and ORDER.index(folder(name)) > place]
+    """The modules among those that a module imports that stand above it in a package that holds both."""
+    return [
+        name
+        for name in names
+        if name not in ("lawful", module)
+        and any(
+            order.index(room(name, package)) > order.index(room(module, package))
+            for package, order in ORDERS.items()
+            if all(f"{one}.".startswith(f"{package}.") for one in (module, name))
+        )
+    ]
 
 
 def test_no_module_imports_from_a_folder_above_its_own():
     found = {m: above for m, (file, tree) in trees().items() if (above := upward(m, imported(m, file, tree)))}
-    assert not found, f"import only to the left in {', '.join(ORDER)}: {found}"
+    assert not found, f"import only to the left in ORDERS: {found}"
 
 
 def test_no_modules_import_each_other_in_a_circle():
     graph = networkx.DiGraph()
     for module, (file, tree) in trees().items():
         graph.add_edges_from((module, name) for name in imported(module, file, tree) if name not in (module, "lawful"))
-    graph.remove_nodes_from(FACES)
+    graph.remove_nodes_from([module for package in HOMES for module in trees(package) if room(module, package) == FACE])
     assert [group for group in networkx.strongly_connected_components(graph) if len(group) > 1] == []
 
 
@@ -113,8 +138,10 @@ def test_imports_inside_functions_have_a_reason():
 
 
 def test_a_folder_holds_no_more_files_than_one_can_see_at_once():
-    sizes = {f: sum(g.suffix == ".py" for g in f.iterdir()) for f in (ROOT, *ROOT.rglob("*/")) if f.is_dir()}
-    assert {f.relative_to(ROOT): n for f, n in sizes.items() if n > MOST_FILES} == {}
+    homes = [REPOSITORY / home for home in HOMES.values()]
+    folders = [folder for home in homes for folder in (home, *home.rglob("*/")) if folder.is_dir()]
+    sizes = {folder: sum(file.suffix == ".py" for file in folder.iterdir()) for folder in folders}
+    assert {folder: size for folder, size in sizes.items() if size > MOST_FILES} == {}
 
 
 def title(file: Path, tree: ast.Module) -> str:
@@ -125,23 +152,27 @@ def title(file: Path, tree: ast.Module) -> str:
 
 
 def test_the_head_of_a_file_begins_with_its_name():
-    found = {m: title(*about) for m, about in trees().items() if m not in FACES[:2]}
+    found = {m: title(*about) for m, about in trees().items() if m not in ("lawful", *(f"lawful.{main}" for main in MAINS))}
     assert {m: head for m, head in found.items() if head} == {}
 
 
-def test_the_head_of_a_folder_says_what_it_may_import():
-    for place, name in enumerate(ORDER[1:-2], 1):
-        said = f"May import: {', '.join(ORDER[1:place]) or 'no other folder'}."
-        files = (about for about in trees().values() if about[0].relative_to(ROOT).parts[0] == name)
-        packages = [tree for file, tree in files if file.name == "__init__.py"]
-        assert packages and all(said in ast.get_docstring(tree) for tree in packages), f"{name}: {said}"
+@pytest.mark.parametrize("package", HOMES)
+def test_the_head_of_a_folder_says_what_it_may_import(package):
+    folders = [name for name in ORDERS[package] if name not in (BESIDE, FACE, "inference")]
+    for place, name in enumerate(folders):
+        said = f"May import: {', '.join(folders[:place]) or 'no other folder'}."
+        inside = (about for m, about in trees(package).items() if f"{m}.".startswith(f"{package}.{name}."))
+        heads = [" ".join(ast.get_docstring(tree).split()) for file, tree in inside if file.name == "__init__.py"]
+        assert heads and all(said in head for head in heads), f"{package}.{name}: {said}"
 
 
 def test_the_page_on_the_architecture_names_every_folder_and_only_what_exists():
-    page = (ROOT.parent / "docs" / "architecture.md").read_text()
+    page = (REPOSITORY / "docs" / "architecture.md").read_text()
     named = set(re.findall(r"`([\w/]+(?:\.py|/))`", page)) - {"ppl/", "inference/", "models/", "tests/additions/"}
-    assert [name for name in named if not (ROOT / name).exists()] == []
-    assert {f"{file.parent.relative_to(ROOT)}/" for file in ROOT.rglob("*/__init__.py")} <= named
+    homes = [REPOSITORY / home for home in HOMES.values()]
+    assert [name for name in named if not any((home / name).exists() for home in homes)] == []
+    folders = {f"{file.parent.relative_to(home)}/" for home in homes for file in home.rglob("*/__init__.py")}
+    assert folders <= named, folders - named
 
 
 def asks(tree: ast.AST) -> int:
@@ -193,29 +224,29 @@ def primitives_read(tree: ast.AST) -> Iterator[str]:
 
 def test_primitives_of_jax_are_known_in_one_room():
     """What is known of a primitive is a row there; what stands in an equation is asked of the equation."""
-    found = {m: [*primitives_read(tree)] for m, (_, tree) in trees().items() if not m.startswith(ROOM)}
+    found = {m: [*primitives_read(tree)] for m, (_, tree) in trees("lawful").items() if not m.startswith(ROOM)}
     assert {module: places for module, places in found.items() if places} == {}
 
 
 def test_few_places_of_inference_name_primitives_of_jax():
-    files = {str(file): file.read_text() for file in (ROOT.parent / "inference").rglob("*.py")}
+    files = {str(file): file.read_text() for file in (REPOSITORY / "inference").rglob("*.py")}
     found = {n: [*primitives_read(ast.parse(t))] for n, t in files.items() if "form.operations" in t or "eqn" in t}
     assert sum(map(len, found.values())) <= MOST_NAMED, {file: places for file, places in found.items() if places}
 
 
 def test_few_places_ask_whether_a_node_is_a_loop_or_a_branch():
     """An interpreter of forms is a `Fold`, a walk that needs what stands around a node is `placed`."""
-    found = {module: asks(tree) for module, (_, tree) in trees().items() if module not in ASKING}
+    found = {module: asks(tree) for module, (_, tree) in trees("lawful").items() if module not in ASKING}
     assert sum(found.values()) <= MOST_ASKED, {module: count for module, count in found.items() if count}
 
 
 def test_values_of_sites_go_through_loops_and_arms_in_one_place():
     """A pass that brings values to sites, or takes them out, is a `Rule` of thread_sites."""
-    assert {module.split(".")[-1] for module, (_, tree) in trees().items() if carries(tree)} == CARRYING.keys()
+    assert {module.split(".")[-1] for module, (_, tree) in trees("lawful").items() if carries(tree)} == CARRYING.keys()
 
 
 def test_few_modules_remember_something_of_a_form():
-    files = [file for folder in ("ppl", "inference", "models") for file in (ROOT.parent / folder).rglob("*.py")]
+    files = [file for folder in ("ppl", "inference", "models") for file in (REPOSITORY / folder).rglob("*.py")]
     found = {file: weak(ast.parse(file.read_text())) for file in files}
     assert sum(found.values()) <= MOST_WEAK, {file: count for file, count in found.items() if count}
 
@@ -234,11 +265,10 @@ def asked_of_laws(tree: ast.AST) -> tuple[int, int]:
 
 def test_a_law_answers_by_its_members_whatever_its_class():
     """The members stand in `distributions/protocol.py`, with defaults; algorithms know the laws of their own sites."""
-    inner = {m: asked_of_laws(tree) for m, (_, tree) in trees().items() if folder(m) != "distributions"}
+    inner = {m: asked_of_laws(t) for m, (_, t) in trees("lawful").items() if room(m, "lawful") != "distributions"}
     assert {m: found for m, found in inner.items() if any(found)} == {}
-    files = (ROOT.parent / "inference").rglob("*.py")
-    outer = {str(file): asked_of_laws(ast.parse(file.read_text())) for file in files}
-    assert {file: by_name for file, (by_name, _) in outer.items() if by_name} == {}
+    outer = {m: asked_of_laws(tree) for m, (_, tree) in trees("lawful.inference").items()}
+    assert {m: by_name for m, (by_name, _) in outer.items() if by_name} == {}
     assert sum(by_class for _, by_class in outer.values()) <= MOST_CLASSES, outer
 
 
@@ -246,10 +276,14 @@ def test_a_law_answers_by_its_members_whatever_its_class():
     ("module", "text", "found"),
     [
         ("lawful.form.new", "from ..passes.record import record", ["lawful.passes.record"]),
-        ("lawful.form.new", "def f():\n    from lawful.inference import smc", ["lawful.inference.smc"]),
+        ("lawful.form.new", "def f():\n    from lawful.inference import smc", ["lawful.inference"]),
         ("lawful.form.new", "if TYPE_CHECKING:\n    from ..interop.density import Density", ["lawful.interop.density"]),
         ("lawful.passes.new", "from ..form.builder import Block\nfrom .record import record", []),
         ("lawful.errors", "from .form import Form", ["lawful.form"]),
+        ("lawful.inference.laws.new", "from ..kernels.base.base import State", ["lawful.inference.kernels.base.base"]),
+        ("lawful.inference.kernels.base.new", "from ..local.arms import arms", ["lawful.inference.kernels.local.arms"]),
+        ("lawful.inference.kernels.local.new", "from ..base.base import State\nfrom ...laws.ess import ess", []),
+        ("lawful.form.new", "def f():\n    from .. import inference", ["lawful.inference"]),
     ],
 )
 def test_the_rule_of_the_order_finds_what_breaks_it(module, text, found):

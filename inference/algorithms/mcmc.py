@@ -1,4 +1,4 @@
-"""Markov chain Monte Carlo: many chains of one kernel in one compiled loop.
+"""MCMC, Markov chain Monte Carlo: many chains of one kernel in one compiled loop.
 
 Law: that of `ChainPlan`; in mode "eager", and with sites summed out, that of the same chains.
 """

@@ -1,4 +1,4 @@
-"""Sequential Monte Carlo and importance sampling: finish . (resample . advance)^T . spawn, and spawn alone.
+"""SMC and importance sampling: finish . (resample . advance)^T . spawn, and spawn alone.
 
 Law: both are properly weighted: E[Z-hat] = Z and E[ sum_i w_i f(x_i) ] is the integral of f, for every f.
 """

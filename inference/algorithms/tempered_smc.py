@@ -1,4 +1,4 @@
-"""Tempered sequential Monte Carlo: (move . resample . advance)^T . spawn on a path from the prior to the posterior.
+"""Tempered SMC: (move . resample . advance)^T . spawn on a path from the prior to the posterior.
 
 Law: with a given ladder and a given kernel it is properly weighted, E[Z-hat] = Z. A ladder chosen by the effective
 sample size, or scales taken from the particles, leave it consistent in their number.

@@ -1,4 +1,4 @@
-"""The law: every claim of a transformer, kernel or estimator as a test with a false-alarm rate and a stated power.
+"""Check: every claim of a transformer, kernel or estimator as a test with a false-alarm rate and a stated power.
 
 May import: laws, findings, eager, representations, summing, graphs, transformers, kernels, devices, checkpoints,
 running, results, plans, algorithms.

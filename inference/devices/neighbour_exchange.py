@@ -1,4 +1,4 @@
-"""Nearby: the exchange where offspring live on the device of their parent, or not far beyond its borders.
+"""Neighbour exchange: the exchange where offspring live on the device of their parent, or not far beyond its borders.
 
 Law: slots are filled as by a gather of the whole population, where `is_near` says so, the same on all devices. That is
 the usual case: particles that are spread at random have about as many offspring on one device as on another. Then only

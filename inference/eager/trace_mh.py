@@ -1,4 +1,4 @@
-"""Single-site trace Metropolis-Hastings: draw one choice again from its prior, and run the program again.
+"""Trace MH: draw one choice again from its prior, and run the program again.
 
 Law: the kernel keeps the posterior of programs of any structure, and is reversible. One of the n choices of the run is
 drawn again; the others are repeated where they are made again, choices that are new are drawn from their prior, and

@@ -1,4 +1,4 @@
-"""Long ways: remarks on trajectories that take many leapfrogs because a diagonal mass does not see correlations.
+"""Long trajectories: remarks on those that take many leapfrogs because a diagonal mass does not see correlations.
 
 Law: a remark reads draws and settings of a run and changes none; without long trajectories nothing is computed.
 """

@@ -1,4 +1,4 @@
-"""Overflow: how much mass the bounds of a program's loops cut off.
+"""Loop overflow: how much mass the bounds of a program's loops cut off.
 
 Law: an estimate is a mean of independent draws from the prior, of the indicator that a loop goes on at its bound; it is
 unbiased for the probability of that. A loop that no draw takes beyond its bound has no finding.

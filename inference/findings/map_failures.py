@@ -1,4 +1,4 @@
-"""Map findings: moves that a map could not make.
+"""Map failures: moves that a map could not make.
 
 Law: such moves are rejected, which keeps the posterior; what is lost is where they would have led.
 """

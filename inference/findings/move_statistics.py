@@ -1,4 +1,4 @@
-"""Move numbers: what a population tells of the kernel that moves its particles, as one number for all of them.
+"""Move statistics: what a population tells of the kernel that moves its particles, as one number for all of them.
 
 Law: counts are those of the particles that have weight. One without weight stands where nothing is kept, and what a
 move does with it says nothing of the model.

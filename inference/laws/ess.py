@@ -1,4 +1,4 @@
-"""Effective sample size, (sum w)^2 / sum w^2: N for equal weights, 1 for a single survivor, 0 for none.
+"""ESS, the effective sample size, (sum w)^2 / sum w^2: N for equal weights, 1 for a single survivor, 0 for none.
 
 Law: invariant to the scale of the weights. NaN weights give NaN, so that the fault stays visible.
 """

@@ -1,4 +1,4 @@
-"""Laws of the sites that algorithms add: ancestors, picks, coins and orders.
+"""Picks: ancestors, picks, coins and orders.
 
 Law: the draw and the list of all values come from one pure function of a uniform, so both describe one distribution.
 """

@@ -1,4 +1,4 @@
-"""Systematic and stratified resampling: one point in each of M equal strata of the running weights.
+"""Strata, of systematic and stratified resampling: one point in each of M equal strata of the running weights.
 
 Law: with x_i = M (w_1 + ... + w_i) / sum(w), item i gets the points j + u_j in [x_{i-1}, x_i). Systematic has one u
 for all strata, so |offspring_i - M w_i| < 1; stratified one for each, so |offspring_i - M w_i| < 2. Ancestors

@@ -1,4 +1,4 @@
-"""Presence: which elements of the choices of a program are there, as kernels that move coordinates have to know.
+"""Absent elements: which elements of the choices of a program are there, as kernels that move coordinates have to know.
 
 Law: whether an element of a guarded choice is there depends on the arguments alone, so a chain has the same elements in
 every state, and a kernel that leaves the others where they are keeps the measure of those that are there.

@@ -1,4 +1,4 @@
-"""Paths: how the observations of a program enter, from none of them to all: by a power, or one after the other.
+"""Annealing paths: how the observations of a program enter, from none to all: by a power, or one after the other.
 
 Law: every observation and factor of the program enters exactly once.
 """

@@ -1,4 +1,4 @@
-"""Parts: what algorithms write of a program into their own Forms: its log density, its prior, its sites under a scope.
+"""Densities of a program, as algorithms write them into their own Forms: in total, of the prior, under a scope.
 
 Law: at any choices the log density is that of the program; without weights the prior is left.
 """

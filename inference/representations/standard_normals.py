@@ -1,4 +1,4 @@
-"""By normals: a program whose draws are functions of standard normals, one for each number that it draws.
+"""Standard normals: a program whose draws are functions of standard normals, one for each number that it draws.
 
 Law: [[by_normals(p)]] = [[p]] as a measure on outputs: a site of law q becomes a noise u ~ N(0, 1) and the value
 F(Phi(u)), F being the quantile function of q. What a program computes then moves little where the noise moves little.

@@ -1,4 +1,4 @@
-"""Suspension: a population at a pause of its program: what has run, what the values are, what was left behind.
+"""Suspended: a population at a pause of its program: what has run, what the values are, what was left behind.
 
 Law: a pause keeps every value that a later part of the program reads, and the end finds what only it reads.
 """

@@ -1,4 +1,4 @@
-"""Powers: a program whose observations and factors are raised to exponents that the program receives.
+"""Tempered program: a program whose observations and factors are raised to exponents that the program receives.
 
 Law: with every exponent 1 the measure is the program's, with every exponent 0 it is the prior, and 0 * (-inf) = 0.
 """

@@ -1,4 +1,4 @@
-"""Densities of draws: in total, and site by site as the groups log_likelihood and log_prior of a result.
+"""Log densities of draws: in total, and site by site as the groups log_likelihood and log_prior of a result.
 
 Law: at each draw the terms of both groups sum to the log density of the program, `form.log_density`.
 """

@@ -1,4 +1,4 @@
-"""Sizes: whether every array of an algorithm can be indexed by the integers that it runs with.
+"""Index width: whether every array of an algorithm can be indexed by the integers that it runs with.
 
 Law: an algorithm whose arrays are too large is refused before anything is allocated; an index never wraps.
 """

@@ -1,4 +1,4 @@
-"""Runner: the compiled program of an algorithm whose particles are spread over the devices of a mesh.
+"""Mesh runner: the compiled program of an algorithm whose particles are spread over the devices of a mesh.
 
 Law: it computes what the emitted Form computes, with particles in parts; the number of devices changes the measure in
 nothing, and with exact resampling no bit of a filter.

@@ -1,4 +1,4 @@
-"""Stacks: the rows that compiled steps leave, in arrays on the device that are used call after call.
+"""Row stacks: the rows that compiled steps leave, in arrays on the device that are used call after call.
 
 Law: the rows that are read are those of the steps that were taken, bit for bit; how many steps a call takes changes
 nothing else.

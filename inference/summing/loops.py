@@ -1,4 +1,4 @@
-"""Chains under sums: a loop whose carry depends on summed sites, by the forward recursion, drawn back step by step.
+"""Loops under sums: one whose carry depends on summed sites, by the forward recursion, drawn back step by step.
 
 Law: the weights carried through the loop are, up to the factors put forward, those of the loop's state with all earlier
 sites summed, so T steps of K states cost T K^2. Going back, a step is drawn given the state after it.

@@ -1,4 +1,4 @@
-"""Summing: a Form whose named finite sites are replaced by factors, and drawn back from their exact conditional.
+"""Summed form: its named finite sites are replaced by factors, and drawn back from their exact conditional.
 
 Law: the measure on the outputs is the program's. What depends on a summed site is computed for all its values at once:
 the values are a plate, terms become tables by these plates, and eliminating the tables leaves one factor. The sites

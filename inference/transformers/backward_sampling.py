@@ -1,4 +1,4 @@
-"""Backward: a path drawn from the last step of a particle filter to the first, by the density of each step.
+"""Backward sampling: a path drawn from the last step of a particle filter to the first, by the density of each step.
 
 Law: given the particles of all steps and the path after a step, the path's ancestor has probability proportional to the
 weight of each particle times the density of the path's next step from there, where the step resampled; where it did

@@ -1,4 +1,4 @@
-"""Estimated: the evidence of a program as a value that a particle filter estimates, with one path picked by weight.
+"""Evidence estimate: a value of a program that a particle filter estimates, with one path picked by weight.
 
 Law: E[Z-hat f(path)] is the integral of f over the program's measure, so Z-hat may stand for a density wherever only
 its mean counts: as a factor of another program, or in the ratio of a pseudo-marginal kernel.

@@ -1,4 +1,4 @@
-"""Rejuvenation: kernels on a population at a pause, with the program up to the pause as their target.
+"""Moves at pauses: kernels on a population at a pause, with the program up to the pause as their target.
 
 Law: a kernel that keeps the measure of the program so far keeps that of the population, whatever its weights. What the
 program computes from its choices is computed again from those that were moved.

@@ -1,4 +1,4 @@
-"""Nesting: a particle filter inside a program, whose evidence is a factor and whose path a value of the program.
+"""Nested: a particle filter inside a program, whose evidence is a factor and whose path a value of the program.
 
 Law: E[Z-hat f(path)] is the integral of f over the inner program's measure, so the outer program has the measure that
 it would have with the inner program in its place. Everything the filter draws is a choice of the outer program.

@@ -1,4 +1,4 @@
-"""Repeating: a step at every pause of a suspended program, then the run to its end.
+"""Pauses: a step at every pause of a suspended program, then the run to its end.
 
 Law: finish . advance = finish, and a step done at every pause keeps the measure when the step does.
 """

@@ -1,4 +1,4 @@
-"""Weights: bring the weights of a population to mean one, and put their mean forward as a factor of the algorithm.
+"""Push evidence: bring the weights of a population to mean one, and put their mean forward as a factor.
 
 Law: [[push_evidence(p)]] = [[p]]: what the weights lose the factor has.
 """

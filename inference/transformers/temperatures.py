@@ -1,4 +1,4 @@
-"""Ladders: at which points of a path a population stops, given beforehand or chosen by its effective sample size.
+"""Temperatures: at which points of a path a population stops, given beforehand or chosen by its effective sample size.
 
 Law: a ladder ends at the end of the path. With a given one the algorithm keeps the measure exactly; a ladder that
 looks at the particles makes the estimate of the evidence consistent, not unbiased.

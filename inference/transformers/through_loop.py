@@ -1,4 +1,4 @@
-"""Steps: a suspended population in a loop of its program: a step done at every pause, as one loop of the Form.
+"""Through a loop: a suspended population in a loop of its program: a step done at every pause, as one loop of the Form.
 
 Law: the new loop does at each of its steps what the step does at one pause. Its carry holds the state of the program,
 the weights, and whatever else later parts of the program read and resampling has to move along.

@@ -1,4 +1,4 @@
-"""Transition rows of a kernel by the compiled enumeration, for many parameter sets of one structure.
+"""Matrix: transition rows of a kernel by the compiled enumeration, for many parameter sets of one structure.
 
 Law: the total variation of pi K and pi is that of the enumerated kernel; pi is the reference enumerator's, so the two
 enumerators meet here as they do for transformers.

@@ -1,4 +1,4 @@
-"""What was checked of one row of the law, and how it ended; its text is a line of the table of `make law`."""
+"""Verdict: what was checked of one row of the law, and how it ended; its text is a line of the table of `make law`."""
 
 from __future__ import annotations
 

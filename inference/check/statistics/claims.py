@@ -1,4 +1,4 @@
-"""Claim: what a statistical check stands for: its key, its share of a suite's false-alarm rate, the line to repeat it.
+"""Claims: what a statistical check stands for: its key, its share of a suite's false-alarm rate, the line to repeat it.
 
 Law: key and share of a claim follow from its id, so they never change when other checks are added. In a suite every
 claim is registered, so that the sum of all shares is known; under a fresh seed every key is another one.

@@ -1,4 +1,4 @@
-"""Simultaneous bands for the distribution function of ranks, by the exact law of its path.
+"""ECDF: simultaneous bands for the distribution function of ranks, by the exact law of its path.
 
 Law: where ranks are uniform, the whole path stays within a band of level 1 - alpha with probability at least that: the
 counts up to each point are a Markov chain with binomial steps, so the probability of a path is summed, not simulated.

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy: whether two samples of vectors have one law, with a bound that needs no permutations.
+"""MMD, maximum mean discrepancy: whether two samples of vectors have one law, with a bound without permutations.
 
 Law: for a kernel between 0 and 1, two independent samples of n of one law have
 P(MMD - sqrt(2 / n) > e) <= exp(-e^2 n / 4).

@@ -1,4 +1,4 @@
-"""Exact start (tier 1): a chain from exact draws of its stationary law must leave them as they are.
+"""Paired (tier 1): a chain from exact draws of its stationary law must leave them as they are.
 
 Law: under the chain's law the difference of a function before and after has mean zero, and the rank of the start among
 states that were reached from it, some forth and some back, is uniform.

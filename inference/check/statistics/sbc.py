@@ -1,4 +1,4 @@
-"""Simulation-based calibration (tier 3): a whole inference against draws of choices and data together.
+"""SBC, simulation-based calibration (tier 3): a whole inference against draws of choices and data together.
 
 Law: where choices and data come from the joint law, the rank of each quantity among independent posterior draws is
 uniform. Parameters alone cannot see a posterior that ignores its data; the log likelihood does.

@@ -1,4 +1,4 @@
-"""Unbiasedness: an estimator is properly weighted when E[sum_i w_i f(x_i)] is the integral of f; f = 1: E[Z-hat] = Z.
+"""Statistical: an estimator is properly weighted when E[sum_i w_i f(x_i)] is the integral of f; f = 1: E[Z-hat] = Z.
 
 Law: the statistic is the ratio of the estimate to the exact integral. The mean of log Z-hat is never tested: by
 Jensen's inequality it lies below log Z for a lawful estimator.

@@ -1,4 +1,4 @@
-"""Walk: a Markov chain whose stationary law can be drawn from exactly.
+"""Walks: a Markov chain whose stationary law can be drawn from exactly.
 
 Law: the first state is an exact draw, so every later one has the same law, and a chain that is reversed looks alike:
 `back` is the chain in reverse, where the kernel is reversible.

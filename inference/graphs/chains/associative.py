@@ -1,4 +1,4 @@
-"""The two passes as products of matrices in a tree: O(T K^3) operations in O(log T) steps, for wide devices.
+"""Associative: the two passes as products of matrices in a tree: O(T K^3) operations in O(log T) steps.
 
 Law: an element is the matrix of a stretch of steps, up to a constant; the product of two neighbours is that of the
 whole stretch, so all prefixes give the forward messages, and those of the transposed steps backwards the others. Fast

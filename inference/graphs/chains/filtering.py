@@ -1,4 +1,4 @@
-"""Filtered laws: each state given the scores up to its step, and predictions of states to come.
+"""Filtering: each state given the scores up to its step, and predictions of states to come.
 
 Law: forward[t] = P(x_t | scores up to t), and increments[t] = log Z of the first t + 1 steps less that of the first
 t, so their sum is log Z. The fast pass carries a second row of weights, all that floors have added so far and where

@@ -1,4 +1,4 @@
-"""The two passes in the log domain: slower by an exponential for each move, and nothing is ever lost.
+"""The two passes in logs: slower by an exponential for each move, and nothing is ever lost.
 
 Law: forward messages are logs of filtered laws (their sum is 1), backward messages have largest entry 0; minus
 infinity is exact. Feasible states keep a finite message however unlikely they are.

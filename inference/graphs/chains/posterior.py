@@ -1,4 +1,4 @@
-"""Log Z and marginals as functions that can be differentiated: the derivative of log Z is the marginals.
+"""Posterior: log Z and marginals as functions that can be differentiated: the derivative of log Z is the marginals.
 
 Law: d log Z / d node[t, i] = P(x_t = i) and d log Z / d transition_t[i, j] = P(x_{t-1} = i, x_t = j), summed over t
 for one matrix (the envelope formula). So the gradient of `log_z` costs one run of the passes, keeps nothing of them,

@@ -1,4 +1,4 @@
-"""Posterior paths: filter forward, then draw back, each state given the one after it, as a function of uniforms.
+"""Sampling: filter forward, then draw back, each state given the one after it, as a function of uniforms.
 
 Law: with independent uniforms the path has the law gamma / Z. State t is the inverse distribution function, at u_t, of
 

@@ -1,4 +1,4 @@
-"""Marginals of a chain and its log Z, by the fast passes where these are certified and by exact ones elsewhere.
+"""Smoothing: marginals of a chain and its log Z, by the fast passes where these are certified and by exact ones else.
 
 Law: node marginals are P(x_t = i), pair marginals P(x_{t-1} = i, x_t = j) under gamma / Z. A chain without a feasible
 path has log Z = -inf, and all its marginals are 0. Which passes ran changes nothing beyond rounding. In a batch the

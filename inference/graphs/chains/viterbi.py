@@ -1,4 +1,4 @@
-"""The best path: max-product forward, then back along the states that the maxima came from.
+"""Viterbi, the best path: max-product forward, then back along the states that the maxima came from.
 
 Law: the value is the score of the returned path, added up with compensation, and no path scores higher beyond
 rounding. Ties go to the lowest index, from the last state back. Going back needs the forward scores alone: the best

@@ -1,4 +1,4 @@
-"""The normal approximation of a hard count with its first corrections: O(B), for counts of large variance.
+"""Asymptotic: the normal approximation of a hard count with its first corrections: O(B), for large variance.
 
 Law: with p tilted so that sum_i p_i = S, V = sum p (1 - p) and kappa_3 = sum p (1 - p)(1 - 2 p), the message is
 theta - (1 - 2 p_i) / (2 V) + kappa_3 / (2 V^2), within 0.15 / V^2 of the exact one; the log probability of the count is

@@ -1,4 +1,4 @@
-"""The recursion over members in the linear domain, sixteen members a step.
+"""Blocks: the recursion over members in the linear domain, sixteen members a step.
 
 Law: alpha(s) is the probability that the members before a block have sum s, beta(s) the mean of the weight over the
 members after it; the block's own potential sum_s alpha(s) beta(s + t) is handed down to its members (`product_tree`).

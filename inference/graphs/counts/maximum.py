@@ -1,4 +1,4 @@
-"""Max-product: the best completion of each value of each member, and the best assignment of all.
+"""Maximum: the best completion of each value of each member, and the best assignment of all.
 
 Law: with members in descending order of log odds (ties by index) the best s of them are the first s, so the best score
 is max_s g(s) + h_(1) + ... + h_(s), and without member i the first s of the others. Scores are summed outwards from the

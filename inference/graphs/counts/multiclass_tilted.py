@@ -1,4 +1,4 @@
-"""Multiclass counts, approximately: the normal approximation of the counts after tilting, for bags of any size.
+"""Multiclass counts, tilted: the normal approximation of the counts after tilting, for bags of any size.
 
 Law: theta minimises the convex sum_i log sum_k exp(h_ik + theta_k) - theta . S, so the tilted means are the counts.
 The message to class k of member i is theta_k, plus with d = p_i - e_k, C the covariance of the counts, and c_b = sum of

@@ -1,4 +1,4 @@
-"""The count itself: its law under the members alone, and under members and factor together.
+"""Posterior of the count: its law under the members alone, and under members and factor together.
 
 Law: the prior log law is the message to a variable that holds the count; the posterior is prior times potential,
 normalised, and a derivative of the log evidence. Both are exact where they are far below rounding: a law is tilted to

@@ -1,4 +1,4 @@
-"""Exact draws of the members given the factor, as a pure function of uniforms.
+"""Sampling: exact draws of the members given the factor, as a pure function of uniforms.
 
 Law: y has probability proportional to exp(g(sum y)) prod sigma(+-h_i). The count of the bag is drawn from its
 posterior, then split between the two halves of the bag, each half's between its quarters, and so on: the law of the

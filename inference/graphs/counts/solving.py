@@ -1,4 +1,4 @@
-"""One chunk of bags solved by one method: the log sums with each member one and zero, bags in lanes.
+"""Solving a chunk of bags by one method: the log sums with each member one and zero, bags in lanes.
 
 Law: every method computes the same two sums; they differ in cost, and in what happens far from the bulk. A linear
 method knows when it cannot vouch for its sums: a value that is possible (`possible`) has a sum below what rounding to

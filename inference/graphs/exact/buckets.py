@@ -1,4 +1,4 @@
-"""Bucket elimination, planned: which tables meet at each variable, before a number is touched.
+"""Buckets: which tables meet at each variable, before a number is touched.
 
 Law: every table is used once, when the first variable of its scope is eliminated. What is left joins a table with the
 same scope where there is one. The variables of a round do not meet, so they are eliminated at once, whatever the shapes

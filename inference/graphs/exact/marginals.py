@@ -1,4 +1,4 @@
-"""Results: the log of the mass and the marginals of all tables, as one vector, parted for each family and each group.
+"""Marginals of all tables and the log of the mass, as one vector, parted for each family and each group.
 
 Law: nothing is computed. An array that a program returns costs microseconds whatever it holds, so a network of some
 dozens of variables would spend as long on handing its beliefs over as on finding them.

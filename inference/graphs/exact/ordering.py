@@ -1,4 +1,4 @@
-"""Orders in which to eliminate variables, found by greedy rules on the graph of who meets whom in a factor.
+"""Ordering: in which order to eliminate variables, by greedy rules on the graph of who meets whom in a factor.
 
 Law: every order gives the same sum; the orders differ in the size of the tables on the way. An order comes with the
 neighbours that each variable has at its turn, the scope of the table that its elimination leaves.

@@ -1,4 +1,4 @@
-"""Pictures of a factor graph: DOT and Mermaid; nothing but text is made here.
+"""Drawing a factor graph: DOT and Mermaid; nothing but text is made here.
 
 Law: a small graph is drawn variable by variable and factor by factor, and a factor is joined to a variable exactly
 where its scope holds it. A larger one is drawn array by array and group by group, with their counts, and a group is

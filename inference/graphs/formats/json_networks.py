@@ -1,4 +1,4 @@
-"""Project JSON: two schemas, a network of tables and a pairwise model.
+"""JSON networks: two schemas, a network of tables and a pairwise model.
 
 Schema *network*: `variables` (name, states); `cpds` (variable, parents, table with one row for each configuration of
 the parents, the last parent fastest, entries in the order of the variable's states). A table need not sum to one, and a

@@ -1,4 +1,4 @@
-"""networkx: a factor graph as a bipartite graph of another library, for drawing and analysis.
+"""networkx graphs: a factor graph as a bipartite graph of another library, for drawing and analysis.
 
 Variables are nodes with `bipartite=0` and `cardinality` or `states`, and maybe `log_potential` and `observed`, a state
 by its number. Factors are nodes with `bipartite=1`, with `scope`, the variables in order, and `log_table` or `table`.

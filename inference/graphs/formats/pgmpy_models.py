@@ -1,4 +1,4 @@
-"""pgmpy: the networks of that library, and the file formats that it reads.
+"""pgmpy models: the networks of that library, and the file formats that it reads.
 
 Law: the measure is the product of the model's tables, on variables and states of the same names. A table of a variable
 given others has its variable on the first axis there, and on the last one here, as in the other formats.

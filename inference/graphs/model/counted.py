@@ -1,4 +1,4 @@
-"""Counts of a graph: bags of variables, and for each bag a variable that holds how many of its members are in a state.
+"""Counted: bags of variables, and for each bag a variable that holds how many of its members are in a state.
 
 Law: a count multiplies the measure by the indicator that it is right. What is known of it, as a number, an interval, a
 noisy reading or a table of weights, is the score of the variable that holds it; other factors may read it as well.

@@ -1,4 +1,4 @@
-"""count: what is known of the number of ones among choices of a program, as a statement of the program.
+"""Count sites: what is known of the number of ones among choices of a program, as a statement of the program.
 
 Law: the program has the density of its statements, an observation of the count or a weight of it, under any inference;
 `to_factor_graph` reads the same statement as a count of any size, for it recognises sums that are used as a whole.

@@ -1,4 +1,4 @@
-"""Kernels: Markov kernels on the choices of a program, written as Forms.
+"""Base of kernels: Markov kernels on the choices of a program, written as Forms.
 
 Law: pi K = pi, where pi is the program's measure on its choices. A kernel's own randomness (which site, which value,
 accept or not) is made of sites, so its transition matrix on a finite program can be enumerated.

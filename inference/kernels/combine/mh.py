@@ -1,4 +1,4 @@
-"""Metropolis-Hastings kernels: propose, then accept with the probability that keeps the target.
+"""MH, Metropolis-Hastings kernels: propose, then accept with the probability that keeps the target.
 
 Law: pi K = pi, and K is reversible: pi(dx) K(x, dy) is symmetric.
 """

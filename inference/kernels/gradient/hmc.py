@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo, and Langevin's special case of one leapfrog.
+"""HMC, Hamiltonian Monte Carlo, and Langevin's special case of one leapfrog.
 
 Law: momentum is drawn anew, the flow of some leapfrogs with the momentum negated at its end is an involution that keeps
 volume, and its coin has min(1, exp(energy here - energy there)): a reversible kernel that keeps exp(log density).

@@ -1,4 +1,4 @@
-"""The no-U-turn sampler: Hamiltonian moves whose trajectory ends where it would turn back.
+"""NUTS, the no-U-turn sampler: Hamiltonian moves whose trajectory ends where it would turn back.
 
 Law: given a momentum, the point is drawn from the trajectory by `orbit`, which keeps exp(-energy); so the kernel keeps
 exp(log density). The draw of the point is one site with a structured law, as that of a resampling scheme; what it

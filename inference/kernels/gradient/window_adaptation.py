@@ -1,4 +1,4 @@
-"""Tuning: step size and scales of gradient kernels, learnt during a warm-up and fixed afterwards.
+"""Window adaptation: step size and scales of gradient kernels, learnt during a warm-up and fixed afterwards.
 
 Law: a warm-up changes where draws begin and by which kernel they are made, never what a draw means: each value of the
 settings gives a kernel that keeps the posterior, and no draw is made before they are fixed.

@@ -1,4 +1,4 @@
-"""Population moves: the kernel of a population that is given none, chosen for the program.
+"""Default move: the kernel of a population that is given none, chosen for the program.
 
 Law: that of the kernel it chooses. A random walk forgets where it began in about as many steps as there are choices, a
 flow along gradients in one; of few choices a walk is the cheaper one.

@@ -1,4 +1,4 @@
-"""Replicas: copies of a program at several powers of its likelihood, and the kernel that moves and swaps them.
+"""Replica exchange: copies of a program at several powers of its likelihood, and the kernel that moves and swaps them.
 
 Law: the copies together have the product measure of prior * likelihood ^ power over the powers; a kernel for each copy
 keeps it, and so does the swap of two neighbours with probability min(1, exp((p_i - p_j) (l_j - l_i))), l the log

@@ -1,4 +1,4 @@
-"""Chains in portions: the loops of chains as courses that the driver takes step by step.
+"""Chain course: the loops of chains as courses that the driver takes step by step.
 
 Law: states and numbers are those of the whole loop, bit for bit: the keys of a step are those of its number, warm-up
 included, and a warm-up knows its length from the start.

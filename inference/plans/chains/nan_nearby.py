@@ -1,4 +1,4 @@
-"""Nearby: a place around a state where the log density is not a number.
+"""NaN nearby: a place around a state where the log density is not a number.
 
 Law: looking changes nothing, and where it fails nothing is lost; what is found is such a place, though not the very
 one that a proposal led to.

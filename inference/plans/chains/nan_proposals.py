@@ -1,4 +1,4 @@
-"""Broken proposals: where the log density of a rejected proposal was not a number.
+"""NaN proposals: where the log density of a rejected proposal was not a number.
 
 Law: looking changes nothing: a place like it is looked for near the state before the proposal, and is scored site by
 site by running the program there.

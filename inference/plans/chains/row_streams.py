@@ -1,4 +1,4 @@
-"""Stream: rows of chains on their way into a store, piece by piece, while the run goes on.
+"""Row streams: rows of chains on their way into a store, piece by piece, while the run goes on.
 
 Law: a row stands at one place of one piece, and is converted there, so that it has the same bits whichever chunk it
 came in. Memory holds a piece and no more. What the disk does not take stays in memory, with one warning.

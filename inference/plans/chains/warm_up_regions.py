@@ -1,4 +1,4 @@
-"""Regions: how much of the posterior lies where a chain of the warm-up is, from a window of its points.
+"""Warm-up regions: how much of the posterior lies where a chain of the warm-up is, from a window of its points.
 
 Law: estimates read points and gradients and change none; they choose among places where draws may begin.
 

@@ -1,4 +1,4 @@
-"""Restarts: chains of the warm-up that stand still, or where no mass is, go on from where another chain is.
+"""Warm-up restarts: chains that stand still, or where no mass is, go on from where another chain is.
 
 Law: a warm-up changes where draws begin, never what a draw means; no chain is restarted once draws begin. A chain that
 cannot leave its start at any step size, or a mode without mass, says nothing about the posterior, and is told in the

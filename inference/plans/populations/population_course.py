@@ -1,4 +1,4 @@
-"""Populations in portions: independent runs one after the other, each a form that is cut at its loops.
+"""Population course: independent runs one after the other, each a form that is cut at its loops.
 
 Law: outputs and evidence of a run are those of the whole, bit for bit; the key of a run is that of its number.
 """

@@ -1,4 +1,4 @@
-"""Parts of a tree: what a result and its program make together, as data, log densities, coordinates and predictions.
+"""Groups of a tree: what a result and its program make together, as data, log densities, coordinates and predictions.
 
 Law: what is computed here is computed at the draws of the result, so it is the same in every tree of it.
 """

@@ -1,4 +1,4 @@
-"""Summaries: ArviZ's table of the variables of a result.
+"""Summary: ArviZ's table of the variables of a result.
 
 Law: what a table says of chains is said of chains only; the error of a population comes from its runs.
 """

@@ -1,4 +1,4 @@
-"""Quadratics: log densities that are quadratic forms of standard normal noises, and what integrating them gives.
+"""Quadratic forms: log densities that are such of standard normal noises, and what integrating them gives.
 
 Law: where f is quadratic in the noises u, and its parts for different lanes are apart, the integral of exp(f(u)) under
 u ~ N(0, I) is `exp(f(r) - r'r / 2 + sum over lanes of (g' M^-1 g - log det M) / 2)` for any r, with g = f'(r) - r and

@@ -1,4 +1,4 @@
-"""The normal part of a form: what reads some standard normal noises, and the log density as a function of them.
+"""Terms of normal noises: what reads some standard normal noises, and the log density as a function of them.
 
 Law: the density of the form is that of the nodes that do not read the noises, times this function; where finite sites
 were summed before, it is a sum over worlds, which are kept apart.

@@ -1,4 +1,4 @@
-"""Proposals: proposal programs while a program runs: which of them draws a site, with which arguments, and when.
+"""Calls: proposal programs while a program runs: which of them draws a site, with which arguments, and when.
 
 Law: a proposal program runs once at each place that has its sites, before the first of them, and each of its draws is
 used exactly once.

@@ -1,4 +1,4 @@
-"""Local proposals: the choices of a step are drawn from the normal that fits what the step has to explain.
+"""Fitted proposals: the choices of a step are drawn from the normal that fits what the step has to explain.
 
 Law: [[local_proposals()(p)]] = [[p]]: each site has the weight p / q of its draw, and q, a normal in coordinates
 without bounds, reaches every value. Where a step is Gaussian, q is the law of its choices given its data, so the weight

@@ -1,4 +1,4 @@
-"""Covering: whether a proposal reaches all values of a site, as far as that can be known before it draws.
+"""Support check: whether a proposal reaches all values of a site, as far as that can be known before it draws.
 
 Law: a proposal that misses values of positive density gives a smaller measure; what is refused here would do so, or has
 another kind of value. Bounds that are computed from choices or inputs are numbers, so they leave out a part of what has
