@@ -21,6 +21,8 @@ import numpy as np
 from lawful.errors import LawfulError, ResultFileError
 from lawful.inference.checkpoints.stored import COUNT, TOTAL, require_zarr, without_leftovers
 
+from ..late import xarray, zarr
+
 BLOCK = 1000  # rows by which arrays grow where the total is unknown
 
 type Rows = Mapping[str, np.ndarray]
@@ -95,8 +97,6 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         """Open the arrays of a store for writing; use `create` or `open`."""
-        import zarr
-
         self.path = path
         with without_leftovers():
             root: Any = zarr.open_group(path, mode="r+", use_consolidated=False)
@@ -255,8 +255,6 @@ class Store:
 
 
 def _make(path: Path, layout: Layout, attrs: Mapping[str, Any], total: Any) -> None:
-    import xarray
-    import zarr
 
     root: Any = zarr.create_group(path, attributes=dict(attrs))
     for name, dataset in layout.whole.items():

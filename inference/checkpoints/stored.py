@@ -12,12 +12,11 @@ import os
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lawful.errors import LawfulError, ResultFileError
 
-if TYPE_CHECKING:
-    import xarray
+from ..late import xarray
 
 COUNT = "n_finished"  # attribute of a group: the rows that are whole
 TOTAL = "n_total"  # attribute of a group: the rows that will be there, or -1 where that is unknown
@@ -52,8 +51,6 @@ def open_run(path: str | os.PathLike[str]) -> xarray.DataTree:
     ...     before, open_run(f"{folder}/draws.zarr")["posterior"].x.values.tolist()
     (0, [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]])
     """
-    import xarray
-
     source = Path(path)
     require_zarr(source)
     names = _members(source)
@@ -120,8 +117,6 @@ def attributes_of(folder: Path) -> dict[str, Any]:
 
 def _dataset(path: Path, group: str) -> xarray.Dataset:
     """Open a group; while its arrays grow, one after the other, their lengths differ, and the shortest one counts."""
-    import xarray
-
     names = _members(path / group)
 
     def opened(without: list[str]) -> xarray.Dataset:

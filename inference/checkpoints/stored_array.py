@@ -15,6 +15,8 @@ import numpy as np
 from lawful.errors import ResultFileError
 from lawful.inference.checkpoints.stored import COUNT, attributes_of, without_leftovers
 
+from ..late import zarr
+
 
 class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
     """The first draws of an array (chain, draw, ...) in a store; a part of them is read by its index.
@@ -35,8 +37,6 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __init__(self, path: Path, group: str, name: str, draws: int) -> None:
         """Open an array; nothing is read yet."""
-        import zarr
-
         self._path, self._group, self._name, self._draws = path, group, name, draws
         self._check()
         with without_leftovers():

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from ..late import arviz_stats
 from .findings import Limits
 from .thresholds import ess_limit, r_hat_limit
 
@@ -174,11 +175,10 @@ def _worst(variables: Sequence[Variable], checked: Any, sign: float) -> Measured
 
 
 def _arviz(diagnostic: str, draws: np.ndarray, **options: Any) -> np.ndarray:
-    from arviz_stats.base.array import array_stats
 
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # short or constant chains: the numbers themselves say so
-        return np.array(getattr(array_stats, diagnostic)(draws, chain_axis=0, draw_axis=1, **options))
+        return np.array(getattr(arviz_stats.base.array_stats, diagnostic)(draws, chain_axis=0, draw_axis=1, **options))
 
 
 def _halves(draws: np.ndarray) -> np.ndarray:

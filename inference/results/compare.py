@@ -10,17 +10,15 @@ import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from lawful.errors import LawfulError
 
+from ..late import arviz_stats, pandas
 from .datatree.groups import known_data
 from .result import Result
-
-if TYPE_CHECKING:
-    import pandas
 
 type By = Literal["evidence", "loo"]
 
@@ -65,8 +63,6 @@ def compare(
     >>> table.index.tolist(), round(float(table.probability.sum()), 12)
     (['narrow', 'wide'], 1.0)
     """
-    import pandas
-
     ways = (by,) if isinstance(by, str) else tuple(by)
     if not ways or not set(ways) <= {"evidence", "loo"}:
         raise LawfulError(f"compare, by: expected 'evidence', 'loo' or both, got {by!r}.", by=by)
@@ -238,7 +234,6 @@ def _differences(log_evidence: np.ndarray, errors: np.ndarray) -> tuple[np.ndarr
 def _loo(
     results: Mapping[str, Result], var_name: str | None, remarks: Mapping[str, list[str]]
 ) -> dict[str, np.ndarray]:
-    from arviz_stats.loo import compare as arviz_compare
 
     found = {}
     for name, result in results.items():
@@ -268,7 +263,7 @@ def _loo(
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pareto k, which the remarks tell
-            ranked = arviz_compare(found, round_to="none")
+            ranked = arviz_stats.compare(found, round_to="none")
         for place, name in enumerate(results):
             if name in found:
                 for column, theirs in (
@@ -288,7 +283,6 @@ def _one_loo(result: Result, var_name: str | None) -> Any:
         return str(error).split(". Fix")[0].rstrip(".")
     if "log_likelihood" not in tree.children:
         return "the program has no observed site or factor"
-    from arviz_stats.loo import loo
 
     names = list(tree["log_likelihood"].data_vars)
     if var_name is None and len(names) > 1:
@@ -301,4 +295,4 @@ def _one_loo(result: Result, var_name: str | None) -> Any:
         return f"no part '{var_name}' of the log likelihood among {', '.join(map(str, names))}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pareto k, which the remarks tell
-        return loo(tree, var_name=var_name, pointwise=True)
+        return arviz_stats.loo(tree, var_name=var_name, pointwise=True)

@@ -26,6 +26,7 @@ from lawful.form import Form
 from lawful.inference.checkpoints.stored import refuse_objects
 
 from ..findings.findings import Finding, Limits
+from ..late import xarray
 from .arguments import digest_of
 from .datatree.tree import name_of, renamed, tree_of
 from .record import Record, Warmup, WeightedParticles
@@ -90,7 +91,6 @@ def _write_netcdf(tree: Any, path: Path) -> None:
 
 
 def _read_netcdf(path: Path) -> Any:
-    import xarray
 
     with xarray.open_datatree(path, engine="netcdf4") as tree:
         return tree.load()
@@ -101,7 +101,6 @@ def _write_zarr(tree: Any, path: Path) -> None:
 
 
 def _read_zarr(path: Path) -> Any:
-    import xarray
 
     refuse_objects(path)
     with xarray.open_datatree(path, engine="zarr", consolidated=False) as tree:
@@ -112,7 +111,6 @@ def _read_zarr(path: Path) -> Any:
 
 
 def _with_header(result: Record, tree: Any) -> Any:
-    import xarray
 
     held: dict[str, Any] = {}
     entries = []

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lawful.errors import LawfulError
 
-if TYPE_CHECKING:
-    import xarray
+from ..late import arviz_base, xarray
 
 LOOP = re.compile(r"time\d*")  # how the steps of loops are called
 
@@ -30,9 +29,6 @@ def groups_tree(
 
     Raises: LawfulError where a dimension has two lengths.
     """
-    import arviz_base
-    import xarray
-
     axes = {axis for names in dims.values() for axis in names} | set(coords)
     arrays = {name: on_host(group) for name, group in groups.items() if not isinstance(group, xarray.Dataset)}
     for name in {"constant_data", "predictions_constant_data"} & set(arrays):

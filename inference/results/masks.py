@@ -17,6 +17,8 @@ from lawful.form.cached import per_form
 from lawful.inspection.lint.settled import Answer, settled
 from lawful.passes.probe import Probe
 
+from ..late import xarray
+
 type Arrays = Mapping[str, Any]
 
 
@@ -90,8 +92,6 @@ def entries(name: str, scores: np.ndarray, mask: np.ndarray, dims: Sequence[str]
     >>> entries("y", np.zeros((1, 4, 3)), np.array([True, False, True]), ["row"], {}).y_observed_row.values.tolist()
     [0, 2]
     """
-    import xarray
-
     axis = f"{name}_observed"
     places = np.nonzero(mask) if mask.ndim else ()
     values = {
@@ -117,8 +117,6 @@ def missing_entries(axis: str, array: Any, mask: np.ndarray) -> Any:
     >>> found.dims, found.y_missing.values.tolist()
     (('chain', 'draw', 'y_missing'), ['0, 1'])
     """
-    import xarray
-
     places, axes = np.nonzero(~mask), array.dims[2:]
     labels = [
         array.coords[dim].to_numpy()[place] if dim in array.coords else place

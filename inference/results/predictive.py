@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -31,6 +31,7 @@ from lawful.passes.predict import Rerun, rerun
 from lawful.passes.probe import Asked, probed
 from lawful.tracing.trace import Rewritten, trace
 
+from ..late import xarray
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches, in_one_row
 from .grouped import groups_tree
@@ -38,9 +39,6 @@ from .invalid_draws import refuse_invalid
 from .log_densities import as_choice
 from .record import Record, masked
 from .withheld import drawn_back, withheld
-
-if TYPE_CHECKING:
-    import xarray
 
 type Arrays = Mapping[str, Any]
 

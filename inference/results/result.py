@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lawful.errors import LawfulError
 
+from ..late import arviz_stats, pandas, xarray
 from .batches import BatchSize
 from .datatree.summary import summary
 from .datatree.tree import tree_of
@@ -22,10 +23,6 @@ from .files import load, save
 from .predictive import Predictive, predictive
 from .record import Record
 from .report.report import first_screen, write_report
-
-if TYPE_CHECKING:
-    import pandas
-    import xarray
 
 
 class Result(Record):
@@ -147,9 +144,7 @@ class Result(Record):
             var_name: the observed site or factor, where there are several.
             options: arguments of `arviz_stats.loo`, as `pointwise`.
         """
-        from arviz_stats.loo import loo
-
-        return loo(self.to_datatree(log_likelihood=True, log_prior=False), var_name=var_name, **options)
+        return arviz_stats.loo(self.to_datatree(log_likelihood=True, log_prior=False), var_name=var_name, **options)
 
     def psense(self, **options: Any) -> pandas.DataFrame:
         """Tabulate how much the posterior follows the prior and the likelihood (power scaling).
@@ -157,9 +152,7 @@ class Result(Record):
         Args:
             options: arguments of `arviz_stats.psense_summary`, as `var_names`.
         """
-        from arviz_stats.psense import psense_summary
-
-        return psense_summary(self.to_datatree(log_likelihood=True, log_prior=True), **options)
+        return arviz_stats.psense_summary(self.to_datatree(log_likelihood=True, log_prior=True), **options)
 
     def save(self, path: str | os.PathLike[str], **options: Any) -> None:
         """Write to a file: netCDF where the name ends in .nc, a zarr store where it ends in .zarr.

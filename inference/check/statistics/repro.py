@@ -13,6 +13,8 @@ import keyword
 from collections.abc import Callable
 from typing import Any
 
+from ... import kernels
+
 CHECK, KERNELS = "lawful.inference.check", "lawful.inference.kernels"
 SIMPLE = (ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.List, ast.Tuple, ast.UnaryOp)
 PLAIN = (*SIMPLE, ast.USub, ast.Dict)
@@ -49,8 +51,6 @@ def kernel_text(kernel: Any) -> str:
     >>> kernel_text(mh(lambda current: None))
     'kernel'
     """
-    from ... import kernels
-
     public = {name: getattr(kernels, name) for name in kernels.__all__}
     try:
         tree = ast.parse(repr(kernel), mode="eval")

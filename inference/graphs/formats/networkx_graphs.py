@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import networkx
 import numpy as np
 
 from lawful.errors import LawfulError, MalformedFileError
@@ -34,8 +35,6 @@ def from_networkx(graph: Any) -> FactorGraph:
     >>> from_networkx(given).observe({"rain": "yes"})
     FactorGraph(1 variables, 1 factors)
     """
-    import networkx
-
     nodes = list(graph.nodes(data=True))
     for node, data in nodes:
         if data.get("bipartite") not in (0, 1):
@@ -130,8 +129,6 @@ def to_networkx(graph: FactorGraph) -> Any:
     >>> sorted(to_networkx(graph).edges)
     [('z[0]', 'same[0]'), ('z[1]', 'same[0]')]
     """
-    import networkx
-
     lists = listed(graph)
     if len(set(lists.names)) < len(lists.names):
         raise LawfulError("to_networkx: two variables have one name. Fix: rename one.")

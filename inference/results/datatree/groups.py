@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from lawful.form.choices import choices_of, dims_of
 from lawful.tracing.trace import Rewritten
 
 from ...eager.terms import density_terms
+from ...late import xarray
 from ..arguments import constant_arguments
 from ..batches import BatchSize
 from ..log_densities import absent_choices, densities
@@ -26,9 +27,6 @@ from ..predictive import Predictive
 from ..predictive import predictive as predicted
 from ..record import Record
 from ..unconstrained import unconstrained as unconstrained_draws
-
-if TYPE_CHECKING:
-    import xarray
 
 PRIOR_DRAWS = 1000  # of the groups prior and prior_predictive
 
@@ -104,8 +102,6 @@ def seen_entries(
 
 def without_observed(tree: xarray.DataTree, masks: Mapping[str, np.ndarray]) -> None:
     """Leave out of every group what `<name>.missing` holds for the elements that were observed, which is nothing."""
-    import xarray
-
     for group, node in tree.children.items():
         data, found = node.to_dataset(), {}
         for name, mask in masks.items():

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...findings.evidence import pooled_evidence
 from ...findings.move_statistics import OF
+from ...late import arviz_base, arviz_stats, xarray
 from ..grouped import on_host
 from ..record import Record
-
-if TYPE_CHECKING:
-    import xarray
-
 
 GROUP = "sample_stats_smc"
 INDEPENDENT = ("importance", "annealed_importance")  # whose particles are, so that the tail of their weights tells
@@ -56,8 +53,6 @@ def population_statistics(result: Record) -> dict[str, xarray.Dataset]:
 
 def statistics(stats: Mapping[str, Any], second: str) -> xarray.Dataset:
     """Make a dataset of arrays (chain,) and (chain, ...), whose second axis has the given name."""
-    import arviz_base
-
     arrays = on_host(stats)
     dims: dict[Hashable, Sequence[Hashable]] = {name: [second] for name, array in arrays.items() if array.ndim > 1}
     found = arviz_base.dict_to_dataset(arrays, sample_dims=["chain"], dims=dims)
@@ -77,12 +72,11 @@ def _unused_as_nan(array: Any, n_stages: Any) -> np.ndarray:
 
 def _pareto_k(result: Record) -> np.ndarray:
     """Estimate the tail of the weights of each run; NaN where it cannot be told, as of few or of equal weights."""
-    from arviz_stats.base.array import array_stats
-
     shapes = []
     for row in np.asarray(result._weighted.log_weight, dtype=float) if result._weighted else ():
         try:
-            shapes.append(float(array_stats.psislw(-row)[1]))  # it takes log likelihoods, and weighs by their inverse
+            # It takes log likelihoods, and weighs by their inverse.
+            shapes.append(float(arviz_stats.base.array_stats.psislw(-row)[1]))
         except (ValueError, IndexError):
             shapes.append(math.nan)
     return np.array(shapes)

@@ -5,26 +5,21 @@ Law: what a table says of chains is said of chains only; the error of a populati
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ...late import arviz_base, arviz_stats, pandas
 from ..grouped import listed
 from ..record import Record
 from .tree import renamed, tree_of
 
-if TYPE_CHECKING:
-    import pandas
-
 
 def summary(result: Record, **options: Any) -> pandas.DataFrame:
     """Tabulate the variables; see `Result.summary`."""
-    import arviz_base
-    from arviz_stats.summary import summary as table_of
-
     result._refuse_dead_runs()
     tree = tree_of(result, log_likelihood=False, log_prior=False)
-    table = table_of(tree, **options)
+    table = arviz_stats.summary(tree, **options)
     if result.weighted is None:
         return table
     # Duplicates break the effective sizes of chains: the error comes from independent runs.
@@ -38,7 +33,7 @@ def summary(result: Record, **options: Any) -> pandas.DataFrame:
         dims=listed(result.dims),
         coords=dict(renamed(result, None, None).coords),
     )
-    spread = table_of(by_run, sample_dims=["chain"], kind="stats", round_to="none", **kept)
+    spread = arviz_stats.summary(by_run, sample_dims=["chain"], kind="stats", round_to="none", **kept)
     if runs > 1:
         table["mcse_runs"] = spread["sd"] / np.sqrt(runs)
     return table

@@ -9,12 +9,13 @@ import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lawful.form.labels import fitting, labels_of
 
+from ...late import arviz_base, xarray
 from ..batches import BatchSize
 from ..grouped import groups_tree, listed, on_host
 from ..predictive import Predictive
@@ -30,9 +31,6 @@ from .groups import (
     without_observed,
 )
 from .statistics import by_component, population_statistics, statistics
-
-if TYPE_CHECKING:
-    import xarray
 
 WEIGHT_SCALE = "mean weight one in each chain; exp(log_weight + log_evidence) / particles is the unnormalised measure"
 LONG = 1000  # letters of a text that is no attribute, as that of a form
@@ -55,9 +53,6 @@ def tree_of(
 
     Files and stores need arrays as the program has them, which is what `in_full` asks for.
     """
-    import arviz_base
-    import xarray
-
     result = renamed(result, dims, coords)
     masks = masks_known(result)
     groups = {"posterior": result._posterior, **known_data(result, masks)}

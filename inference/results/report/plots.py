@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import rankdata
 
+from ...late import figures
 from ..leading import leading_elements
 from ..record import Record
 from .predicted import predicted_plot
@@ -81,9 +82,9 @@ def _png(figure: Any) -> bytes:
 
 
 def _figure(width: float, height: float) -> Any:
-    from matplotlib.figure import Figure  # of its own, so that a notebook does not show it beside the page
 
-    return Figure(figsize=(width, height), layout="constrained")
+    # Of its own, so that a notebook does not show it beside the page.
+    return figures.Figure(figsize=(width, height), layout="constrained")
 
 
 def _chains(shown: list[tuple[str, np.ndarray]], stats: Any) -> Any:

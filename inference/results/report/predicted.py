@@ -14,6 +14,7 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.choices import choices_of
 
+from ...late import figures
 from ..predictive import predictive
 from ..record import Record, leading
 
@@ -49,10 +50,9 @@ def predicted_plot(result: Record) -> Any | None:
             shown.append((name, values[there], rows[:, there]))
     if not shown:
         return None
-    from matplotlib.figure import Figure
 
     shown = sorted(shown, key=lambda each: -len(each[1]))[:SITES]
-    figure = Figure(figsize=(9.0, 2.8 * len(shown)), layout="constrained")
+    figure = figures.Figure(figsize=(9.0, 2.8 * len(shown)), layout="constrained")
     for axes, (name, values, rows) in zip(figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown, strict=True):
         _one(axes, name, values, rows, _in_a_loop(result.form, name))
         axes.tick_params(labelsize=8)
