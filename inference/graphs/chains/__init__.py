@@ -6,6 +6,7 @@ method, the number type and the size of the scores; no score that is finite is e
 A chain inside a factor graph has its single-variable scores as `node` and its pair tables as `transition`; what comes
 back are the beliefs of the variables (`marginals(...).node`) and of the factors (`marginals(...,
 pairs="each").pairs`).
+May import: laws, findings, eager, representations, summing.
 """
 
 from .chain import Chain, chain, path_score

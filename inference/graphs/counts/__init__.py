@@ -3,6 +3,7 @@
 Law: the answers are those of the table of all 2^B assignments, at the price of the table of B + 1 counts. `messages`
 and `log_evidence` take many bags at once, as rows, and run inside jitted loops; `potentials` says what can be known of
 a count. Padding a bag with members of log odds -inf changes no other number.
+May import: laws, findings, eager, representations, summing.
 """
 
 from . import closed, potentials
