@@ -24,7 +24,7 @@ from ..kernels.combine.mh import as_kernel
 from ..kernels.particles.replica_exchange import Tempering, replicated
 from ..plans.chains.chain_plan import ChainPlan
 from ..plans.plan import Builder, Prepared
-from ..representations.priors import refuse_improper
+from ..representations.densities_of import refuse_improper
 from ..results.log_densities import scored_draws
 from ..results.record import Warmup
 from ..results.result import Result

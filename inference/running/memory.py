@@ -1,7 +1,8 @@
 """Memory: how many bytes a run takes at its peak, told before it begins, and whether they are there.
 
 Law: a run that does not fit is refused before anything of it is computed. Where what is stored outweighs the rest, the
-estimate is within a factor of two of the true peak.
+estimate is within a factor of two of the true peak. Of several limits each is told with its name; where a system says
+nothing there is none.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +20,6 @@ import numpy as np
 from lawful.errors import MemoryLimitError
 from lawful.form import Form, Loop, Var, subforms
 from lawful.form.cached import per_form
-
-from .free_memory import free_memory
 
 LITTLE = 1 << 24  # bytes for which nothing is looked up, so that small runs cost nothing more
 
@@ -136,3 +136,78 @@ def shown(size: int) -> str:
     while number >= 1000 and power < 4:
         number, power = number / 1000, power + 1
     return f"{size} bytes" if not power else f"{number:.1f} {'kMGT'[power - 1]}B"
+
+
+PROC, GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+
+
+class Free(NamedTuple):
+    """Bytes that are free, and of what."""
+
+    size: int
+    of: str
+    on_device: bool = False
+
+
+def free_memory() -> list[Free]:
+    """Return what is free under each limit: address space, control group, machine, device.
+
+    >>> all(free.size >= 0 for free in free_memory())
+    True
+    """
+    found = [_of_address_space(), _of_control_group(), _of_machine(), _of_device()]
+    return [free for free in found if free is not None]
+
+
+def _of_address_space() -> Free | None:
+    """Return what `ulimit -v` leaves."""
+    try:
+        import resource  # not on every system
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int((PROC / "self" / "statm").read_text().split()[0])
+    except (ImportError, OSError, ValueError):
+        return None
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return Free(max(0, limit - pages * resource.getpagesize()), "the address space that the process may have")
+
+
+def _of_control_group() -> Free | None:
+    """Return what the tightest control group around the process leaves; caches of files can be given back."""
+    try:
+        lines = (PROC / "self" / "cgroup").read_text().splitlines()
+        own = next(line[3:] for line in lines if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return None
+    folder = GROUPS / own.lstrip("/")
+    left = [x for group in (folder, *folder.parents) if GROUPS in (group, *group.parents) and (x := _left(group)) >= 0]
+    return Free(min(left), "the control group of the process") if left else None
+
+
+def _left(group: Path) -> int:
+    """Return the bytes that a group leaves, -1 where it has no limit."""
+    try:
+        limit, used = ((group / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return -1 if limit == "max" else max(0, int(limit) - int(used) + int(cached["inactive_file"]))
+    except (OSError, ValueError, KeyError):
+        return -1
+
+
+def _of_machine() -> Free | None:
+    try:
+        lines = (line.split() for line in (PROC / "meminfo").read_text().splitlines())
+        kilobytes = {words[0]: int(words[1]) for words in lines}
+        return Free(1024 * (kilobytes["MemAvailable:"] + kilobytes["SwapFree:"]), "the memory of the machine")
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
+
+
+def _of_device() -> Free | None:
+    """Return what the default device has left; a processor says nothing, since its memory is the machine's."""
+    device = jax.local_devices()[0]
+    told = device.memory_stats() or {}
+    if "bytes_limit" not in told:
+        return None
+    return Free(max(0, told["bytes_limit"] - told.get("bytes_in_use", 0)), f"the memory of {device}", True)

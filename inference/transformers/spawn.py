@@ -14,8 +14,8 @@ from lawful.passes.add_plate import lift
 from lawful.passes.checked_draws import with_checked_draws
 
 from ..contract import PRESERVES, Transformer
+from ..representations.densities_of import refuse_improper
 from ..representations.population import Population, equal_log_weight
-from ..representations.priors import refuse_improper
 from ..representations.sequential import Sequential
 from ..representations.suspended import settled
 from ..representations.tempered import Tempered

@@ -12,7 +12,7 @@ from lawful import inference, sample
 from lawful.errors import MemoryLimitError
 from lawful.inference import kernels
 from lawful.inference.running import memory
-from lawful.inference.running.free_memory import Free
+from lawful.inference.running.memory import Free
 from tests.inference.running.test_driver import KEY, PLAN, Y, assert_prefix, run, whole
 
 __all__ = ["KEY", "whole"]

@@ -9,8 +9,8 @@ from lawful import inference, sample, scan, trace
 from lawful.form import Plate, Var
 from lawful.form.builder import Block
 from lawful.inference import kernels
-from lawful.inference.running import free_memory, memory
-from lawful.inference.running.free_memory import Free
+from lawful.inference.running import memory
+from lawful.inference.running.memory import Free
 
 ITEM = jnp.zeros(()).dtype.itemsize
 
@@ -87,15 +87,15 @@ def test_the_system_says_what_is_left(tmp_path, monkeypatch):
     (proc / "self").mkdir(parents=True)
     (proc / "self" / "cgroup").write_text("0::/outer/inner\n")
     (proc / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 3 kB\nSwapFree: 2 kB\n")
-    monkeypatch.setattr(free_memory, "PROC", proc)
-    monkeypatch.setattr(free_memory, "GROUPS", groups)
-    assert Free(750, "the control group of the process") in free_memory.free_memory()
-    assert Free(5 * 1024, "the memory of the machine") in free_memory.free_memory()
+    monkeypatch.setattr(memory, "PROC", proc)
+    monkeypatch.setattr(memory, "GROUPS", groups)
+    assert Free(750, "the control group of the process") in memory.free_memory()
+    assert Free(5 * 1024, "the memory of the machine") in memory.free_memory()
     (groups / "outer" / "memory.max").write_text("max\n")
-    assert Free(850, "the control group of the process") in free_memory.free_memory()
+    assert Free(850, "the control group of the process") in memory.free_memory()
 
 
 def test_a_system_that_says_nothing_sets_no_limit(tmp_path, monkeypatch):
-    monkeypatch.setattr(free_memory, "PROC", tmp_path)
-    monkeypatch.setattr(free_memory, "GROUPS", tmp_path)
-    assert [free for free in free_memory.free_memory() if not free.on_device] == []
+    monkeypatch.setattr(memory, "PROC", tmp_path)
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    assert [free for free in memory.free_memory() if not free.on_device] == []

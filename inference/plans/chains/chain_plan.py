@@ -27,8 +27,7 @@ from ...checkpoints.checkpoints import Checkpoint
 from ...contract import Contract
 from ...devices.mesh import devices_of, placed_on, readable, replicated, spread_over
 from ...devices.watch import watched
-from ...findings.findings import Finding, idle_device, never_moved
-from ...findings.map_failures import map_findings
+from ...findings.findings import Finding, idle_device, map_findings, never_moved
 from ...kernels.base.base import KernelForm, initial_state
 from ...kernels.gradient.gradient import with_gradient
 from ...representations.absent_elements import form_for

@@ -32,8 +32,7 @@ from lawful.passes.condition import conditioned
 from ...kernels.base.base import KernelForm
 from ...kernels.base.frame import frame_of
 from ...kernels.gradient.gradient import leaves_of
-from ...representations.densities_of import is_own
-from ...representations.priors import improper_sites
+from ...representations.densities_of import improper_sites, is_own
 
 GIVEN, PRIOR, CUBE = range(3)  # what a chain begins from
 WORDS = ("given", "draw from the prior", "point of the cube (-2, 2)")

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...findings.map_failures import FAULTS
+from ...findings.findings import MAP_FAULTS
 
 LOOKED = 256  # rows that are compared at once
 BROKEN = "n_nonfinite"
-COUNTED = (BROKEN, *(number for _, number, _, _ in FAULTS))
+COUNTED = (BROKEN, *(number for _, number, _, _ in MAP_FAULTS))
 
 
 class Tally(NamedTuple):

@@ -32,9 +32,8 @@ from ...devices.watch import watched
 from ...findings.findings import idle_device
 from ...laws.picks import ResampleLaw
 from ...representations.absent_elements import form_for
-from ...representations.densities_of import is_own
+from ...representations.densities_of import is_own, refuse_improper
 from ...representations.population import Population
-from ...representations.priors import refuse_improper
 from ...representations.sequential import sequential
 from ...results.batches import in_one_row
 from ...results.collect import from_population
