@@ -41,6 +41,7 @@ def recover(
     Returns: all choices of the program, and what it names, by name, (chain, draw, ...); NaN where an arm did not run.
 
     >>> import jax, numpyro.distributions as dist, lawful
+    >>> from lawful.inference import enumeration
     >>> def coins():
     ...     p = lawful.sample("p", dist.Beta(1.0, 1.0))
     ...     lawful.sample("z", dist.Bernoulli(p))
