@@ -7,7 +7,7 @@ cache is the one that was compiled.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from ..errors import LawfulError
 
-# Options of one compilation, as `quickly` takes them.
+# Options of one compilation.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 # And operations are not joined: a gradient through many sites in a row becomes kernels that do the same work again, and
@@ -30,15 +30,15 @@ PLAIN_EMITTER = "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters
 ONE_PART = "--xla_cpu_parallel_codegen_split_count=1"
 
 
-def quickly(function: Callable[..., Any], options: Mapping[str, Any] = QUICK) -> Callable[..., Any]:
-    """Compile a function with options; inside another program that is compiled, as all of that is.
+def quickly(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a function in the shortest time; inside another program that is compiled, as all of that is.
 
     >>> import jax.numpy as jnp
     >>> add = quickly(lambda x: x + 1)
     >>> int(add(1)), int(jax.jit(add)(1)), jax.vmap(add)(jnp.arange(2)).tolist()
     (2, 2, [1, 2])
     """
-    alone, inside = jax.jit(function, compiler_options=dict(options)), jax.jit(function)
+    alone, inside = jax.jit(function, compiler_options=QUICK), jax.jit(function)
 
     def run(*args: Any) -> Any:
         return (inside if in_a_program() else alone)(*args)

@@ -27,6 +27,7 @@ from ..messages import OVERFLOW
 from .xla import broadcast_plates, laned_flags, map_over, select, select_arms
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Worlds:
     """The result of an enumeration: outputs and flags (worlds, ...), log masses (worlds,), and the decisions seen.
@@ -109,13 +110,6 @@ def emit_worlds(form: Form, max_worlds: int = 1 << 22, *, blame: bool = False) -
         return Worlds([v.over(count) for v in outputs], log_mass, probability, decisions, log_overflow, broken)
 
     return run
-
-
-jax.tree_util.register_dataclass(
-    Worlds,
-    data_fields=["outputs", "log_mass", "log_probability", "decisions", "log_overflow", "broken"],
-    meta_fields=[],
-)
 
 
 @dataclass(frozen=True)

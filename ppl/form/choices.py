@@ -12,7 +12,7 @@ from typing import Any
 from ..addresses import Address, show_address
 from ..errors import UnsupportedProgramError
 from ..sources import Statement
-from .fold import Around, placed
+from .fold import placed
 from .nodes import Det, Factor, Form, Site
 
 
@@ -62,11 +62,22 @@ def choices_of(
     """
     found: dict[Address, Choice] = {}
     for node, around in placed(form):
-        choice = _choice(node, around)
-        if choice is not None and choice.kind in kinds and (among is None or choice.address in among):
-            if around.arm:
-                _agree(found.get(choice.address), choice)
-            found[choice.address] = choice
+        kind = kind_of(node)
+        if kind is None or kind not in kinds or (among is not None and node.address not in among):
+            continue
+        value, law = (*node.outs, *node.ins)[0], getattr(node, "law", None)
+        choice = Choice(
+            shape=value.shape, dtype=value.dtype, kind=kind, loops=around.lengths, conditional=around.arm, law=law,
+            **node.told(),
+        )  # fmt: skip
+        first = found.get(choice.address, choice)
+        if (first.shape, first.dtype, first.loops) != (choice.shape, choice.dtype, choice.loops):
+            raise UnsupportedProgramError(
+                f"site '{choice.name}' has shape {first.full_shape} and type {first.dtype} in one arm ({first.source}) "
+                f"and {choice.full_shape}, {choice.dtype} in another ({choice.source}): give the two different names.",
+                site=choice.address,
+            )
+        found[choice.address] = choice
     return tuple(found.values())
 
 
@@ -77,27 +88,6 @@ def kind_of(node: Det | Site | Factor) -> str | None:
     if isinstance(node, Site):
         return "sample" if node.observed is None else "observed"
     return "factor" if isinstance(node, Factor) else "deterministic"
-
-
-def _choice(node: Det | Site | Factor, around: Around) -> Choice | None:
-    """Tell what a node chooses, observes, names or weighs."""
-    kind = kind_of(node)
-    if kind is None:
-        return None
-    value, law = (*node.outs, *node.ins)[0], getattr(node, "law", None)
-    return Choice(
-        shape=value.shape, dtype=value.dtype, kind=kind, loops=around.lengths, conditional=around.arm, law=law,
-        **node.told(),
-    )  # fmt: skip
-
-
-def _agree(first: Choice | None, second: Choice) -> None:
-    if first is not None and (first.shape, first.dtype, first.loops) != (second.shape, second.dtype, second.loops):
-        raise UnsupportedProgramError(
-            f"site '{second.name}' has shape {first.full_shape} and type {first.dtype} in one arm ({first.source}) and "
-            f"{second.full_shape}, {second.dtype} in another ({second.source}): give the two different names.",
-            site=second.address,
-        )
 
 
 def loop_dims(loops: Mapping[str, Sequence[tuple[str | None, int]]]) -> dict[str, tuple[str, ...]]:

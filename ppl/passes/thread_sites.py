@@ -146,7 +146,9 @@ class Walk(Visitor):
             self.node(node)
         outputs = [*self.all(form.outputs), *(total(block, terms) for terms in self.terms)]
         flagged = [p for p in self.places if self.rule.flags and (self.arm or p.conditional)]
-        flags = [self.flags.get(p.address) or self.flag(p) for p in flagged]
+        flags = [
+            self.flags.get(p.address) or block.constant(np.full(p.loops, p.address in self.taken)) for p in flagged
+        ]
         for place in self.places:
             if place.address not in self.taken:
                 self.taken[place.address] = self.rule.absent(block, place, self.given[place.address])
@@ -157,10 +159,6 @@ class Walk(Visitor):
             form, inputs=inputs, nodes=tuple(block.nodes), outputs=tuple(outputs), constants=tuple(block.constants)
         )
         return Threaded(closed, tuple(self.places), len(form.outputs), len(self.terms), tuple(map(len, taken)))
-
-    def flag(self, place: Choice) -> Var:
-        """Append whether a place of all arms stands in this one."""
-        return self.block.constant(np.full(place.loops, place.address in self.taken))
 
     def all_given(self, places: Sequence[Choice]) -> list[Var]:
         """List what comes in for some places."""

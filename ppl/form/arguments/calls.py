@@ -40,10 +40,7 @@ def positional(program: Any, args: tuple[Any, ...], named: Mapping[str, Any]) ->
             f"{_name(program)} has no names for the arguments {', '.join(named)}: it takes them by position, and no "
             "others. Fix: give them by position, or name them in the signature of the program."
         )
-    values = dict(zip([p.name for p in places], args, strict=False)) | dict(named)
-    by_name = [p.name for p in places if p.kind is not Parameter.POSITIONAL_ONLY]
-    twice = [p.name for p in places[: len(args)] if p.name in named]
-    _refuse(program, places, args, values, [name for name in named if name not in by_name], twice)
+    values = _values(program, places, args, named)
     last = max(i for i, p in enumerate(places) if p.name in values)
     return tuple(values.get(p.name, p.default) for p in places[: last + 1])
 
@@ -59,8 +56,7 @@ def call(program: Callable[..., Any], args: Sequence[Any]) -> Any:
     places = _places(program)
     if places is None:
         return program(*args)
-    values = dict(zip([p.name for p in places], args, strict=False))
-    _refuse(program, places, args, values)
+    values = _values(program, places, args, {})
     by_place = sum(p.kind in BY_PLACE for p in places)
     return program(*args[:by_place], **{p.name: values[p.name] for p in places[by_place : len(args)]})
 
@@ -141,13 +137,13 @@ def _read(program: Any) -> tuple[Parameter, ...] | None:
     return tuple(p for p in found if p.kind is not Parameter.VAR_KEYWORD)
 
 
-def _refuse(
-    program: Any, places: Sequence[Parameter], args: Sequence[Any], values: Mapping[str, Any],
-    unknown: Sequence[str] = (), twice: Sequence[str] = (),
-) -> None:  # fmt: skip
-    """Refuse a call that Python would refuse."""
+def _values(program: Any, places: Sequence[Parameter], args: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Give all arguments of a call by name; one that Python would refuse is refused."""
+    values = dict(zip([p.name for p in places], args, strict=False)) | dict(named)
+    unknown = set(named) - {p.name for p in places if p.kind is not Parameter.POSITIONAL_ONLY}
     missing = [p.name for p in places if p.default is Parameter.empty and p.name not in values]
-    wrong = [f"no argument has the name {name}" for name in unknown]
+    wrong = [f"no argument has the name {name}" for name in named if name in unknown]
+    twice = [p.name for p in places[: len(args)] if p.name in named]
     wrong += [f"the argument {name} is given by position and by name" for name in twice]
     wrong += [f"{len(args)} arguments are given by position"] if len(args) > len(places) else []
     wrong += [f"the argument {name} is missing" for name in missing]
@@ -157,8 +153,9 @@ def _refuse(
             f"{_name(program)} takes ({takes}): {'; '.join(wrong)}. Fix: give each of these, by position or by name; "
             "an inference takes a random key before them, as plan(key, ...).",
             missing=tuple(missing),
-            unknown=tuple(unknown),
+            unknown=tuple(name for name in named if name in unknown),
         )
+    return values
 
 
 def _name(program: Any) -> str:

@@ -131,13 +131,6 @@ def broadcast(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return np.broadcast_to(array.reshape(shape), params["shape"])
 
 
-def reshape(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Read in the same order."""
-    if params.get("dimensions") is not None or len(operands) != 1:
-        return NotImplemented
-    return operands[0].reshape(params["new_sizes"])
-
-
 def dynamic_slice(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Read a window, inside the array."""
     array, *starts = operands
@@ -155,25 +148,11 @@ def iota(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return np.broadcast_to(index.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape)
 
 
-def cumsum(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Sum up along an axis."""
-    if params["reverse"]:
-        return NotImplemented
-    return np.cumsum(operands[0], axis=params["axis"], dtype=operands[0].dtype)
-
-
 def sliced(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Read a part."""
     strides = params["strides"] or (1,) * operands[0].ndim
     bounds = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
     return operands[0][tuple(slice(*b) for b in bounds)]
-
-
-def argmax(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
-    """Find the first of the largest."""
-    if len(params["axes"]) != 1:
-        return NotImplemented
-    return np.argmax(operands[0], axis=params["axes"][0]).astype(np.dtype(params["index_dtype"]))
 
 
 def pad(operands: list[np.ndarray], params: dict[str, Any]) -> Any:

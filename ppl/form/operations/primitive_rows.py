@@ -154,7 +154,9 @@ ROWS: dict[str, Row] = {
     "bitcast_convert_type": Row(axes=lambda p, of, shape, axis: (axis,) if of[0] == shape else None),
     # Elements, put elsewhere.
     "broadcast_in_dim": _moved(axes.broadcast, numpy.broadcast, sizes="shape", notation=SILENT, keeps_nan=True),
-    "reshape": _moved(axes.reshape, numpy.reshape, sizes="new_sizes", notation=SILENT, keeps_nan=True),
+    "reshape": _moved(axes.reshape,
+                      lambda x, p: x[0].reshape(p["new_sizes"]) if p.get("dimensions") is None else NotImplemented,
+                      sizes="new_sizes", notation=SILENT, keeps_nan=True),
     "squeeze": _moved(axes.dropping("dimensions"), lambda x, p: np.squeeze(x[0], tuple(p["dimensions"])),
                       notation=SILENT, keeps_nan=True),
     "transpose": _moved(lambda p, of, shape, axis: (p["permutation"][axis],),
@@ -177,8 +179,10 @@ ROWS: dict[str, Row] = {
     # Along axes.
     "reduce_sum": _reduced(np.sum, totals=True, linear=any), "reduce_prod": _reduced(), "reduce_xor": _reduced(),
     "reduce_max": _reduced(np.max), "reduce_min": _reduced(np.min), "reduce_and": _reduced(np.all),
-    "reduce_or": _reduced(np.any), "argmax": replace(_reduced(), numpy=numpy.argmax), "argmin": _reduced(),
-    "cumsum": Row(axes=axes.along("axis"), numpy=numpy.cumsum, totals=True),
+    "reduce_or": _reduced(np.any), "argmin": _reduced(),
+    "argmax": replace(_reduced(), numpy=lambda x, p: np.argmax(x[0], p["axes"][0]).astype(p["index_dtype"])),
+    "cumsum": Row(axes=axes.along("axis"), numpy=lambda x, p: np.cumsum(x[0], p["axis"], x[0].dtype)
+                  if not p["reverse"] else NotImplemented, totals=True),
     **dict.fromkeys("cumprod cummax cummin cumlogsumexp".split(), Row(axes=axes.along("axis"))),
     "dot_general": Row(axes=axes.dot_general), "cholesky": Row(axes=axes.by_matrices, factorises=True),
     "triangular_solve": Row(axes=axes.by_matrices),
