@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import ObservationError
+from lawful.form.operations.device import device_array
 
 from .bags import Bags
 from .blocks import blocks_of
@@ -145,11 +146,11 @@ def fit_network(
         recipe.hidden,
         recipe.bag_head,
     )
-    arrays = tuple(jax.tree.map(jnp.asarray, block) for block in blocks)
-    weights = tuple(jnp.asarray(used[block.numbers]) for block in blocks)
+    arrays = tuple(jax.tree.map(device_array, block) for block in blocks)
+    weights = tuple(device_array(used[block.numbers]) for block in blocks)
     numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.last_rate, recipe.weight_decay)]
     key = jax.random.key(seed)
-    inputs = key, jnp.asarray(X), jnp.asarray(told), arrays, weights, *numbers
+    inputs = key, device_array(X), device_array(told), arrays, weights, *numbers
     step = step_of("net", (inputs, loss, plan))
     training = step.taken_up(begun(key, numbers[0], columns=X.shape[1], plan=plan))
     for until in step.portions(int(training.done), plan.epochs):

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from lawful.errors import ObservationError
+from lawful.form.operations.device import device_array
 from lawful.inference.graphs.counts import potentials
 
 __all__ = ["Geometric", "Noise", "Normal", "Rounded", "Sampled", "Soft", "Thinned", "is_noise"]
@@ -160,7 +161,7 @@ class Rounded:
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give zero within half a unit of the last decimal, ends included, whichever way they were rounded."""
         half = (0.5 * 10.0**-self.decimals + 1e-9) * sizes
-        return potentials.interval(jnp.asarray(observed - half), jnp.asarray(observed + half), width)
+        return potentials.interval(device_array(observed - half), device_array(observed + half), width)
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports, within the bag."""
@@ -217,7 +218,7 @@ class Sampled:
         whole = ones == np.rint(ones)
         fits = whole & (ones >= 0) & (ones <= s) & (drawn >= ones) & (drawn - ones <= size - s)
         found = _log_ways(s, ones, fits) + _log_ways(size - s, drawn - ones, fits) - _log_ways(size, drawn, fits)
-        return jnp.asarray(np.where(fits, found, -np.inf))
+        return device_array(np.where(fits, found, -np.inf))
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the share of the sample times the size of the bag; half of it where nobody was drawn."""

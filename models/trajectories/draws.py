@@ -12,12 +12,12 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import lawful
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import choices_of
+from lawful.form.operations.device import device_array
 from lawful.inference import Result
 from lawful.inference.results.log_densities import scored_draws
 
@@ -71,7 +71,8 @@ class NamedDraws:
     @doubly
     def drawn(self) -> Parameters:
         """Parameters in standard units, names as drawn (chain, draw, K, ...)."""
-        return jax.tree.map(np.asarray, parameters_of(jax.tree.map(jnp.asarray, self.sites), self.model, self.at.knots))
+        sites = jax.tree.map(device_array, self.sites)
+        return jax.tree.map(np.asarray, parameters_of(sites, self.model, self.at.knots))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -166,7 +167,7 @@ class NamedDraws:
 
 def _flat(draws: Any) -> Any:
     """Join chains and draws of each leaf."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(math.prod(leaf.shape[:2]), *leaf.shape[2:])), draws)
+    return jax.tree.map(lambda leaf: device_array(leaf.reshape(math.prod(leaf.shape[:2]), *leaf.shape[2:])), draws)
 
 
 @lru_cache(maxsize=64)

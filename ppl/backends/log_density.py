@@ -20,6 +20,7 @@ from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
 from ..form.cached import per_form
 from ..form.choices import Choice
+from ..form.operations.device import device_array
 from ..passes.thread_sites import Threaded, score
 from .xla import emit
 
@@ -80,7 +81,7 @@ def gather_choices(wanted: tuple[Choice, ...], given: Mapping[Any, Any]) -> tupl
                 raise _missing(choice)
             missing.add(choice.address)
             value = np.zeros(choice.full_shape, choice.dtype)
-        array = jnp.asarray(value)
+        array = device_array(value)
         if array.shape != choice.full_shape:
             raise _misshapen(choice, choice.name, array.shape, choice.full_shape)
         values.append(array.astype(choice.dtype))

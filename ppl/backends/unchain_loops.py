@@ -21,6 +21,7 @@ from ..form import Det, Factor, Form, Loop, Node, Site, Var, walk
 from ..form.builder import Block, Tupled, renamed
 from ..form.cached import Pass, keeps
 from ..form.liveness import dependents, without_dead_code
+from ..form.operations.device import device_array
 from ..form.operations.equation import Equation, identity
 from ..form.operations.from_jaxpr import unfold
 from ..form.operations.stacks import Row
@@ -74,7 +75,7 @@ def _fits(node: Node) -> TypeGuard[Loop]:
 def _known(form: Form) -> dict[Var, Any]:
     """Find the values that no input reaches."""
     with jax.ensure_compile_time_eval():
-        known = {v: jnp.asarray(array) for v, array in form.constants if np.size(array) <= SMALL}
+        known = {v: device_array(array) for v, array in form.constants if np.size(array) <= SMALL}
         for node in form.nodes:
             small = sum(math.prod(v.full_shape) for v in node.outs) <= SMALL
             if isinstance(node, Det) and small and all(v in known for v in node.ins):

@@ -21,6 +21,8 @@ import numpy as np
 import numpyro.distributions as dist
 from numpyro.distributions import Distribution, constraints
 
+from ..form.operations.device import device_array
+
 ROUNDING = 100  # last bits by which probabilities may miss their bounds
 SUM_TO_ONE = 1e-6  # distance from one that numpyro allows a sum of probabilities
 DRAWN = ("loc",)  # what every draw of floats reads
@@ -160,7 +162,7 @@ def fits(constraint: Any, value: Any) -> jax.Array:
     >>> fits(constraints.unit_interval, jnp.array([-0.1, 0.0, 1.0, jnp.nan])).tolist()
     [False, True, True, False]
     """
-    value = jnp.asarray(value)
+    value = device_array(value)
     if hasattr(constraint, "base_constraint"):
         inner = fits(constraint.base_constraint, value)
         return _all(inner, constraint.event_dim - constraint.base_constraint.event_dim)

@@ -12,6 +12,7 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, NoFiniteStartError, NonFiniteError, ObservationError
+from lawful.form.operations.device import device_array
 from lawful.inference import kernels
 from lawful.inspection.lint.unread_inputs import input_names, unread_arguments
 
@@ -138,3 +139,12 @@ def test_names_are_those_of_the_program_with_the_path_inside():
     args = ({"a": X, "n": 2}, [1.0, Y])
     assert input_names(lambda data, pair: None, args) == ["data.a", "pair.0", "pair.1"]
     assert input_names(lambda *all: None, (X, 3, Y)) == ["argument_0", "argument_2"]
+
+
+def test_what_is_written_to_an_array_later_changes_nothing_on_the_device():
+    """JAX takes over the memory of an array where it is aligned, as some of forty are."""
+    arrays = [np.ones(size) for size in range(1, 41)]
+    placed = [device_array(array) for array in arrays]
+    for array in arrays:
+        array[:] = 2.0
+    assert all((np.asarray(array) == 1.0).all() for array in placed)

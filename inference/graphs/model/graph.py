@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.form.operations.device import device_array
 
 from .builder import Builder
 from .counted import completed, counts_at
@@ -126,7 +127,7 @@ class FactorGraph(Builder):
         """The scores as arrays of JAX, which a compiled program takes up without a copy."""
         if "placed" not in self._kept:
             with jax.ensure_compile_time_eval():
-                self._kept["placed"] = jax.tree.map(jnp.asarray, self.scores)
+                self._kept["placed"] = jax.tree.map(device_array, self.scores)
         found: Scores = self._kept["placed"]
         return found
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError, NonFiniteError
+from lawful.form.operations.device import device_array
 
 from .evidence import traced
 from .structure import Family
@@ -49,7 +50,7 @@ def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[An
 
 def log_scores(given: Any) -> Any:
     """Make an array of floats; traced ones stay as they are."""
-    array = jnp.asarray(given)
+    array = device_array(given)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...errors import LawfulError
 from ..nodes import Form
+from ..operations.device import device_array
 from .calls import named_arguments
 
 LABELLED = ("pandas", "polars", "xarray")  # whose arrays of numbers are arguments like any array
@@ -58,7 +59,7 @@ def _as_array(leaf: Any, args: Any, program: Any) -> Any:
             "of its categories, as np.unique(x, return_inverse=True)[1], dates as numbers of days, or only the columns "
             "of numbers; what is missing is NaN in an observation with obs_mask."
         )
-    array = jax.numpy.asarray(given if type(leaf).__module__.partition(".")[0] in LABELLED else leaf)
+    array = device_array(given if type(leaf).__module__.partition(".")[0] in LABELLED else leaf)
     if given.dtype.kind in "iu" and given.dtype != array.dtype and given.size:
         bounds = np.iinfo(array.dtype)
         lost = next((int(x) for x in (given.min(), given.max()) if not bounds.min <= x <= bounds.max), None)

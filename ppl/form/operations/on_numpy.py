@@ -18,6 +18,7 @@ import numpy as np
 from ..builder import Tupled
 from ..cached import cache_of
 from ..nodes import Form, Var
+from .device import device_array
 from .equation import Equation, body_of, scan_counts
 from .from_jaxpr import Reader, operations
 
@@ -64,7 +65,7 @@ def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
         if done:
             return operands
     with jax.ensure_compile_time_eval():  # a trace that goes on around it does not see it
-        return equation.bare(*map(jnp.asarray, operands))
+        return equation.bare(*map(device_array, operands))
 
 
 def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
