@@ -23,9 +23,11 @@ NAMES = {root.__name__ for root in ROOTS} | {
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")} - {DOCS / "coming_from.md"})  # it has a test of its own
 READ_DATA = {"ecls_k.ipynb"}
-OFTEN = {"tour.md", "language.md"}  # `make docs` and the slow tier run every page
+OFTEN = {"language.md"}  # `make docs` and the slow tier run every page; tests/test_readme.py runs a first model
 # Examples that fit a model or compile a large program: seconds each, and in the slow tier.
 LONG = {
+    "lawful.inference.algorithms.peers",
+    "lawful.inference.laws.strata",
     "lawful.inference.smc2",
     "lawful.models.gaussian_moe.em",
     "lawful.models.llp.convergence",

@@ -93,7 +93,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_fails(fault):
     with FAULTS[fault]() as reached:

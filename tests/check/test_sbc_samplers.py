@@ -74,11 +74,8 @@ SAMPLERS = {
 }
 
 
-EVERY_TIME = (branch, "importance")  # the others are dear
-CASES = [pytest.param(case, marks=[] if case == EVERY_TIME else pytest.mark.slow) for case in SAMPLERS]
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[1]} on a {case[0].__name__}")
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SAMPLERS, ids=lambda case: f"{case[1]} on a {case[0].__name__}")
 def test_a_sampler_is_calibrated(case):
     report = sbc(
         case[0], SAMPLERS[case], jnp.full(2, 0.5) if case[0] is scale else 0.5, n_sims=1_000, draws=49, bins=10

@@ -426,6 +426,7 @@ def visits():
     return lawful.scan(day, jnp.asarray(0), None, length=2)[0]
 
 
+@pytest.mark.slow
 def test_a_bounded_loop_in_the_steps_of_a_scan_is_summed():
     """Each attempt walked other copies of the inner loop, so that what one had found was never found again."""
     assert log_evidence(visits) == pytest.approx(enumerate(visits)().log_evidence, rel=1e-12)

@@ -65,8 +65,9 @@ def test_a_coin_has_its_beta_posterior(kernel, data):
     assert_means(result, moments("p", exact["mean"], exact["variance"], exact["third_central_moment"]))
 
 
+@pytest.mark.slow
 @pytest.mark.reference
-@pytest.mark.parametrize("kernel", rest_slow(KERNELS), ids=repr)
+@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 def test_a_rate_has_its_gamma_posterior(kernel, data):
     case = read(data, "gamma_poisson")
 

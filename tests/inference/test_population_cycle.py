@@ -119,6 +119,7 @@ def test_a_part_learns_from_its_own_acceptance():
     assert (1 - flow[:, -1] > 3 * refused).all()  # what is refused grows with the square of the step, which may double
 
 
+@pytest.mark.slow
 def test_a_part_that_does_not_adapt_keeps_its_step():
     """Beside a part whose step becomes twice as long: its own acceptance would fall."""
     walk, plain = inference.population_walk(), inference.population_hmc(1.0, 2)

@@ -42,7 +42,7 @@ MOVES = {
 }
 
 
-LONG = {"joint_walk", "hmc", "slice", "single_site"}
+LONG = {"joint_walk", "hmc", "nuts", "slice", "single_site"}
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in MOVES])

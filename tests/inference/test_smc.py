@@ -119,6 +119,7 @@ def test_paths_have_the_moments_of_the_smoother(name, data):
     assert report.detects(0.1), report
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.usefixtures("single_precision")
 def test_paths_have_the_probabilities_of_forward_backward(data):

@@ -197,6 +197,7 @@ def test_smaller_steps_are_advised_only_where_there_are_any(step, smaller):
     assert ("smaller steps" in told.message) == smaller and ("init=" in told.message) != smaller
 
 
+@pytest.mark.slow
 def test_long_trajectories_of_correlated_coordinates_are_told_and_a_dense_mass_has_none():
     """Two coordinates that differ by a thousandth of their scale, beside one that is their sum by definition."""
 

@@ -15,7 +15,6 @@ from lawful.backends.xla import emit
 from lawful.inference import kernels
 from lawful.inference.check import unbiased
 from tests.inference.cases import branching, read, regression
-from tests.tiers import rest_slow
 
 pytestmark = [pytest.mark.reference, pytest.mark.tier2, pytest.mark.optimised]
 
@@ -83,7 +82,8 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", rest_slow(CASES))  # the others have tests of their own in every run
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)  # all have tests of their own in every run
 def test_the_evidence_is_unbiased(name, data):
     build, algorithm, particles = CASES[name]
     case = read(data, name)

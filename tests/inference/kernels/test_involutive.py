@@ -15,7 +15,6 @@ from lawful.inference.check import enumerate_measure, invariant, involution
 from lawful.inference.check.exact.measure import Trace
 from lawful.inference.check.exact.transition import transition_matrix
 from tests.inference.kernels.transition import Transition
-from tests.tiers import rest_slow
 
 jacobian_module = importlib.import_module("lawful.inference.kernels.jumps.log_jacobian")
 involutive_module = importlib.import_module("lawful.inference.kernels.jumps.involutive")
@@ -132,8 +131,9 @@ def test_the_jacobian_is_that_of_the_moved_coordinates_alone():
     assert columns(stretch, step) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
-@pytest.mark.parametrize("function", rest_slow([stretch, inverse]), ids=lambda f: f.__name__)
+@pytest.mark.parametrize("function", [stretch, inverse], ids=lambda f: f.__name__)
 def test_exact_draws_stay_exact_draws(function):
     kernel = kernels.involutive(function, MAPS[function])
     assert invariant(kernel, level, Y, n=2_000, steps=(1, 5)).passed

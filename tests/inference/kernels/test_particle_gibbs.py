@@ -148,7 +148,8 @@ def walk(y):
     lawful.scan(step, 0.0, y)
 
 
-@pytest.mark.parametrize("ancestors", rest_slow(["sampled", "retained", "backward"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("ancestors", ["sampled", "retained", "backward"])
 def test_particle_gibbs_with_a_parameter_keeps_exact_draws(ancestors):
     kernel = kernels.cycle(
         kernels.on("x", kernels.particle_gibbs(5, ancestors=ancestors)),

@@ -49,7 +49,7 @@ def rounded_alike(result, whole):
     return all(np.array_equal(old[name][:, :FINISHED], new[name][:, :FINISHED]) for name in new)
 
 
-@pytest.mark.parametrize("name", rest_slow(KEPT, 2))
+@pytest.mark.parametrize("name", rest_slow(KEPT))
 def test_a_kept_checkpoint_is_resumed(name, runs):
     """As the same run today, to the bit where numbers are rounded as then; another version may draw otherwise."""
     result, whole = runs(name)

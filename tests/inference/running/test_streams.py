@@ -19,6 +19,7 @@ from lawful.inference.checkpoints.checkpoints import load
 from lawful.inference.checkpoints.stored_array import StoredArray
 from lawful.inference.plans.chains import row_streams as streams
 from lawful.inference.running import saving
+from tests.tiers import rest_slow
 
 KEY = jax.random.key(5)
 Y = jnp.array([0.3, -0.2, 1.1])
@@ -117,7 +118,7 @@ def test_the_store_is_the_tree_of_the_result(whole, tmp_path):
 
 @pytest.mark.parametrize(
     ("kernel", "settings"),
-    [(kernels.random_walk(0.8), {"thin": 3}), (kernels.hmc(n_steps=2), {"thin": 2})],
+    rest_slow([(kernels.random_walk(0.8), {"thin": 3}), (kernels.hmc(n_steps=2), {"thin": 2})]),
     ids=["thinned", "tuned, thinned"],
 )
 def test_thinned_and_tuned_chains_are_streamed_like_others(kernel, settings, tmp_path):

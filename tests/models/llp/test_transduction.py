@@ -139,7 +139,7 @@ def test_each_step_of_the_walk_leaves_the_law_of_the_labels(kind, step):
     assert excess < 5.5 * np.sqrt(2 * often.sum()) + 15
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clique", "classes"])
 def test_the_walk_reaches_the_law_from_anywhere(kind):
     z, bags, coupling = case(kind)

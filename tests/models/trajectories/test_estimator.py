@@ -123,6 +123,7 @@ def test_t3_one_class_has_the_knot_and_the_likelihood_of_the_peer(school):
     assert np.isnan(fit.entropy)
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.optimised
 def test_t2_and_t16_two_classes_beat_the_peer_and_the_edge_is_told(school):

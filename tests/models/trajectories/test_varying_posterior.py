@@ -165,6 +165,7 @@ def test_the_tree_names_covariates_and_waves(found):
     np.testing.assert_allclose(posterior["varying_variance"][0, 0, :, 0, 1], own)
 
 
+@pytest.mark.slow
 def test_a_picture_says_that_curves_are_those_where_the_covariate_is_zero(found):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     pyplot.switch_backend("Agg")
@@ -172,6 +173,7 @@ def test_a_picture_says_that_curves_are_those_where_the_covariate_is_zero(found)
     pyplot.close("all")
 
 
+@pytest.mark.slow
 def test_names_that_draws_had_change_no_effect(found):
     turned = np.random.default_rng(0).integers(2, size=found.shape).astype(bool)
 
@@ -185,6 +187,7 @@ def test_names_that_draws_had_change_no_effect(found):
     np.testing.assert_allclose(found.estimates()[numbers], other.estimates()[numbers], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_replicates_are_moved_by_covariates_drawn_anew(found):
     again = replicated(found, 0, 40)
     assert again.shape == (40, 30, 3) and np.isnan(again).sum() == 40
