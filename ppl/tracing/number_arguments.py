@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -56,21 +56,16 @@ def with_inputs(program: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     places = [i for i, leaf in enumerate(leaves) if type(leaf) is int or type(leaf) is bool]
     if not places or len(places) > MOST or isinstance(program, Form):
         return args
-    source = source_of(program)
-    bounds = {i: abs(leaves[i]) for i in places}
-    fitting = [i for i in places if bounds[i] <= np.iinfo(jnp.result_type(int)).max]
-    bits = max([bounds[i].bit_length() for i in fitting], default=0)  # numbers of as many are treated alike
+    source, x64 = source_of(program), bool(jax.config.read("jax_enable_x64"))
+    fitting = {i for i in places if abs(leaves[i]) <= np.iinfo(jnp.result_type(int)).max}
+    bits = max([leaves[i].bit_length() for i in fitting], default=0)  # numbers of as many are treated alike
 
-    x64 = bool(jax.config.read("jax_enable_x64"))
-
-    def given(inputs: Iterable[int]) -> tuple[Any, ...]:
-        some = set(inputs)
+    def given(inputs: Collection[int]) -> tuple[Any, ...]:
         return jax.tree.unflatten(
-            tree, [_array(x, x is True or x is False, x64) if i in some else x for i, x in enumerate(leaves)]
+            tree, [_array(x, x is True or x is False, x64) if i in inputs else x for i, x in enumerate(leaves)]
         )
 
-    whole = given(fitting)
-    key: Any = source, split_arguments(whole, program)[2], x64, bits
+    key: Any = source, split_arguments(given(fitting), program)[2], x64, bits
     try:
         key = *key, watch_of(source).key
         needed, seen = _known.setdefault(key, (frozenset(), set()))
@@ -78,14 +73,14 @@ def with_inputs(program: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return args
     if tuple(leaves[i] for i in sorted(needed)) not in seen:  # another size, and other numbers may be needed with it
         if users_in(program, source):  # functions that get the inputs one by one count on numbers not to be among them
-            fitting = []
-        needed = frozenset(places) - _inputs(source, given, sorted({*fitting} - needed), 1 << bits)
+            fitting = set()
+        needed = frozenset(places) - _inputs(source, given, fitting - needed, 1 << bits)
         seen = seen if needed == _known[key][0] and len(seen) < KEPT else set()
         seen.add(tuple(leaves[i] for i in sorted(needed)))
         _known[key] = needed, seen
         while len(_known) > KEPT:
             _known.popitem(last=False)
-    return args if len(needed) == len(places) else given(i for i in places if i not in needed)
+    return args if len(needed) == len(places) else given({*places} - needed)
 
 
 def as_written(leaf: Any) -> Any:
@@ -102,22 +97,19 @@ def _array(number: int, truth: bool, x64: bool) -> jax.Array:
         return jnp.asarray(number)
 
 
-def _inputs(source: Any, given: Callable[..., tuple[Any, ...]], places: Sequence[int], bound: int) -> frozenset[int]:
+def _inputs(source: Any, given: Callable[..., tuple[Any, ...]], some: set[int], bound: int) -> set[int]:
     """Find the numbers that can be inputs: all but those that errors name or, where they name none, that are tried."""
     if watch_of(source).now.users_names & ASKED:
-        return frozenset()
-    some = set(places)
+        return set()
     while some:
         needed = _needed(source, given, some, bound)
         if needed is None:  # one without which there is another error, or none, is among the reasons
-            tries = ((i, _needed(source, given, some - {i}, bound)) for i in sorted(some))
-            needed = (
-                next(({i} | more for i, more in tries if more is not None), some) if 1 < len(some) <= TRIED else some
-            )
+            tries = ((i, _needed(source, given, some - {i}, bound)) for i in sorted(some) if 1 < len(some) <= TRIED)
+            needed = next(({i} | more for i, more in tries if more is not None), some)
         if not needed:
             break
         some = some - needed
-    return frozenset(some)
+    return some
 
 
 def _needed(source: Any, given: Callable[..., tuple[Any, ...]], some: set[int], bound: int) -> set[int] | None:
@@ -135,7 +127,7 @@ def _needed(source: Any, given: Callable[..., tuple[Any, ...]], some: set[int], 
         return None
     found: set[int] = set()
     known = {v: (frozenset({i}), bound) for v, i in zip(form.inputs, own, strict=True) if i is not None}
-    _look(form, {v: roots for v, (roots, _) in known.items()}, dict(known), found)
+    _look(form, {v: roots for v, (roots, _) in known.items()}, known, found)
     return found
 
 
@@ -145,6 +137,10 @@ def _told(error: BaseException | None) -> str:
 
 
 # What an input cannot do as the number does
+
+
+def _joined(rooted: Mapping[Var, Roots], values: Iterable[Var]) -> Roots:
+    return frozenset[int]().union(*(rooted.get(v, ()) for v in values))
 
 
 def _look(form: Form, rooted: dict[Var, Roots], sized: dict[Var, tuple[Roots, int]], found: set[int]) -> None:
@@ -157,36 +153,33 @@ def _look(form: Form, rooted: dict[Var, Roots], sized: dict[Var, tuple[Roots, in
         found: gets the numbers.
     """
     for node in form.nodes:
-        roots = frozenset[int]().union(*(rooted.get(v, frozenset()) for v in node.ins))
+        roots = _joined(rooted, node.ins)
         if not roots:
             continue
         rooted |= dict.fromkeys(node.outs, roots)
-        if isinstance(node, Det):
-            _arithmetic(node, sized, found)
-        elif isinstance(node, Site):
-            if _bounds(node, [v in rooted for v in node.parameters]):
-                found |= frozenset[int]().union(*(rooted.get(v, frozenset()) for v in node.parameters))
+        if isinstance(node, Det) and not _stays(node, sized, roots):
+            found |= roots
+        elif isinstance(node, Site) and _bounds(node, [v in rooted for v in node.parameters]):
+            found |= _joined(rooted, node.parameters)
         for form_inside, same, begun in insides(node):
             inner = {v: sized[outer] for v, outer in same.items() if outer in sized}
             entering = {v: rooted[outer] for v, outer in (same | begun).items() if outer in rooted}
             _look(form_inside, entering, inner, found)
 
 
-def _arithmetic(node: Det, sized: dict[Var, tuple[Roots, int]], found: set[int]) -> None:
-    """Follow integers that Python would compute without a bound, and find those that may leave their type's range."""
+def _stays(node: Det, sized: dict[Var, tuple[Roots, int]], roots: Roots) -> bool:
+    """Follow integers that Python would compute without a bound; tell whether they stay in the range of their type."""
     if not node.ins or not all(v in sized for v in node.ins) or not isinstance(node.function, Equation):
-        return
+        return True
     out, function = node.outs[0], node.function
-    roots = frozenset[int]().union(*(sized[v][0] for v in node.ins))
     if len(node.outs) > 1 or (out.dtype == bool and not function.row.compares):
-        found |= roots
-    elif out.shape == () and jnp.issubdtype(out.dtype, jnp.integer):
-        sizes = function.operands([sized[v][1] for v in node.ins], lambda literal: abs(int(literal[0])))
-        bound = function.bound(sizes)
+        return False
+    if out.shape == () and jnp.issubdtype(out.dtype, jnp.integer):
+        bound = function.bound(function.operands([sized[v][1] for v in node.ins], lambda literal: abs(int(literal[0]))))
         if bound is None or bound > np.iinfo(out.dtype).max:
-            found |= roots
-        else:
-            sized[out] = roots, bound
+            return False
+        sized[out] = roots, bound
+    return True
 
 
 def _bounds(site: Site, rooted: Sequence[bool]) -> bool:
