@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,21 +84,13 @@ def caller() -> Source:
 
 def user_line(error: BaseException) -> Source:
     """Find the innermost line of the user's code in the traceback of an error."""
-    found, trace = Source("<unknown>", 0), error.__traceback__
-    while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if is_users(file):
-            found = Source(file, trace.tb_lineno)
-        trace = trace.tb_next
-    return found
+    outwards = reversed([*traceback.walk_tb(error.__traceback__)])
+    return first_line((frame.f_code.co_filename, line) for frame, line in outwards)
 
 
 def first_line(places: Iterable[tuple[str, int]]) -> Source:
     """Find the first place outside this package and the libraries that it stands on: the user's line."""
-    for file, line in places:
-        if is_users(file):
-            return Source(file, line)
-    return Source("<unknown>", 0)
+    return next((Source(file, line) for file, line in places if is_users(file)), Source("<unknown>", 0))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -29,7 +29,7 @@ from lawful.form.labels import fitting, labels_of
 from lawful.passes.checked_draws import question
 from lawful.passes.predict import Rerun, rerun
 from lawful.passes.probe import Asked, probed
-from lawful.tracing.trace import Rewritten, trace
+from lawful.tracing.trace import source_of, trace
 
 from ..late import xarray
 from .arguments import constant_arguments, digest_of
@@ -149,7 +149,7 @@ def predictive(
     if draws is not None and (not isinstance(draws, int | np.integer) or draws < 1):
         raise LawfulError(f"draws: expected an integer of 1 or more, got {draws!r}.", draws=draws)
     args = positional(model, args, named)
-    model = model.source if isinstance(model, Rewritten) else model
+    model = source_of(model)
     form = trace(model, *args)
     inputs, _, _ = split_arguments(args)
     anew = {as_address(name) for name in redraw}

@@ -23,12 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..form import Form
+from ..form.arguments.arrays import LABELLED
 from ..form.fingerprint import unwrapped
 from ..sources import is_users
 
 MOST = 20_000  # objects that are looked into; those beyond count by identity
 LONGEST = 256  # bytes of an array that stand in a key themselves, and not as their digest
-LABELLED = ("pandas", "polars", "xarray")
 LABELS = ("columns", "index", "dims", "name")
 MANY = ("Dataset", "DataTree")  # of xarray: several arrays, which make no single one: by identity
 PLAIN = (type(None), bool, int, str, bytes, type(Ellipsis), range, types.CodeType, types.BuiltinFunctionType)

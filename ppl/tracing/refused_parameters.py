@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+import traceback
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import jax
 from numpyro.distributions import Distribution
@@ -24,7 +22,10 @@ from ..messages import Source, user_line
 
 def refused_parameter(error: BaseException) -> ParameterError | None:
     """Read an error that a distribution raised when it was made; None where no parameter was the reason."""
-    for distribution in _refused(error):
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for distribution in (frame.f_locals.get("self") for frame in reversed(frames)):
+        if not isinstance(distribution, Distribution):
+            continue
         source = user_line(error)
         site = _site_at(source)
         address = (site,) if site else None
@@ -36,19 +37,6 @@ def refused_parameter(error: BaseException) -> ParameterError | None:
                 if found is not None:
                     return found
     return None
-
-
-def _refused(error: BaseException) -> Iterator[Any]:
-    """Find the distributions that were being checked, from the innermost call outwards."""
-    trace = error.__traceback__
-    frames: list[FrameType] = []
-    while trace is not None:
-        frames.append(trace.tb_frame)
-        trace = trace.tb_next
-    for frame in reversed(frames):
-        distribution = frame.f_locals.get("self")
-        if isinstance(distribution, Distribution):
-            yield distribution
 
 
 def _site_at(source: Source) -> str | None:

@@ -89,7 +89,7 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
         if isinstance(program, Rewritten):
             form = program.form(*args)
             watch.ran()
-            data = needed(program.source, arrays)  # which the program may have taught just now
+            data = needed(source_of(program), arrays)  # which the program may have taught just now
             key = (*key[:-1], data)
         else:
             if data is not None:
@@ -179,11 +179,6 @@ class Rewritten:
         return trace(self, *args)(*args)
 
     @property
-    def source(self) -> Callable[..., Any]:
-        """The program before any rule."""
-        return self.program.source if isinstance(self.program, Rewritten) else self.program
-
-    @property
     def __wrapped__(self) -> Callable[..., Any]:
         """The program, for those who ask for its signature or its text."""
         return self.program
@@ -197,7 +192,7 @@ class Rewritten:
 
 def source_of(program: Any) -> Any:
     """Give the program before any rule."""
-    return program.source if isinstance(program, Rewritten) else program
+    return source_of(program.program) if isinstance(program, Rewritten) else program
 
 
 def _trace(program: Callable[..., Any], watch: Watch, arrays: list[Any], rebuild: Any) -> Form:

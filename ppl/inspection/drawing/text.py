@@ -6,6 +6,9 @@ formulas are written out; a longer run of operations becomes one line that says 
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,18 +55,15 @@ class _Writer:
     def __init__(self, taken: set[str]) -> None:
         self.lines: list[str] = []
         self.taken = taken
-        self.counts: dict[str, int] = {}
+        self.numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
 
     def line(self, depth: int, text: str) -> None:
         self.lines.append("  " * depth + text)
 
     def fresh(self, letter: str) -> str:
         """Make the next name of a kind that no site has."""
-        while True:
-            number = self.counts.get(letter, 0)
-            self.counts[letter] = number + 1
-            if f"{letter}{number}" not in self.taken:
-                return f"{letter}{number}"
+        names = (f"{letter}{number}" for number in self.numbers[letter])
+        return next(name for name in names if name not in self.taken)
 
     def form(self, form: Form, values: dict[Var, Formula], depth: int, loops: tuple[str, ...]) -> list[Formula]:
         """Write the nodes of a form; `values` holds the formulas of its inputs. Returns those of its outputs."""

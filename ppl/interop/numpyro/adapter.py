@@ -27,7 +27,8 @@ from ...messages import SampleMessage, caller, installed, note_choice, send, sur
 from .control import refuse_around, run_cond, run_scan
 from .messages import Given, Statement, complementary, read, say
 
-KINDS = ("sample", "deterministic", "param", "plate", "subsample", "inspect", "prng_key", "control_flow")
+KINDS = ("sample", "deterministic", "param", "plate", "prng_key", "control_flow")
+LEFT = ("subsample", "inspect")  # to the plates, which take their rows, and to the handlers inside, for their masks
 OBSERVED, UNOBSERVED = "_observed", "_unobserved"  # the two halves of a site with obs_mask
 
 
@@ -48,9 +49,8 @@ class Adapter(Messenger):
         self.running, self.place = "", ""  # the number of the loop or choice, and what tells its keys from those around
         self.numbers: Iterator[int] = itertools.count()  # of keys and of loops and choices, in the order of the program
         self.statement = ""  # the loop or choice that runs, and its line
-        self.around: tuple[
-            tuple[Messenger, str], ...
-        ] = ()  # handlers around a loop or arm, each with what it is around
+        # Handlers around a loop or an arm, each with what it is around.
+        self.around: tuple[tuple[Messenger, str], ...] = ()
         self.half: Statement | None = None  # the observed half of a site with obs_mask, until the other half is said
         self.whole: dict[str, Any] = {}  # values of the sites that were made of two halves
         if outer is not None:
@@ -60,7 +60,7 @@ class Adapter(Messenger):
 
     def process_message(self, msg: dict[str, Any]) -> None:
         """Answer a message."""
-        if msg["type"] not in KINDS:
+        if msg["type"] not in KINDS + LEFT:
             raise _unsupported(msg)
         for handler, statement in self.around:
             refuse_around(handler, statement, msg)
@@ -70,7 +70,8 @@ class Adapter(Messenger):
                 "hidden. Fix: put block inside the body.",
                 site=msg["name"],
             )
-        getattr(self, f"_{msg['type']}")(msg)
+        if msg["type"] in KINDS:
+            getattr(self, f"_{msg['type']}")(msg)
         msg["stop"] = True
 
     def finish(self) -> None:
@@ -143,12 +144,6 @@ class Adapter(Messenger):
                 f"of a density. Fix: give from_numpyro(model, subsample={{'{name}': indices}}).",
                 plate=name,
             )
-
-    def _subsample(self, msg: dict[str, Any]) -> None:
-        """Leave it: the plates take their rows."""
-
-    def _inspect(self, msg: dict[str, Any]) -> None:
-        """Leave it: it asks the handlers inside for their masks."""
 
     def _prng_key(self, msg: dict[str, Any]) -> None:
         if msg["kwargs"].get("rng_key") is None:

@@ -169,12 +169,11 @@ def say(statement: Statement) -> Any:
             return language.sample(name, statement.distribution, **notes)
 
 
+@dataclass
 class Given(Handler):
     """Gives a value to the choice of one statement, which stays a choice: its density counts."""
 
-    def __init__(self, value: Any) -> None:
-        """Keep the value."""
-        self.value = value
+    value: Any
 
     def process(self, message: Message) -> None:
         """Give the value where there is none."""
