@@ -11,7 +11,6 @@ import difflib
 import functools
 import importlib
 import importlib.util
-import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from .errors import LawfulError
+from .form.arguments.calls import call, positional
 
 
 def load_program(place: str) -> Callable[..., Any]:
@@ -76,43 +76,13 @@ def read_arguments(program: Callable[..., Any], path: str | Path | None) -> tupl
     ()
     """
     data: Any = {} if path is None else _read(Path(path))
-    signature = inspect.signature(program)
-    if isinstance(data, dict):
-        _refuse_names(signature, data, path)
     try:
-        bound = signature.bind(*data) if isinstance(data, list) else signature.bind(**data)
-    except TypeError as error:
-        raise LawfulError(
-            f"{path}: the program takes {signature}, and the file gives {len(data)} values: {error}. Fix: give an "
-            "object of arguments by name.", path=str(path),
-        ) from error  # fmt: skip
-    bound.apply_defaults()
-    if bound.kwargs:
-        raise LawfulError(f"arguments that have to be named, as {', '.join(bound.kwargs)}, are not supported.")
-    return bound.args
-
-
-def _refuse_names(signature: inspect.Signature, data: dict[str, Any], path: str | Path | None) -> None:
-    """Compare the names in a file with those that the program takes."""
-    parameters = signature.parameters.values()
-    taken = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    needed = [p.name for p in parameters if p.name in taken and p.default is p.empty]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    unknown = [] if open_ended else [name for name in data if name not in taken]
-    missing = [name for name in needed if name not in data]
-    if not unknown and not missing:
-        return
-    told = []
-    for name in unknown:
-        close = difflib.get_close_matches(name, [n for n in taken if n not in data])
-        told.append(f"'{name}' is no argument of it" + (f" (did you mean '{close[0]}'?)" if close else ""))
-    if missing:
-        told.append(f"{', '.join(repr(name) for name in missing)} {'is' if len(missing) == 1 else 'are'} missing")
-    remedy = "give a file of data with --data" if path is None else "give the file one entry for each argument, by name"
-    raise LawfulError(
-        f"{'no data' if path is None else path}: the program takes {signature}, but {'; '.join(told)}. Fix: {remedy}.",
-        unknown=tuple(unknown), missing=tuple(missing),
-    )  # fmt: skip
+        args = positional(program, (), data) if isinstance(data, dict) else tuple(data)
+        call(functools.wraps(program)(lambda *args, **named: None), args)  # which refuses what the program would
+    except LawfulError as error:
+        where = "no data: give a file with --data" if path is None else str(path)
+        raise LawfulError(f"{where}: {error}", **error.fields) from error
+    return args
 
 
 def _read(path: Path) -> dict[str, Any] | list[Any]:

@@ -12,7 +12,7 @@ import jax
 
 from ..addresses import show_address
 from ..errors import ImpureProgramError
-from ..form import Form, subforms, walk
+from ..form import Form, constant_arrays
 from ..messages import Source
 from .free_variables import Reading
 from .primitives import Mark
@@ -45,13 +45,12 @@ def refuse_dead(form: Form, source: Source) -> None:
 
     Raises: ImpureProgramError.
     """
-    for constants in (form.constants, *(inner.constants for node in walk(form) for inner in subforms(node))):
-        for _, value in constants:
-            if isinstance(value, jax.core.Tracer):
-                try:
-                    jax.lax.expand_dims(value, (0,))
-                except (jax.errors.UnexpectedTracerError, TypeError) as error:
-                    raise met_escaped(source, error) from error
+    for value in constant_arrays(form).values():
+        if isinstance(value, jax.core.Tracer):
+            try:
+                jax.lax.expand_dims(value, (0,))
+            except (jax.errors.UnexpectedTracerError, TypeError) as error:
+                raise met_escaped(source, error) from error
 
 
 def met_escaped(source: Source, error: Exception) -> ImpureProgramError:

@@ -37,7 +37,6 @@ from ..sources import Source, Statement
 site_p = StatementPrimitive("lawful_site")
 factor_p = StatementPrimitive("lawful_factor")
 label_p = StatementPrimitive("lawful_deterministic")
-OURS = (site_p, factor_p, label_p)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,18 +119,11 @@ class Stage(Handler):
             message.value = jax.tree.unflatten(tree, bound)
 
 
-@site_p.def_abstract_eval
 def _site_type(*operands: Any, mark: Mark, lanes: tuple[int, ...], laned: Any) -> Any:
     return jax.core.ShapedArray((*lanes, *mark.law.shape), mark.law.dtype)
 
 
-@factor_p.def_abstract_eval
-def _factor_type(term: Any, *, mark: Mark) -> Any:
-    return jax.core.ShapedArray((), term.dtype)
-
-
-@label_p.def_abstract_eval
-def _label_type(value: Any, *, mark: Mark) -> Any:
+def _operand_type(value: Any, *, mark: Mark) -> Any:
     return jax.core.ShapedArray(value.shape, value.dtype)
 
 
@@ -141,10 +133,6 @@ def _outside(*operands: Any, mark: Mark, **params: Any) -> Any:
         "*args), an inference, or an eager handler such as handlers.seed.",
         site=mark.address,
     )
-
-
-for _primitive in OURS:
-    _primitive.def_impl(_outside)
 
 
 def _batch_site(axis: Any, operands: Any, dims: Any, *, mark: Mark, lanes: tuple[int, ...], laned: Any) -> Any:
@@ -173,12 +161,15 @@ def _label_derivative(primals: Any, tangents: Any, **params: Any) -> Any:
     return label_p.bind(*primals, **params), tangents[0]
 
 
-batching.fancy_primitive_batchers[site_p] = _batch_site
-batching.fancy_primitive_batchers[factor_p] = _batch_factor
-batching.fancy_primitive_batchers[label_p] = _batch_label
-ad.primitive_jvps[site_p] = functools.partial(_no_derivative, site_p)
-ad.primitive_jvps[factor_p] = functools.partial(_no_derivative, factor_p)
-ad.primitive_jvps[label_p] = _label_derivative
+for _primitive, _kind, _batched, _derivative in (
+    (site_p, _site_type, _batch_site, functools.partial(_no_derivative, site_p)),
+    (factor_p, _operand_type, _batch_factor, functools.partial(_no_derivative, factor_p)),
+    (label_p, _operand_type, _batch_label, _label_derivative),
+):
+    _primitive.def_impl(_outside)
+    _primitive.def_abstract_eval(_kind)
+    batching.fancy_primitive_batchers[_primitive] = _batched
+    ad.primitive_jvps[_primitive] = _derivative
 
 
 current_trace = get_opaque_trace_state  # a token of the JAX transformation that is running

@@ -142,7 +142,9 @@ def _values(program: Any, places: Sequence[Parameter], args: Sequence[Any], name
     values = dict(zip([p.name for p in places], args, strict=False)) | dict(named)
     unknown = set(named) - {p.name for p in places if p.kind is not Parameter.POSITIONAL_ONLY}
     missing = [p.name for p in places if p.default is Parameter.empty and p.name not in values]
-    wrong = [f"no argument has the name {name}" for name in named if name in unknown]
+    free = [p.name for p in places if p.name not in values]
+    near = {name: difflib.get_close_matches(name, free, n=1) for name in named if name in unknown}
+    wrong = [f"no argument has the name {x}{f' (did you mean {n[0]}?)' if n else ''}" for x, n in near.items()]
     twice = [p.name for p in places[: len(args)] if p.name in named]
     wrong += [f"the argument {name} is given by position and by name" for name in twice]
     wrong += [f"{len(args)} arguments are given by position"] if len(args) > len(places) else []

@@ -43,9 +43,8 @@ def hazard(site: Address, source: Source, found: str, remedy: str) -> LintFindin
 def precision_findings(form: Form) -> Iterator[LintFinding]:
     """Find long sums and large constants, which a form shows by itself."""
     if in_32_bits():
-        for site, steps in sites_with_steps(form):
-            terms = steps * math.prod(site.out.full_shape)
-            if terms > MANY_TERMS:
+        for site, around in placed(form):
+            if isinstance(site, Site) and (terms := math.prod((*around.lengths, *site.out.full_shape))) > MANY_TERMS:
                 found = f"its log density sums {terms} terms in 32 bits."
                 yield hazard(site.address, site.source, found, WIDER)
     arrays = constant_arrays(form)
@@ -93,10 +92,3 @@ def _large(array: np.ndarray) -> Any | None:
         return None
     size = np.abs(np.where(np.isfinite(array), array, 0))
     return array.flat[int(size.argmax())] if size.max() > EXACT_FLOAT32 else None
-
-
-def sites_with_steps(form: Form) -> Iterator[tuple[Site, int]]:
-    """Walk the sites with the number of times that each runs."""
-    for node, around in placed(form):
-        if isinstance(node, Site):
-            yield node, math.prod(around.lengths)
