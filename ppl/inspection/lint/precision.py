@@ -16,6 +16,7 @@ import numpy as np
 from ...addresses import Address
 from ...form import Form, Site, constant_arrays
 from ...form.arguments.arrays import is_array
+from ...form.cached import per_form
 from ...form.dependence import Dependence, dependence
 from ...form.fold import placed
 from ...messages import Source
@@ -79,6 +80,7 @@ def argument_findings(form: Form, args: Sequence[Any]) -> Iterator[LintFinding]:
             yield hazard(vertex.address, vertex.source, found, LOGITS)
 
 
+@per_form
 def readers(form: Form) -> tuple[Dependence, list[list[Address]]]:
     """Give the dependence graph, and for each input of a form the sites and factors that read it."""
     names: list[Address] = [("~argument", str(k)) for k in range(len(form.inputs))]
