@@ -217,9 +217,9 @@ class Reading:
         """Read what a class of the user's has of all that is named, what it does for operators, and what makes it."""
         for owner in kind.__mro__:
             if _of_user(owner):
-                entries = owner.__dict__
-                named = {n for n in entries if n in self._names or n in made or _is_operator(n, entries[n])}
-                self._entries(owner, entries, named, "attribute")
+                operators = {n for n, x in vars(owner).items() if n[:2] == "__" and isinstance(x, types.FunctionType)}
+                named = vars(owner).keys() & (self._names | made | (operators - MAKERS))
+                self._entries(owner, vars(owner), named, "attribute")
 
     def _object(self, value: Any) -> None:
         kind: Any = type(value)
@@ -269,10 +269,6 @@ def _is_hashable(value: Any) -> bool:
     except TypeError:
         return False
     return True
-
-
-def _is_operator(name: str, value: Any) -> bool:
-    return name.startswith("__") and isinstance(value, types.FunctionType) and name not in MAKERS
 
 
 class Watch:
@@ -406,11 +402,5 @@ def _file(module: Any) -> str:
 @functools.lru_cache(maxsize=4096)
 def _names_of(code: types.CodeType) -> frozenset[str]:
     """Collect the names of globals and attributes in a piece of code and in the functions that it defines."""
-    return frozenset(_named(code))
-
-
-def _named(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _named(constant)
+    inner = (_names_of(constant) for constant in code.co_consts if isinstance(constant, types.CodeType))
+    return frozenset(code.co_names).union(*inner)

@@ -7,13 +7,14 @@ and inside a support that no choice can move.
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from ...addresses import Address, show_address
+from ...addresses import show_address
 from ...distributions.bijections import fixed_support
 from ...distributions.constraints import contains
 from ...distributions.protocol import Law
@@ -30,32 +31,24 @@ from .settled import Answer, reader, settled
 
 
 @per_form
-def _reader(form: Form) -> tuple[dict[str, tuple[Site, Any]], Callable[[Sequence[Any]], list[Answer]]]:
-    """Find the observed sites by number, each with its support where that is known, and what reads their data."""
-    sites: dict[str, tuple[Site, Any]] = {}
+def _reader(form: Form) -> tuple[list[tuple[Site, Any]], Callable[[Sequence[Any]], list[Answer]]]:
+    """List the observed sites, each with its support where that is known, and what reads their data."""
+    sites: list[tuple[Site, Any]] = []
 
     def question(node: Site | Factor) -> Iterator[Probe]:
         if isinstance(node, Site) and node.observed is not None:
-            number = f" {len(sites)}"
-            sites[number] = node, _fixed(node)
-            yield Probe("data" + number, identity, (node.observed,))
-            if sites[number][1] is None:
-                yield from _test(node, "inside", number)
-            if node.law.known.arrays:
-                yield from _test(node, "broken", number)
+            support, number = _fixed(node), len(sites)
+            sites.append((node, support))
+            yield Probe(f"data {number}", identity, (node.observed,))
+            tests = [name for name, asked in (("inside", support is None), ("broken", node.law.known.arrays)) if asked]
+            operands = (node.observed, *node.parameters)
+            for name in tests:
+                test = _written(node.law, name, tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
+                if test is not None:
+                    yield Probe(f"{name} {number}", test[0], tuple(operands[place] for place in test[1]))
 
     _, run = settled(folded(form).form, question)
     return sites, run
-
-
-def _test(node: Site, name: str, number: str) -> Iterator[Probe]:
-    """Ask for a test of the data by their law, of what it reads."""
-    assert node.observed is not None
-    operands = (node.observed, *node.parameters)
-    test = _written(node.law, name, tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
-    if test is not None:
-        run, places = test
-        yield Probe(name + number, run, tuple(operands[place] for place in places))
 
 
 def _fixed(node: Site) -> Any | None:
@@ -92,29 +85,33 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     sites, run = _reader(form)
     if not sites or any(isinstance(x, jax.core.Tracer) for x in inputs):
         return {}
-    answers = {part.kind: (value, runs) for part, value, runs in run(inputs)}
+    answers = defaultdict[int, dict[str, Any]](dict)
+    for part, value, runs in run(inputs):
+        kind, number = part.kind.split()
+        answers[int(number)][kind] = value, runs
     observed: dict[str, np.ndarray] = {}
-    for number, (site, support) in sites.items():
-        if "data" + number in answers:
-            observed |= _checked(form, site, support, number, answers, observed)
+    for number, found in answers.items():
+        if "data" in found:
+            observed |= _checked(form, *sites[number], found, observed)
     return observed
 
 
 def _checked(
-    form: Form, site: Site, support: Any, number: str, answers: Mapping[str, Any], observed: Mapping[str, np.ndarray]
+    form: Form, site: Site, support: Any, answers: Mapping[str, Any], observed: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Check the data of one site, and name them."""
-    value, runs = answers["data" + number]
-    inside, _ = answers.get("inside" + number, (None, None))
-    broken, _ = answers.get("broken" + number, (_nan(value), None))
+    value, runs = answers["data"]
     if support is not None:
         inside = np.asarray(contains(support, value))
-    if runs is not None:
-        broken = broken & _over(runs, broken)
-        inside = None if inside is None else inside | ~_over(runs, inside)
+    else:
+        inside, _ = answers.get("inside", (np.ones(value.shape, bool), None))
+    nan = np.isnan(value) if np.issubdtype(value.dtype, np.inexact) else np.zeros(value.shape, bool)
+    broken, _ = answers.get("broken", (nan, None))
+    for bad, is_broken in ((broken, True), (~inside, False)):
+        wrong = bad if runs is None else bad & _over(runs, bad)
+        if wrong.any():
+            raise _refusal(form, site, value, tuple(map(int, np.argwhere(wrong)[0])), is_broken)
     addresses = folded(form).steps.get(site.address)
-    if broken.any() or (inside is not None and not inside.all()):
-        raise _refusal(form, site, addresses, value, inside, broken)
     if addresses is not None:
         return {show_address(address): value[k, ...] for k, address in enumerate(addresses)}
     name = show_address(site.address)
@@ -130,23 +127,12 @@ def _over(runs: np.ndarray, value: np.ndarray) -> np.ndarray:
     return np.broadcast_to(runs.reshape(runs.shape + (1,) * (value.ndim - runs.ndim)), value.shape)
 
 
-def _nan(value: np.ndarray) -> np.ndarray:
-    return np.asarray(np.isnan(value)) if np.issubdtype(value.dtype, np.inexact) else np.zeros(value.shape, bool)
-
-
-def _refusal(
-    form: Form,
-    site: Site,
-    addresses: Sequence[Address] | None,
-    value: np.ndarray,
-    inside: np.ndarray | None,
-    broken: np.ndarray,
-) -> LawfulError:
-    """Make the error of a site, or of the sites with given addresses that it stands for."""
-    bad = broken if broken.any() or inside is None else ~inside
-    place = where = tuple(int(i) for i in np.argwhere(bad)[0])
-    if addresses is not None:
-        site, where = next(s for s in form.sites() if s.address == addresses[place[0]]), place[1:]
-    if bad is broken:
+def _refusal(form: Form, site: Site, value: np.ndarray, place: tuple[int, ...], broken: bool) -> LawfulError:
+    """Make the error of a datum of a site, or of one of the sites that it stands for."""
+    found, where = value[place], place
+    if site.address in folded(form).steps:
+        address, where = folded(form).steps[site.address][place[0]], place[1:]
+        site = next(s for s in form.sites() if s.address == address)
+    if broken:
         return (empty_interval if site.law.known.unobserved == "censored" else nan_datum)(site, where)
-    return outside_support(site, where, value[place], f"the support of {site.law.innermost.label}")
+    return outside_support(site, where, found, f"the support of {site.law.innermost.label}")

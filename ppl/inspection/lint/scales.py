@@ -7,7 +7,7 @@ no parameter outside its constraint.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -25,23 +25,6 @@ from ...passes.probe import Probe
 from .settled import Answer, settled
 
 
-@dataclass(frozen=True)
-class _Parameter:
-    """A parameter of a site; one that is no scale has a constraint."""
-
-    site: Site
-    name: str
-    value: Var
-    constraint: Any = None
-
-    def check(self, value: Any) -> None:
-        """Raise the error of a value that does not fit."""
-        label, address, source = self.site.law.label, self.site.address, self.site.source
-        found = error_of(self.name, self.constraint, value, label, address, source)
-        if found is not None:
-            raise found
-
-
 def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
     """Check the parameters that no choice moves; those of arms, which may never run, are left to the run.
 
@@ -51,31 +34,36 @@ def checked_scales(form: Form, inputs: Sequence[Any]) -> None:
     if run is None or any(isinstance(x, jax.core.Tracer) for x in inputs):
         return
     for part, value, _ in run(inputs):
-        found[int(part.kind)].check(value)
+        found[int(part.kind)](value)
 
 
 @per_form
-def _reader(form: Form) -> tuple[list[_Parameter], Callable[[Sequence[Any]], list[Answer]] | None]:
-    """List the parameters of sites, and what computes those that are settled; what is constant is checked for good."""
+def _reader(form: Form) -> tuple[list[Callable[[Any], None]], Callable[[Sequence[Any]], list[Answer]] | None]:
+    """List the checks of parameters, and what computes those that are settled; what is constant is checked for good."""
     made = {v: node for node in walk(form) if isinstance(node, Det) for v in node.outs}
     constants, surely = constant_arrays(form), {id(node) for node, around in placed(form) if not around.arm}
-    moved, found = moved_operands(form), list[_Parameter]()
+    moved, checks = moved_operands(form), list[Callable[[Any], None]]()
 
     def question(node: Site | Factor) -> Iterator[Probe]:
         if id(node) not in surely or not isinstance(node, Site):
             return
         for name, value, constraint in _named(node, made):
-            parameter = _Parameter(node, name, value, constraint)
-            if value in moved[node]:
-                continue
+            check = partial(_check, node, name, constraint)
             if value in constants:
-                parameter.check(constants[value])
-            else:
-                found.append(parameter)
-                yield Probe(str(len(found) - 1), identity, (value,))
+                check(constants[value])
+            elif value not in moved[node]:
+                checks.append(check)
+                yield Probe(str(len(checks) - 1), identity, (value,))
 
     asked, run = settled(form, question, whole=False)
-    return found, run if asked else None
+    return checks, run if asked else None
+
+
+def _check(site: Site, name: str, constraint: Any, value: Any) -> None:
+    """Raise the error of a value that does not fit; what is no scale has a constraint."""
+    found = error_of(name, constraint, value, site.law.label, site.address, site.source)
+    if found is not None:
+        raise found
 
 
 def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]]:
@@ -102,14 +90,14 @@ def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]
 
 def _factorised(root: Var, made: Mapping[Var, Det]) -> Var | None:
     """Find the matrix whose Cholesky factor a value is."""
-    waiting: list[Var] = [root]
-    seen: set[int] = set()
+    waiting, seen = [root], set[Var]()
     while waiting:
-        node = made.get(waiting.pop())
-        if node is None or id(node) in seen:
+        value = waiting.pop()
+        node = made.get(value)
+        if node is None or value in seen:
             continue
-        seen.add(id(node))
         if row_of(node.label).factorises:
             return node.ins[0]
-        waiting.extend(node.ins)
+        seen.update(node.outs)
+        waiting += node.ins
     return None
