@@ -90,9 +90,9 @@ def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
         kind, number = part.kind.split()
         answers[int(number)][kind] = value, runs
     observed: dict[str, np.ndarray] = {}
-    for number, found in answers.items():
+    for k, found in answers.items():
         if "data" in found:
-            observed |= _checked(form, *sites[number], found, observed)
+            observed |= _checked(form, *sites[k], found, observed)
     return observed
 
 
