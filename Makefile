@@ -44,8 +44,7 @@ demo: .venv/.ready-demo   ## the main jobs on real data; writes into out/
 	$(BIN)/python examples/churn.py
 	$(BIN)/python examples/egsingle.py
 
-test: .venv/.ready-dev    ## the test suite without the tests marked slow: those compiled as for users, then all others
-	$(BIN)/python -m pytest -n 2 -m 'optimised and not slow' $$(grep -rlF --include='*.py' mark.optimised tests)
+test: .venv/.ready-dev    ## the test suite without the tests marked slow
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: .venv/.ready-dev    ## the tests marked slow

@@ -35,12 +35,12 @@ WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how the whole process compiles: quickly, where the tests that are compiled as for users are left out.
+    """Choose how the whole process compiles: quickly, or as for users where slow tests run.
 
     What was compiled is kept, so that a second run takes half the time; `--cache-clear` forgets it, and so does a run
     that finds more than a few runs leave.
     """
-    if "not optimised" in config.option.markexpr:
+    if "not slow" in config.option.markexpr:
         compile_quickly()
     if not hasattr(config, "workerinput") and sum(file.stat().st_size for file in COMPILED.glob("*")) > MOST_KEPT:
         shutil.rmtree(COMPILED, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Quick compilation is chosen for a whole process: most tests run so, and those marked `optimised` as users do."""
+"""Quick compilation is chosen for a whole process: all but slow tests run so, and those as users do."""
 
 import os
 
@@ -18,6 +18,7 @@ def test_the_plain_emitter_is_used_where_it_was_chosen():
     assert fused() == (PLAIN_EMITTER not in os.environ.get("XLA_FLAGS", ""))
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_what_is_compiled_as_for_users_is_fused():
     assert PLAIN_EMITTER not in os.environ.get("XLA_FLAGS", "")
