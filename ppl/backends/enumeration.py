@@ -231,7 +231,6 @@ class _Run(Fold[_Value]):
         return _Value(jnp.stack([p.over(self.count) for p in parts], axis=axis + 1), self.count)
 
     def replated(self, values: Sequence[_Value], have: Sequence[Var], want: Sequence[Var]) -> list[_Value]:
-        """Repeat values over the plates that they lack."""
         return [
             x if v.plates == w.plates else self.apply(lambda array, v=v, w=w: broadcast_plates(array, v, w), [x])[0]
             for x, v, w in zip(values, have, want, strict=True)

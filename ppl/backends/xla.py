@@ -70,7 +70,6 @@ class Run(Fold[jax.Array]):
     """Runs nodes: a value is an array whose first axes are the plates; `weight` adds up what the nodes weigh."""
 
     def __init__(self, keys: Keys, weight: Sum | None) -> None:
-        """Begin with the keys of the sites."""
         self.keys, self.weight = keys, weight
 
     def constant(self, variable: Var, array: Any) -> jax.Array:

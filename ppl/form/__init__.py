@@ -5,36 +5,17 @@ the operations that it may hold, and the arguments that a program takes.
 May import: no other folder.
 """
 
-from .nodes import (
-    CHECK,
-    Branch,
-    Det,
-    Factor,
-    Form,
-    Loop,
-    Node,
-    Plate,
-    Site,
-    Var,
-    constant_arrays,
-    subforms,
-    walk,
-    within,
-)
-
-__all__ = [
-    "Branch",
-    "CHECK",
-    "Det",
-    "Factor",
-    "Form",
-    "Loop",
-    "Node",
-    "Plate",
-    "Site",
-    "Var",
-    "constant_arrays",
-    "subforms",
-    "walk",
-    "within",
-]
+from .nodes import CHECK as CHECK
+from .nodes import Branch as Branch
+from .nodes import Det as Det
+from .nodes import Factor as Factor
+from .nodes import Form as Form
+from .nodes import Loop as Loop
+from .nodes import Node as Node
+from .nodes import Plate as Plate
+from .nodes import Site as Site
+from .nodes import Var as Var
+from .nodes import constant_arrays as constant_arrays
+from .nodes import subforms as subforms
+from .nodes import walk as walk
+from .nodes import within as within

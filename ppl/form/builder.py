@@ -47,7 +47,6 @@ class Block:
     """A growing list of nodes."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self.nodes: list[Node] = []
         self.constants: list[tuple[Var, Any]] = []
 

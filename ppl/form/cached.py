@@ -77,7 +77,4 @@ _of_parts: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDicti
 
 def cache_of(part: Any) -> dict[Any, Any]:
     """Give what is remembered of a node, a value, or a function: nothing that holds it may be put there."""
-    known = _of_parts.get(part)
-    if known is None:
-        known = _of_parts[part] = {}
-    return known
+    return _of_parts.setdefault(part, {})

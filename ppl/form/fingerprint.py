@@ -29,7 +29,6 @@ class Describer:
     """Computes signatures, and remembers what it described."""
 
     def __init__(self) -> None:
-        """Start with nothing known."""
         self._known: dict[
             int, tuple[Any, Hashable]
         ] = {}  # by identity; the object is kept, so that its id stays its own

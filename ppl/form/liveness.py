@@ -146,7 +146,6 @@ class Moved(Fold[bool]):
     """Whether choices can move a value, of whether they move the inputs."""
 
     def __init__(self) -> None:
-        """Meet no site yet."""
         self.sites: dict[Site, set[Var]] = {}
 
     def constant(self, variable: Var, array: Any) -> bool:

@@ -228,7 +228,6 @@ class _Lifting(Visitor):
         self.block.nodes.append(replace(node, index=index, forms=tuple(forms), operands=operands, outs=tuple(outs)))
 
     def with_zero(self, arm: Form) -> Form:
-        """Give an arm without factors the log weight zero."""
         zero = Var((), jnp.result_type(float))
         constants = (*arm.constants, (zero, device_array(np.zeros((), zero.dtype))))
         return replace(arm, outputs=(*arm.outputs, zero), constants=constants)

@@ -72,7 +72,6 @@ def _as_array(leaf: Any, args: Any, program: Any) -> Any:
 
 
 def _place(leaf: Any, args: Any, program: Any) -> str:
-    """Say where a leaf stands among the arguments."""
     path = next((path for path, each in jax.tree_util.tree_flatten_with_path(args)[0] if each is leaf), ())
     if program is None or isinstance(program, Form):
         return jax.tree_util.keystr(path)

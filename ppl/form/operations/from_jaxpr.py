@@ -30,7 +30,6 @@ class Reader:
     """
 
     def __init__(self, opens: Callable[[Any], bool], loops: bool = False) -> None:
-        """Begin."""
         self.opens, self.loops = opens, loops
 
     def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
@@ -135,7 +134,6 @@ def _new(variable: Any) -> Var:
 
 
 def _line_of(eqn: Any) -> Source:
-    """Find the line of the user's program that an operation comes from."""
     traceback = getattr(eqn.source_info, "traceback", None)
     frames = [] if traceback is None else traceback.frames
     return first_line((frame.file_name, frame.line_num) for frame in frames)

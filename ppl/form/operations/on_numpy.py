@@ -69,7 +69,6 @@ def _apply(equation: Equation, operands: list[Any]) -> Sequence[Any]:
 
 
 def _call(closed: Any, operands: Sequence[Any]) -> list[Any]:
-    """Walk a traced function, one operation after the other."""
     form = _opened(closed)
     values: dict[Var, Any] = dict(zip(form.inputs, operands, strict=True)) | dict(form.constants)
     for node in operations(form):

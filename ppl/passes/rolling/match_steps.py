@@ -21,36 +21,25 @@ LONGEST_PERIOD = 256
 ENOUGH = 0.9  # a shorter period that saves this share of all codes ends the search
 
 
-@dataclass(frozen=True)
-class Repeat:
-    """`steps` copies of `period` codes, from position `start`."""
-
-    start: int
-    period: int
-    steps: int
-
-    @property
-    def gain(self) -> int:
-        """Number of codes that writing one step instead of all saves."""
-        return (self.steps - 1) * self.period
+type Repeat = tuple[int, int, int]  # position, period and number of steps of codes that repeat
 
 
 def repeats(codes: np.ndarray, least: int) -> list[Repeat]:
-    """Find the repeats of at least `least` steps, the largest gain first, and the shortest period among equals.
+    """Find the repeats of at least `least` steps, those that save most first, and the shortest period among equals.
 
     >>> repeats(np.array([9, 1, 2, 1, 2, 1, 2, 7]), least=3)
-    [Repeat(start=1, period=2, steps=3)]
+    [(1, 2, 3)]
     """
-    found: list[Repeat] = []
+    found: list[tuple[int, Repeat]] = []  # with less the codes that writing one step instead of all saves
     for period in range(1, min(LONGEST_PERIOD, len(codes) // least) + 1):
-        if any(repeat.gain >= ENOUGH * len(codes) for repeat in found):
+        if any(-less >= ENOUGH * len(codes) for less, _ in found):
             break
         equal = np.concatenate([[False], codes[period:] == codes[:-period], [False]])
         for start, stop in np.flatnonzero(equal[1:] != equal[:-1]).reshape(-1, 2).tolist():
             steps = 1 + (stop - start) // period
             if steps >= least:
-                found.append(Repeat(start, period, steps))
-    return sorted(found, key=lambda r: (-r.gain, r.period))
+                found.append((-(steps - 1) * period, (start, period, steps)))
+    return [repeat for _, repeat in sorted(found, key=lambda pair: (pair[0], pair[1][1]))]
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,6 @@ class _Operand:
         return max([low, *(place[0] + 1 for place in self.places[low : min(low + delay, high)] if place)])
 
     def origin(self, low: int, high: int) -> Origin:
-        """Say where the operand comes from in the steps from `low` to `high`."""
         settled = self.pattern[high - 1]
         if settled is None:
             return tuple(self.values[low:high])
@@ -140,7 +128,8 @@ def matched(nodes: Sequence[Node], offset: int, repeat: Repeat, least: int) -> S
         repeat: the repeat.
         least: the least number of steps; None is given where there are fewer.
     """
-    period, count, start = repeat.period, repeat.steps, offset + repeat.start
+    start, period, count = repeat
+    start += offset
     nodes = nodes[start : start + period * count]
     made = {v: (i // period, i % period, o) for i, node in enumerate(nodes) for o, v in enumerate(node.outs)}
     operands = [

@@ -145,7 +145,6 @@ def _worthwhile(form: Form, runs: list[Steps], least: int) -> list[Steps]:
 
 
 def _operations(node: Node) -> int:
-    """Count the operations of a node, with those of the functions that it calls."""
     if not isinstance(node, Det):
         return 1 if isinstance(node, Factor) else DRAW if isinstance(node, Site) else 2 * DRAW
     if isinstance(node.function, Row | Cut) or (isinstance(node.function, Equation) and not node.function.calls):

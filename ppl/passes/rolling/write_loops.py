@@ -31,7 +31,6 @@ class Roller:
     """One form being written anew."""
 
     def __init__(self, form: Form, least: int) -> None:
-        """Start before the first node."""
         self.form, self.least = form, least
         self.block = Block()
         self.arrays = dict(form.constants)
@@ -144,7 +143,6 @@ class Body:
     """The body of one loop being written."""
 
     def __init__(self, roller: Roller, steps: Steps) -> None:
-        """Start with what is carried."""
         self.roller, self.steps = roller, steps
         self.constants: dict[Var, Var] = {}  # outside -> inside
         self.scanned: dict[Var, Var] = {}  # stack outside -> inside

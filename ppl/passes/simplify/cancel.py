@@ -61,7 +61,7 @@ class _Reader:
             return node
         if isinstance(node.function, LogProb):
             self.densities.update(node.outs)
-        elif len(node.ins) == 2 and node.ins[0] is node.ins[1] and is_log_ratio(node.function, *node.ins):
+        elif len(node.ins) == 2 and node.ins[0] is node.ins[1] and is_log_ratio(node.function):
             return self.nothing(node)
         signs = signs_of(node)
         if signs is None:
@@ -70,7 +70,6 @@ class _Reader:
         return self.rest(node)
 
     def nothing(self, node: Det) -> Det:
-        """Write zero in place of a node."""
         (out,) = node.outs
         self.sums[out] = ()
         return replace(node, function=Zero(out.shape, out.dtype), ins=(), label="zero")
@@ -95,7 +94,6 @@ class _Reader:
         return replace(node, function=Signed(signs), ins=(*(value for _, value in kept), *both))
 
     def terms(self, value: Var, sign: int, depth: int) -> Iterator[tuple[int, Var]]:
-        """Give the terms of a value with their signs."""
         if depth == 0 or value not in self.sums:
             yield sign, value
             return
@@ -138,27 +136,19 @@ def _witnesses(node: Node) -> tuple[Var, ...]:
 
 
 def _densities_of_draws(form: Form) -> set[Var]:
-    """Find the log densities of drawn values under the laws that drew them."""
     describe = Describer()
     sites = {node.out: node for node in form.nodes if isinstance(node, Site) and node.observed is None}
     found: set[Var] = set()
     for node in form.nodes:
         if not isinstance(node, Det) or not isinstance(node.function, LogProb):
             continue
-        for value, *parameters in _orders(node):
+        orders, pair = [node.ins], exchangeable(node)
+        if pair is not None:  # value and location, where the law is symmetric
+            places = dict([pair, pair[::-1]])
+            orders.append(tuple(node.ins[places.get(i, i)] for i in range(len(node.ins))))
+        for value, *parameters in orders:
             site = sites.get(value)
             if site is not None and site.parameters == tuple(parameters):
                 if describe.content(site.law) == describe.content(node.function.law):
                     found.update(node.outs)
     return found
-
-
-def _orders(node: Det) -> Iterator[tuple[Var, ...]]:
-    """Give the operands of a density, and those with value and location exchanged where it is symmetric."""
-    yield node.ins
-    pair = exchangeable(node)
-    if pair is not None:
-        first, second = pair
-        swapped = list(node.ins)
-        swapped[first], swapped[second] = node.ins[second], node.ins[first]
-        yield tuple(swapped)

@@ -75,17 +75,14 @@ class _Scope(Visitor):
                 self.names[value] = other
 
     def number(self, value: Var) -> Hashable:
-        """Return the number of a value."""
         if value not in self.numbers:
             self.numbers[value] = next(self.fresh)
         return self.numbers[value]
 
     def read(self, values: Sequence[Var]) -> tuple[Var, ...]:
-        """Return the values that are read in place of these."""
         return tuple([self.names.get(v, v) for v in values])
 
     def known(self, node: Det) -> bool:
-        """Tell whether the results of an operation are known, and read them from where they are."""
         if node.address is not None or (isinstance(node.function, Equation) and node.function.acts):
             return False
         copies = len(node.ins) == 1 and (node.function is identity or node.function == SAME)
@@ -110,7 +107,6 @@ class _Scope(Visitor):
         return frozenset(numbers[position] for position in pair), rest
 
     def find(self, key: Hashable) -> tuple[Var, ...] | None:
-        """Find the results of an operation, here or around."""
         if key not in self.made and self.around is not None:
             outside = self.around.find(key)
             if outside is not None:
@@ -118,7 +114,6 @@ class _Scope(Visitor):
         return self.made.get(key)
 
     def bring(self, outside: Var) -> Var:
-        """Return the name here of a value from around."""
         assert self.around is not None
         if outside not in self.brought:
             self.brought[outside] = outside.like()
@@ -134,11 +129,9 @@ class _Scope(Visitor):
         return scope
 
     def det(self, node: Det) -> Sequence[Node]:
-        """Leave an operation out whose results are known."""
         return () if self.known(node) else (node,)
 
     def site(self, node: Site | Factor) -> Sequence[Node]:
-        """Keep a statement."""
         return (node,)
 
     factor = site
