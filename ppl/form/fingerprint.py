@@ -52,11 +52,13 @@ class Describer:
 
     def _operation(self, function: Any) -> Hashable:
         """Describe a function but for the values of its literals."""
-        function, held = opened(function)
+        literals = function.literals if isinstance(function, Equation) else ()
+        function = function if any(literals) else opened(function)[0]  # a slice is a window
         if not isinstance(function, Equation):
             return self.content(function)
         name, params, _ = function.parts
-        return name, self.content(params) if params else (), tuple((i, x.shape, x.dtype) for i, x in held.items())
+        held = tuple([None if literal is None else (np.shape(literal[0]), literal[1]) for literal in literals])
+        return name, self.content(params) if params else (), held
 
     def form(self, form: Form) -> Hashable:
         """Describe a form up to the names of its values and sites; its literals and constants count."""
@@ -130,10 +132,14 @@ def unwrapped(function: types.FunctionType) -> types.FunctionType:
     return function
 
 
+def is_readable(array: Any) -> bool:
+    """Tell whether an array has values that can be read now: a traced one has not, nor has one of keys."""
+    return not isinstance(array, jax.core.Tracer) and not jnp.issubdtype(array.dtype, jax.dtypes.extended)
+
+
 def array_key(value: Any) -> Hashable:
     """Describe an array by type, shape and bytes; a large one, a traced one, and one of keys, by its identity."""
-    unreadable = isinstance(value, jax.core.Tracer) or jnp.issubdtype(value.dtype, jax.dtypes.extended)
-    if unreadable or value.size > LARGE:
+    if not is_readable(value) or value.size > LARGE:
         return "itself", id(value)
     array = np.asarray(value)
     return "array", array.dtype, array.shape, array.tobytes()

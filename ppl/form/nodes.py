@@ -212,9 +212,9 @@ class Form:
 
     def __repr__(self) -> str:
         """Short description."""
-        latent = sum(1 for s in self.sites() if s.observed is None)
-        observed = sum(1 for s in self.sites() if s.observed is not None)
-        return f"Form({len(self.inputs)} inputs, {latent} latent sites, {observed} observed, {len(self.nodes)} nodes)"
+        observed = [site.observed is not None for site in self.sites()]
+        sites = f"{observed.count(False)} latent sites, {observed.count(True)} observed"
+        return f"Form({len(self.inputs)} inputs, {sites}, {len(self.nodes)} nodes)"
 
     if TYPE_CHECKING:  # bound by the package, since what runs, writes, draws, scores and checks forms stands above them
 

@@ -58,9 +58,8 @@ def lift(
         lifting.names[old] = old.like((plate, *old.plates) if varies else old.plates)
     inputs = tuple(lifting.names[v] for v in form.inputs)
     block = lifting.block
-    for variable, array in form.constants:
-        lifting.names[variable] = variable.like()
-        block.constants.append((lifting.names[variable], array))
+    lifting.names |= {v: v for v, _ in form.constants}
+    block.constants.extend(form.constants)
     for node in form.nodes:
         lifting.node(node)
     outputs = [lifting.names[v] for v in form.outputs]

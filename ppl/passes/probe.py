@@ -19,8 +19,6 @@ from ..form.rewriting import with_subforms
 from .record import record
 from .thread_sites import Threaded
 
-MARKS = ("~", "~~", "~~~")  # the second and third serve where the code of an address happens to be taken
-
 
 @dataclass(frozen=True)
 class Probe:
@@ -47,18 +45,15 @@ class Asked:
         return show_address(self.address)
 
 
-def probed(form: Form, question: Question) -> tuple[tuple[Asked, ...], Threaded]:
-    """Ask at every site and factor; the recorded values are the answers."""
-    for mark in MARKS:
-        try:
-            recorded = record(_asked(form, question, mark), ("deterministic",))
-        except KeyReuseError:
-            if mark == MARKS[-1]:
-                raise
-            continue
-        asked = tuple(Asked(str(c.address[0])[len(mark) :], c.address[1:]) for c in recorded.choices)
-        return asked, recorded
-    raise AssertionError("one of the marks is the last")
+def probed(form: Form, question: Question, mark: str = "~") -> tuple[tuple[Asked, ...], Threaded]:
+    """Ask at every site and factor; the recorded values are the answers, under addresses that begin with a mark."""
+    try:
+        recorded = record(_asked(form, question, mark), ("deterministic",))
+    except KeyReuseError:  # the code of an address happens to be taken
+        if len(mark) > 2:
+            raise
+        return probed(form, question, f"{mark}~")
+    return tuple(Asked(str(c.address[0])[len(mark) :], c.address[1:]) for c in recorded.choices), recorded
 
 
 def _asked(form: Form, question: Question, mark: str) -> Form:

@@ -36,7 +36,7 @@ def forget():
     tracing._forms.clear()
     protocol._listed.cache_clear()
     protocol._listing.cache_clear()
-    array_math._of_module.cache_clear()
+    array_math._trace.cache_clear()
     cached._of_parts.clear()
     paired._kept.cache_clear()
     runners.rounds.cache_clear()

@@ -45,8 +45,7 @@ class Equation:
     @property
     def bare(self) -> Equation:
         """The same with the numbers that the program wrote as operands."""
-        none = (None,) * len(self.literals)
-        return self if self.literals == none else replace(self, literals=none)
+        return Equation(self.primitive, self.params, (None,) * len(self.literals), self.multiple)
 
     # What it is.
 

@@ -154,17 +154,13 @@ def unfold(
     >>> form.nodes[0].label
     'mul'
     """
-    opens = opened if callable(opened) else is_call if opened else _none
+    opens = opened if callable(opened) else lambda operation: bool(opened) and is_call(operation)
     return Reader(opens, loops).form(jax.make_jaxpr(lambda *xs: jax.tree.leaves(function(*xs)))(*args))
-
-
-def _none(operation: Any) -> bool:
-    return False
 
 
 def called(call: Equation) -> Form:
     """Write the function that an operation calls as a Form; calls inside it stay as they are."""
-    return Reader(_none).form(body_of(call))
+    return Reader(lambda operation: False).form(body_of(call))
 
 
 def operations(form: Form) -> Iterator[Any]:

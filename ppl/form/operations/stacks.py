@@ -169,17 +169,20 @@ def opened(function: Any) -> tuple[Any, dict[int, np.ndarray]]:
 
     Where a slice starts is such a number, after its array.
     """
+    if isinstance(function, Equation):
+        held = {i: np.asarray(*literal) for i, literal in enumerate(function.literals) if literal is not None}
+        if held:
+            return function.bare, held
+        if function.name != "slice" or function.params["strides"] is not None or not function.literals:
+            return function, {}
+        starts = np.asarray(function.params["start_indices"], np.int32)
+        sizes = tuple((np.asarray(function.params["limit_indices"]) - starts).tolist())
+        return Window(sizes, sizes), {1: starts}
     if isinstance(function, Row):
         return Pick(), {1: np.asarray(function.index, np.int32)}
     if isinstance(function, Cut):
         return Window((math.prod(function.shape),), function.shape), {1: np.asarray([function.start], np.int32)}
-    if not isinstance(function, Equation):
-        return function, {}
-    if function.name == "slice" and function.params["strides"] is None and function.literals == (None,):
-        starts = np.asarray(function.params["start_indices"], np.int32)
-        sizes = tuple((np.asarray(function.params["limit_indices"]) - starts).tolist())
-        return Window(sizes, sizes), {1: starts}
-    return function.bare, {i: np.asarray(*held) for i, held in enumerate(function.literals) if held is not None}
+    return function, {}
 
 
 def of_a_stack(function: Any) -> Any:

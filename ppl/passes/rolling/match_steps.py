@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...addresses import Address
-from ...form import Form, Loop, Node, Var, within
+from ...form import Form, Loop, Node, Var, subforms, within
 from ...form.rewriting import with_addresses
 
 LONGEST_PERIOD = 256
@@ -152,7 +152,7 @@ def matched(nodes: Sequence[Node], offset: int, repeat: Repeat, least: int) -> S
 
 def _addresses(nodes: Sequence[Node], period: int) -> tuple[tuple[Address, tuple[Address, ...]], ...] | None:
     """List the addresses of the first step with those of all steps; None where a step names its sites otherwise."""
-    inner = [[*within(node)] for node in nodes]
+    inner = [[*within(node)] if subforms(node) else [node] for node in nodes]
     if any(getattr(n, "unrolled", False) for group in inner[:period] for n in group):
         return None
     names = [[a for n in group if (a := getattr(n, "address", None)) is not None] for group in inner]

@@ -13,13 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ...form import Det, Form, Node, Var
 from ...form.builder import Block
-from ...form.fingerprint import array_key
+from ...form.fingerprint import array_key, is_readable
 from ...form.operations.stacks import TOTAL, Join, Pick, Row, Window, Windows, of_a_stack, opened
 from ...form.rewriting import with_operands, with_results
 from .match_steps import Made, Origin, Steps
@@ -76,11 +74,8 @@ class Roller:
     def known(self, values: Sequence[Var]) -> list[np.ndarray] | None:
         """Return the values as arrays of NumPy where all are constants that can be read."""
         arrays = [self.arrays.get(v) for v in values]
-        for array in arrays:
-            if isinstance(array, jax.core.Tracer) or not isinstance(array, np.ndarray | np.generic | jax.Array):
-                return None
-            if jnp.issubdtype(array.dtype, jax.dtypes.extended):
-                return None
+        if any(array is None or not is_readable(array) for array in arrays):
+            return None
         return [np.asarray(array, v.dtype) for array, v in zip(arrays, values, strict=True)]
 
     def stack(self, values: Sequence[Var]) -> Var:

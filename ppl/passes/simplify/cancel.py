@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...form import Det, Form, Node, Site, Var
 from ...form.builder import LogProb
-from ...form.fingerprint import Describer
+from ...form.fingerprint import Describer, is_readable
 from ...form.operations.sums import Signed, Zero, signs_of
 from ...form.ratio import is_log_ratio
 from ...form.rewriting import with_nodes, with_subforms
@@ -102,8 +101,9 @@ class _Reader:
 
 
 def _is_zero(value: Var, array: Any) -> bool:
-    known = not value.shape and not isinstance(array, jax.core.Tracer) and jnp.issubdtype(value.dtype, jnp.floating)
-    return known and not np.asarray(array)
+    return (
+        not value.shape and is_readable(array) and jnp.issubdtype(value.dtype, jnp.floating) and not np.asarray(array)
+    )
 
 
 def _without_witnesses(form: Form) -> Form:
