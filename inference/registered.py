@@ -7,7 +7,9 @@ read after any move. Only what is registered is ever made from a file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
+PACKAGES = ("lawful.inference", "lawful.inference.kernels")
 _names: dict[type, str] = {}
 
 
@@ -37,4 +39,14 @@ def stored_name(kind: type) -> str | None:
 
 def registered(name: str) -> type | None:
     """Find a class by its name; older files have its module, a colon, and what it is called there."""
+    found = _named(name)
+    if found is None:  # what is public and was not asked for yet registers when it is loaded
+        for package in map(import_module, PACKAGES):
+            for public in package.__all__:
+                getattr(package, public)
+        found = _named(name)
+    return found
+
+
+def _named(name: str) -> type | None:
     return next((k for k, own in _names.items() if name == own or name.partition(":")[2] == k.__qualname__), None)

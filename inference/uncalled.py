@@ -11,7 +11,7 @@ from typing import Any
 
 from lawful.errors import LawfulError
 
-PACKAGES = ("lawful.inference", "lawful.inference.kernels")
+from .registered import PACKAGES
 
 
 def refuse_uncalled(given: Any, what: str) -> None:

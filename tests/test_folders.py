@@ -47,7 +47,6 @@ ORDERS = {
 MAINS = {"__main__", "command_line"}  # they stand with the face of their package
 # Imports inside functions: the module, and why it is read late. What only takes long to load stands in `late`.
 DEFERRED = {
-    "lawful": "`open_run` stands in inference, which imports this package",
     "lawful.__main__": "the command line answers --help without loading JAX",
     "lawful.inference.plans.resuming": "the method that a checkpoint names is one of those of the package",
     "lawful.inference.results.report.report": "the call that is repeated has the defaults of the method's",

@@ -20,8 +20,7 @@ import numpy as np
 
 from lawful.errors import LawfulError, ResultFileError
 from lawful.inference.checkpoints.stored import COUNT, TOTAL, require_zarr, without_leftovers
-
-from ..late import xarray, zarr
+from lawful.late import xarray, zarr
 
 BLOCK = 1000  # rows by which arrays grow where the total is unknown
 

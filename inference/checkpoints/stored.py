@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lawful.errors import LawfulError, ResultFileError
-
-from ..late import xarray
+from lawful.late import xarray
 
 COUNT = "n_finished"  # attribute of a group: the rows that are whole
 TOTAL = "n_total"  # attribute of a group: the rows that will be there, or -1 where that is unknown

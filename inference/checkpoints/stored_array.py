@@ -14,8 +14,7 @@ import numpy as np
 
 from lawful.errors import ResultFileError
 from lawful.inference.checkpoints.stored import COUNT, attributes_of, without_leftovers
-
-from ..late import zarr
+from lawful.late import zarr
 
 
 class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):

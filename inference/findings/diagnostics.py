@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
-from ..late import arviz_stats
+from lawful.late import arviz_stats, scipy_stats
+
 from .findings import Limits
 from .thresholds import ess_limit, r_hat_limit
 
@@ -187,7 +187,7 @@ def _halves(draws: np.ndarray) -> np.ndarray:
 
 
 def _normal_scores(values: np.ndarray) -> np.ndarray:
-    ranks = rankdata(values.reshape(-1, values.shape[-1]), axis=0)
+    ranks = scipy_stats.rankdata(values.reshape(-1, values.shape[-1]), axis=0)
     return ndtri((ranks - 0.375) / (len(ranks) + 0.25)).reshape(values.shape)
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.stats import f, norm
+from lawful.late import scipy_stats
 
 PER_ELEMENT = 5  # numbers that are compared with a limit, of each element
 NOISE = {"bulk": 16.0, "tail": 30.0}  # variance of the log of an estimated effective size, times the size
@@ -44,7 +44,7 @@ def r_hat_limit(groups: int, size: float | int, elements: int, false_alarm: floa
     >>> round(r_hat_limit(8, 500.0, 1000, 0.01), 3)
     1.006
     """
-    ratio = float(f.isf(false_alarm / (PER_ELEMENT * max(elements, 1)), groups - 1, size))
+    ratio = float(scipy_stats.f.isf(false_alarm / (PER_ELEMENT * max(elements, 1)), groups - 1, size))
     return math.sqrt(1.0 + ratio / size)
 
 
@@ -60,5 +60,5 @@ def ess_limit(kind: str, size: float | int, elements: int, false_alarm: float) -
     >>> [[round(ess_limit(kind, 400.0, elements, 0.01)) for elements in (1, 1000)] for kind in ("bulk", "tail")]
     [[225, 160], [182, 113]]
     """
-    strays = float(norm.isf(false_alarm / (PER_ELEMENT * max(elements, 1)))) * math.sqrt(NOISE[kind] / size)
+    strays = float(scipy_stats.norm.isf(false_alarm / (PER_ELEMENT * max(elements, 1)))) * math.sqrt(NOISE[kind] / size)
     return size * max(LEAST[kind], math.exp(-strays))

@@ -5,46 +5,10 @@ ones say what they guarantee.
 May import: laws, findings, eager, representations, summing.
 """
 
-from .bounds import Bracket, bracket
-from .exact_inference import eliminated, most_probable
-from .infer import Plan, infer, plan
-from .loopy.propagation import propagated
+import lazy_loader as _lazy
+
 from .methods import bind_methods as _bind_methods
-from .model.beliefs import Beliefs
-from .model.builder import Variables
-from .model.folding import folded
-from .model.graph import FactorGraph
-from .model.potentials import Potentials
-from .model.unfolding import unfolded
-from .reading.count_sites import count
-from .reading.from_program import to_factor_graph
-from .reading.to_program import to_program
-from .reading.tree_proposal import tree_proposal
 
-__all__ = [
-    "Beliefs",
-    "Bracket",
-    "FactorGraph",
-    "Plan",
-    "Potentials",
-    "Variables",
-    "bracket",
-    "count",
-    "eliminated",
-    "folded",
-    "infer",
-    "most_probable",
-    "plan",
-    "propagated",
-    "to_factor_graph",
-    "to_program",
-    "tree_proposal",
-    "unfolded",
-]
-
+# The public names stand in `__init__.pyi`.
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
 _bind_methods()
-
-
-def __dir__() -> list[str]:
-    """List the public names; submodules can be imported none the less."""
-    return sorted(__all__)

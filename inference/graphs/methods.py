@@ -1,35 +1,30 @@
 """Methods of factor graphs: files, pictures and words, bound to them when the package is imported.
 
-Law: a graph itself is data, and imports nothing that reads, writes, draws or solves it.
+Law: a graph itself is data, and imports nothing that reads, writes, draws or solves it; what does is loaded when it is
+first asked for.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from lawful.late import Method
 
-from .formats.arrays import load, save
-from .formats.drawing import to_dot, to_mermaid
-from .formats.json_networks import from_json, to_json
-from .formats.networkx_graphs import from_networkx, to_networkx
-from .formats.pgmpy_models import from_bif, from_pgmpy
-from .formats.uai import from_uai, to_uai
 from .model.graph import FactorGraph
-from .summary import summary
 
-METHODS: dict[str, Any] = {
-    "from_uai": staticmethod(from_uai),
-    "to_uai": to_uai,
-    "from_json": staticmethod(from_json),
-    "to_json": to_json,
-    "from_networkx": staticmethod(from_networkx),
-    "to_networkx": to_networkx,
-    "save": save,
-    "load": staticmethod(load),
-    "from_pgmpy": staticmethod(from_pgmpy),
-    "from_bif": staticmethod(from_bif),
-    "to_dot": to_dot,
-    "to_mermaid": to_mermaid,
-    "summary": summary,
+HERE = "lawful.inference.graphs"
+METHODS = {
+    "from_uai": Method(f"{HERE}.formats.uai", "from_uai", static=True),
+    "to_uai": Method(f"{HERE}.formats.uai", "to_uai"),
+    "from_json": Method(f"{HERE}.formats.json_networks", "from_json", static=True),
+    "to_json": Method(f"{HERE}.formats.json_networks", "to_json"),
+    "from_networkx": Method(f"{HERE}.formats.networkx_graphs", "from_networkx", static=True),
+    "to_networkx": Method(f"{HERE}.formats.networkx_graphs", "to_networkx"),
+    "save": Method(f"{HERE}.formats.arrays", "save"),
+    "load": Method(f"{HERE}.formats.arrays", "load", static=True),
+    "from_pgmpy": Method(f"{HERE}.formats.pgmpy_models", "from_pgmpy", static=True),
+    "from_bif": Method(f"{HERE}.formats.pgmpy_models", "from_bif", static=True),
+    "to_dot": Method(f"{HERE}.formats.drawing", "to_dot"),
+    "to_mermaid": Method(f"{HERE}.formats.drawing", "to_mermaid"),
+    "summary": Method(f"{HERE}.summary", "summary"),
 }
 
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.late import arviz_stats, pandas
 
-from ..late import arviz_stats, pandas
 from .datatree.groups import known_data
 from .result import Result
 

@@ -24,9 +24,9 @@ import numpy as np
 from lawful.errors import LawfulError, ResultFileError
 from lawful.form import Form
 from lawful.inference.checkpoints.stored import refuse_objects
+from lawful.late import xarray
 
 from ..findings.findings import Finding, Limits
-from ..late import xarray
 from .arguments import digest_of
 from .datatree.tree import name_of, renamed, tree_of
 from .record import Record, Warmup, WeightedParticles

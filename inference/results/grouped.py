@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError
-
-from ..late import arviz_base, xarray
+from lawful.late import arviz_base, xarray
 
 LOOP = re.compile(r"time\d*")  # how the steps of loops are called
 

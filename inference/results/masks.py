@@ -15,9 +15,8 @@ import numpy as np
 from lawful.form import Factor, Form, Site
 from lawful.form.cached import per_form
 from lawful.inspection.lint.settled import Answer, settled
+from lawful.late import xarray
 from lawful.passes.probe import Probe
-
-from ..late import xarray
 
 type Arrays = Mapping[str, Any]
 

@@ -26,12 +26,12 @@ from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.form.labels import fitting, labels_of
+from lawful.late import xarray
 from lawful.passes.checked_draws import question
 from lawful.passes.predict import Rerun, rerun
 from lawful.passes.probe import Asked, probed
 from lawful.tracing.trace import source_of, trace
 
-from ..late import xarray
 from .arguments import constant_arguments, digest_of
 from .batches import BatchSize, in_batches, in_one_row
 from .grouped import groups_tree

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.late import arviz_stats, pandas, xarray
 
-from ..late import arviz_stats, pandas, xarray
 from .batches import BatchSize
 from .datatree.summary import summary
 from .datatree.tree import tree_of

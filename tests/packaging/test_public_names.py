@@ -2,6 +2,8 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
@@ -25,3 +27,11 @@ def test_public_names_are_those_of_the_snapshot(root):
         f"new: {sorted(now - snapshot)}; gone: {sorted(snapshot - now)}. Where this is meant, refresh the snapshot "
         "(the command is in tests/packaging/public_names.py) and add a line to CHANGELOG.md."
     )
+
+
+def test_an_import_loads_what_is_asked_for_alone():
+    """Checks, graphs of other libraries, statistics and frames are loaded by who asks for them."""
+    heavy = {"lawful.inference.check", "lawful.models", "networkx", "scipy.stats", "pandas", "arviz_stats"}
+    text = f"import sys, lawful.inference; lawful.sample, lawful.inference.mcmc; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()", done.stdout

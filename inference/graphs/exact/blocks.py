@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from networkx.utils import UnionFind
 
 from lawful.errors import WidthError
+from lawful.late import networkx
 
 from ..model.restriction import Restriction
 from ..model.structure import Structure
@@ -110,7 +110,7 @@ def _without_cycle(
     structure: Structure, touching: list[list[np.ndarray]], always: list[int], left: Sequence[int], budget: int
 ) -> list[int]:
     """Take variables, the first ones first, as long as no cycle and no table over budget arises among those taken."""
-    parts, size, bags = UnionFind(), structure.cardinalities.tolist(), _bags(structure)
+    parts, size, bags = networkx.utils.UnionFind(), structure.cardinalities.tolist(), _bags(structure)
 
     def add(v: int, anyway: bool) -> bool:
         """Add a variable where its factors lead to different parts; factors with one set inside count once."""

@@ -21,7 +21,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from networkx.utils import UnionFind
+
+from lawful.late import networkx
 
 from ..chains.logs import safe_log
 from ..model.graph import FactorGraph
@@ -63,7 +64,7 @@ def spanning_forest(structure: Structure, factors: Sequence[Any] | None) -> list
     >>> [limb.variables for limb in spanning_forest(graph.structure, None)]
     [(0,), (0, 1), (1, 2)]
     """
-    parts = UnionFind(range(structure.size))
+    parts = networkx.utils.UnionFind(range(structure.size))
     touching: list[list[Limb]] = [[] for _ in range(structure.size)]
     for limb in _candidates(structure, factors):
         if len({parts[v] for v in limb.variables}) == len(limb.variables):

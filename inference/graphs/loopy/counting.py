@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from networkx.utils import UnionFind
+
+from lawful.late import networkx
 
 from ..model.structure import Structure
 
@@ -54,7 +55,7 @@ def random_forests(structure: Structure, count: int = FORESTS, seed: int = 0) ->
 
 def _forest(scopes: Sequence[tuple[int, ...]], order: np.ndarray, size: int) -> np.ndarray:
     """Take factors in an order where their variables hang together in no other way (Kruskal)."""
-    parts = UnionFind(range(size))
+    parts = networkx.utils.UnionFind(range(size))
     taken = np.zeros(len(scopes), bool)
     for k in order.tolist():
         if len({parts[v] for v in scopes[k]}) == len(scopes[k]):

@@ -90,20 +90,19 @@ def _redrawn(
     inputs, here = split_arguments(args)[0], [jnp.asarray(values[c.address]) for c in parts.choices]
 
     @jax.jit
-    def looked(share: Any, keys: Any) -> Any:
-        def one(key: jax.Array) -> Any:
-            drawn, chosen = jax.random.split(key)
-            fresh = states(drawn, *inputs)[0]
-            mixed = [
-                jnp.where(jax.random.bernoulli(jax.random.fold_in(chosen, i), share, old.shape), fresh[i], old)
-                for i, old in enumerate(here)
-            ]
+    def looked(keys: Any, chosen: Any) -> Any:
+        def one(given: Any) -> Any:
+            key, anew = given
+            fresh = states(key, *inputs)[0]
+            mixed = [jnp.where(*parts) for parts in zip(anew, fresh[: len(here)], here, strict=True)]
             return mixed, meaningless(sum(score(inputs, mixed)[:2]))
 
-        return jax.lax.map(one, keys, batch_size=AT_ONCE)
+        return jax.lax.map(one, (keys, chosen), batch_size=AT_ONCE)
 
+    keys, rng = jax.random.split(jax.random.key(seed), LANES), np.random.default_rng(seed)
     for share in SHARES:
-        mixed, lost = jax.tree.map(np.asarray, looked(share, jax.random.split(jax.random.key(seed), LANES)))
+        chosen = [rng.random((LANES, *x.shape)) < share for x in here]
+        mixed, lost = jax.tree.map(np.asarray, looked(keys, chosen))
         if lost.any():
             return {c.address: x[int(lost.argmax())] for c, x in zip(parts.choices, mixed, strict=True)}
     return None

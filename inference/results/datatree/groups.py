@@ -15,10 +15,10 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import choices_of, dims_of
+from lawful.late import xarray
 from lawful.tracing.trace import Rewritten
 
 from ...eager.terms import density_terms
-from ...late import xarray
 from ..arguments import constant_arguments
 from ..batches import BatchSize
 from ..log_densities import absent_choices, densities

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from lawful.late import arviz_base, arviz_stats, xarray
+
 from ...findings.evidence import pooled_evidence
 from ...findings.move_statistics import OF
-from ...late import arviz_base, arviz_stats, xarray
 from ..grouped import on_host
 from ..record import Record
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ...late import arviz_base, arviz_stats, pandas
+from lawful.late import arviz_base, arviz_stats, pandas
+
 from ..grouped import listed
 from ..record import Record
 from .tree import renamed, tree_of

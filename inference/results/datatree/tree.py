@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from lawful.form.labels import fitting, labels_of
+from lawful.late import arviz_base, xarray
 
-from ...late import arviz_base, xarray
 from ..batches import BatchSize
 from ..grouped import groups_tree, listed, on_host
 from ..predictive import Predictive

@@ -13,9 +13,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
-from ...late import figures
+from lawful.late import figures, scipy_stats
+
 from ..leading import leading_elements
 from ..record import Record
 from .predicted import predicted_plot
@@ -137,7 +137,7 @@ def _ranks(axes: Any, draws: np.ndarray) -> None:
     """Draw how often the draws of each chain stand where among all; equal heights mean equal laws."""
     order = np.random.default_rng(0).permutation(draws.size)  # equal values in random order, not chain by chain
     ranks = np.empty(draws.size)
-    ranks[order] = rankdata(draws.ravel()[order], method="ordinal")
+    ranks[order] = scipy_stats.rankdata(draws.ravel()[order], method="ordinal")
     top = 0
     for chain in ranks.reshape(draws.shape):
         counts, edges = np.histogram(chain, bins=np.linspace(0, draws.size, RANK_BINS + 1))

@@ -13,8 +13,8 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.choices import choices_of
+from lawful.late import figures
 
-from ...late import figures
 from ..predictive import predictive
 from ..record import Record, leading
 

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import networkx
-
 from ...form import Form
 from ...form.dependence import Box, Dependence, Vertex, dependence
+from ...late import networkx
 
 KNOWN = ("kind", "observed", "shape", "loops", "plates", "label", "address")  # of a vertex
 
@@ -45,15 +44,26 @@ def to_networkx(form: Form) -> Any:
     return graph
 
 
-def to_dot(form: Form) -> str:
+def to_dot(form: Form, *, factors: bool = False) -> str:
     r"""Write the graph of sites, factors and named values in the DOT language.
 
+    With `factors` it is the factor graph: variables are circles, observed ones filled, terms black squares.
+
     >>> import numpyro.distributions as dist, lawful
-    >>> print(to_dot(lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)))))
+    >>> form = lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)))
+    >>> print(to_dot(form))
     digraph form {
       n0 [label="x\nNormal" shape=ellipse];
     }
+    >>> print(to_dot(form, factors=True))
+    graph factors {
+      v0 [label="x" shape=circle];
+      f0 [label="" xlabel="p(x)" shape=square style=filled fillcolor=black width=0.12];
+      f0 -- v0;
+    }
     """
+    if factors:
+        return _factors_in_dot(form)
     return _written(
         form, ["digraph form {"], _in_dot,
         lambda number, title: [f"subgraph cluster_{number} {{", f'  label="{quoted(title)}";', "}"],
@@ -105,17 +115,7 @@ def to_factor_graph(form: Form) -> Any:
     return graph
 
 
-def factor_graph_to_dot(form: Form) -> str:
-    """Write the factor graph in the DOT language: variables are circles, observed ones filled, terms black squares.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> print(factor_graph_to_dot(lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)))))
-    graph factors {
-      v0 [label="x" shape=circle];
-      f0 [label="" xlabel="p(x)" shape=square style=filled fillcolor=black width=0.12];
-      f0 -- v0;
-    }
-    """
+def _factors_in_dot(form: Form) -> str:
     graph = to_factor_graph(form)
     variables, terms = ([name for name, own in graph.nodes(data="bipartite") if own == side] for side in (0, 1))
     lines = ["graph factors {"]

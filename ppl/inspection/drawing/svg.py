@@ -14,11 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-import networkx
-
 from ...addresses import Address
 from ...form import Form
 from ...form.dependence import Box, Dependence, Vertex, dependence
+from ...late import networkx
 from .graph_text import Group, box_title, drawable, grouped, marked
 
 HEIGHT, SQUARE = 36.0, 12.0

@@ -62,6 +62,17 @@ def check_program(program: Callable[..., Any] | Form, *args: Any, **named: Any) 
         return (*found, *unread_arguments(form, program, args), *rehearse(form, inputs))
 
 
+def check(form: Form, *args: Any) -> tuple[LintFinding, ...]:
+    """Return the findings of the linter, as `Form.check`.
+
+    Args:
+        form: the form.
+        args: the arguments that the form was traced on, data among them; without them only what the form itself
+            shows is found, unless it takes none.
+    """
+    return check_program(form, *args) if args or not form.inputs else check_form(form)
+
+
 def finding_of(error: LawfulError) -> LintFinding:
     """Read an error as a finding."""
     fields = error.fields

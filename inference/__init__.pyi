@@ -1,0 +1,87 @@
+from . import check as check
+from . import graphs as graphs
+from . import kernels as kernels
+from .algorithms.annealed_importance import annealed_importance as annealed_importance
+from .algorithms.bp import BeliefPlan as BeliefPlan
+from .algorithms.bp import bp as bp
+from .algorithms.enumerated import Enumerated as Enumerated
+from .algorithms.enumerated import enumerate as enumerate
+from .algorithms.mcmc import mcmc as mcmc
+from .algorithms.parallel_tempering import parallel_tempering as parallel_tempering
+from .algorithms.particle_mcmc import particle_gibbs as particle_gibbs
+from .algorithms.particle_mcmc import pmmh as pmmh
+from .algorithms.peers import blackjax_nuts as blackjax_nuts
+from .algorithms.peers import numpyro_nuts as numpyro_nuts
+from .algorithms.smc import importance as importance
+from .algorithms.smc import particle_filter as particle_filter
+from .algorithms.smc import smc as smc
+from .algorithms.smc2 import ibis as ibis
+from .algorithms.smc2 import smc2 as smc2
+from .algorithms.tempered_smc import tempered_smc as tempered_smc
+from .contract import Transformer as Transformer
+from .devices.island_resampling import Islands as Islands
+from .findings.findings import Finding as Finding
+from .findings.findings import Limits as Limits
+from .findings.findings import Status as Status
+from .kernels.particles.cycle import population_cycle as population_cycle
+from .kernels.particles.hmc import population_hmc as population_hmc
+from .kernels.particles.move import move as move
+from .kernels.particles.walk import population_walk as population_walk
+from .laws.ess import ess_below as ess_below
+from .plans.enumerated_plan import EnumeratedPlan as EnumeratedPlan
+from .plans.resuming import resume as resume
+from .representations.annealing_paths import data_by_data as data_by_data
+from .representations.annealing_paths import prior_to_posterior as prior_to_posterior
+from .representations.sequential import Suspend as Suspend
+from .representations.sequential import sequential as sequential
+from .representations.sequential import suspend as suspend
+from .representations.suspended import Advance as Advance
+from .representations.traced import Trace as Trace
+from .results.compare import compare as compare
+from .results.conditional_means import conditional_means as conditional_means
+from .results.predictive import Predictive as Predictive
+from .results.predictive import predictive as predictive
+from .results.recover import recover as recover
+from .results.result import Result as Result
+from .running.driver import Chunk as Chunk
+from .running.options import RunOptions as RunOptions
+from .running.progress import (
+    Progress as Progress,
+)
+from .running.progress import (
+    log_to as log_to,
+)
+from .running.progress import (
+    progress_bar as progress_bar,
+)
+from .running.progress import (
+    stop_when as stop_when,
+)
+from .summing.enumerate_sites import (
+    Enumeration as Enumeration,
+)
+from .summing.enumerate_sites import (
+    enumerate_sites as enumerate_sites,
+)
+from .summing.enumerate_sites import (
+    enumeration as enumeration,
+)
+from .transformers.collapse import Collapse as Collapse
+from .transformers.gaussian.integrate_normals import integrate_normals as integrate_normals
+from .transformers.marginalise import marginalise as marginalise
+from .transformers.nested import nested as nested
+from .transformers.noncentred import noncentred as noncentred
+from .transformers.pauses import Finish as Finish
+from .transformers.pauses import repeat_to_end as repeat_to_end
+from .transformers.propose.fitted_proposals import local_proposals as local_proposals
+from .transformers.propose.propose import propose as propose
+from .transformers.propose.propose import propose_each as propose_each
+from .transformers.push_evidence import PushEvidence as PushEvidence
+from .transformers.rejuvenation import rejuvenate as rejuvenate
+from .transformers.rejuvenation import waste_free as waste_free
+from .transformers.resample import resample as resample
+from .transformers.spawn import spawn as spawn
+from .transformers.temper import temper as temper
+from .transformers.temperatures import by_ess as by_ess
+
+__all__: list[str]

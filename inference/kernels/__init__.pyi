@@ -1,0 +1,33 @@
+from .base.base import Kernel as Kernel
+from .base.base import Proposed as Proposed
+from .base.base import State as State
+from .base.base import scored as scored
+from .combine.barker import barker as barker
+from .combine.compose import cycle as cycle
+from .combine.compose import mixture as mixture
+from .combine.compose import repeat as repeat
+from .combine.delayed import delayed_acceptance as delayed_acceptance
+from .combine.mh import Proposal as Proposal
+from .combine.mh import mh as mh
+from .combine.on import on as on
+from .combine.refresh import refresh as refresh
+from .gibbs.block_gibbs import block_gibbs as block_gibbs
+from .gibbs.conjugate import conjugate as conjugate
+from .gibbs.gibbs import gibbs as gibbs
+from .gradient.foreign import foreign as foreign
+from .gradient.hmc import hmc as hmc
+from .gradient.hmc import mala as mala
+from .gradient.nuts import nuts as nuts
+from .jumps.involutive import involutive as involutive
+from .jumps.jump import jump as jump
+from .jumps.program_proposal import independence as independence
+from .jumps.split_merge import split_merge as split_merge
+from .local.single_site import single_site as single_site
+from .particles.particle_gibbs import particle_gibbs as particle_gibbs
+from .particles.pseudo_marginal import pseudo_marginal as pseudo_marginal
+from .particles.smcp3 import smcp3 as smcp3
+from .walks.elliptical import elliptical_slice as elliptical_slice
+from .walks.random_walk import random_walk as random_walk
+from .walks.slice import slice as slice
+
+__all__: list[str]
