@@ -31,7 +31,11 @@ def load_program(place: str) -> Callable[..., Any]:
     home, colon, name = place.rpartition(":")
     if not colon or not home or not name:
         raise LawfulError(f"'{place}': expected FILE.py:name or module:name, as models/coin.py:model.", place=place)
-    module = _from_file(Path(home)) if home.endswith(".py") else _from_name(home)
+    if home.endswith(".py"):
+        module = _from_file(Path(home))
+    else:
+        sys.path.insert(0, "")
+        module = _executed(home, lambda: importlib.import_module(home))
     try:
         program = functools.reduce(getattr, name.split("."), module)
     except AttributeError:
@@ -53,11 +57,6 @@ def _from_file(path: Path) -> Any:
     sys.modules.setdefault(path.stem, module)
     _executed(str(path), functools.partial(spec.loader.exec_module, module))
     return module
-
-
-def _from_name(name: str) -> Any:
-    sys.path.insert(0, "")
-    return _executed(name, lambda: importlib.import_module(name))
 
 
 def _executed(name: str, run: Callable[[], Any]) -> Any:

@@ -147,24 +147,21 @@ def _batch_factor(axis: Any, operands: Any, dims: Any, *, mark: Mark) -> Any:
     return factor_p.bind(total, mark=mark), None
 
 
-def _batch_label(axis: Any, operands: Any, dims: Any, *, mark: Mark) -> Any:
-    return label_p.bind(*operands, mark=mark), dims[0]
-
-
 def _no_derivative(primitive: Any, primals: Any, tangents: Any, **params: Any) -> Any:
     out = primitive.bind(*primals, **params)
     inexact = jnp.issubdtype(out.dtype, jnp.inexact)
     return out, jnp.zeros_like(out) if inexact else np.zeros(out.shape, jax.dtypes.float0)
 
 
-def _label_derivative(primals: Any, tangents: Any, **params: Any) -> Any:
-    return label_p.bind(*primals, **params), tangents[0]
-
-
 for _primitive, _kind, _batched, _derivative in (
     (site_p, _site_type, _batch_site, functools.partial(_no_derivative, site_p)),
     (factor_p, _operand_type, _batch_factor, functools.partial(_no_derivative, factor_p)),
-    (label_p, _operand_type, _batch_label, _label_derivative),
+    (
+        label_p,
+        _operand_type,
+        lambda axis, operands, dims, *, mark: (label_p.bind(*operands, mark=mark), dims[0]),
+        lambda primals, tangents, *, mark: (label_p.bind(*primals, mark=mark), tangents[0]),
+    ),
 ):
     _primitive.def_impl(_outside)
     _primitive.def_abstract_eval(_kind)

@@ -48,7 +48,7 @@ class Formula:
         """Say what a long formula reads and how long it is."""
         labels = list(dict.fromkeys(label for _, label in self.used))
         kinds = ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "")
-        read = [name for name in self.read if not _is_number(name)]
+        read = [name for name in self.read if not (name[0].isdigit() or name[0] in "-[")]
         return f"f({', '.join(read)})  {self.operations} operations: {kinds}"
 
 
@@ -84,8 +84,3 @@ def number_text(value: Any) -> str:
     if array.ndim:
         return f"[{', '.join(number_text(x) for x in array)}]"
     return str(array[()]).removesuffix(".0")
-
-
-def _is_number(text: str) -> bool:
-    """Tell whether a text is a constant."""
-    return text[0].isdigit() or text[0] in "-["

@@ -44,7 +44,8 @@ def to_svg(form: Form) -> str:
     """
     found = dependence(form, named=True)
     boxed = drawable(found)
-    labels = {address: _label(vertex, marked(vertex, boxed)) for address, vertex in found.vertices.items()}
+    texts = {a: (marked(v, boxed), *([v.label] if v.kind == "sample" else [])) for a, v in found.vertices.items()}
+    labels = {address: [_short(line) for line in lines] for address, lines in texts.items()}
     own = {address: _size(vertex, labels[address]) for address, vertex in found.vertices.items()}
     placed = layout(found, {a: _room(v, labels[a], (a, a) in found.edges) for a, v in found.vertices.items()})
     shapes = {a: Rectangle(placed.places[a].x, placed.places[a].y, *own[a]) for a in own}
@@ -59,10 +60,6 @@ def to_svg(form: Form) -> str:
     parts += [_arrow(shapes[a], shapes[b], carried) for (a, b), carried in found.edges.items()]
     parts += [_vertex(vertex, shapes[address], labels[address]) for address, vertex in found.vertices.items()]
     return "".join([*parts, "</svg>"])
-
-
-def _label(vertex: Vertex, name: str) -> list[str]:
-    return [_short(line) for line in ((name, vertex.label) if vertex.kind == "sample" else (name,))]
 
 
 def _short(text: str) -> str:

@@ -41,7 +41,7 @@ def show_form(form: Form) -> str:
       y ~ Normal(2 * x, 0.5)  observed 1.5
       return x
     """
-    writer = _Writer(_site_names(form))
+    writer = _Writer({show_address(site.address) for site in form.sites()})
     values = {v: Formula.name(f"in{i}") for i, v in enumerate(form.inputs)}
     writer.line(0, "form")
     for v in form.inputs:
@@ -146,13 +146,14 @@ class _Scope(Visitor):
         index = INDICES[depth] if depth < len(INDICES) else f"t{depth}"
         constants = [self.known(v) for v in node.constants]
         starts = [self.read(v) for v in node.init]
-        xs = [Formula.name(_step(self.known(v), index)) for v in node.xs]
+        xs = [self.known(v) for v in node.xs]
+        rows = [index if x.text.startswith("arange(") else f"{x.within(3)}[{index}]" for x in xs]
         carry = [self.writer.fresh("c") for _ in node.init]
         steps = f"{index} = 0..{node.length - 1}" if node.length else "of no steps"
         self.line(f"loop {steps}{'  backwards' if node.reverse else ''}{_plates(node.plates)}")
         for name, start, v in zip(carry, starts, node.carry_out, strict=True):
             self.line(f"carry {name} = {start}{_type(v)}{_plates(v.plates)}", 1)
-        inside = dict(zip(node.body.inputs, [*constants, *map(Formula.name, carry), *xs], strict=True))
+        inside = dict(zip(node.body.inputs, [*constants, *map(Formula.name, (*carry, *rows))], strict=True))
         outputs = self.writer.form(node.body, inside, self.depth + 1, (*self.loops, index))
         for name, out in zip(carry, outputs, strict=False):
             if out.text != name:
@@ -183,16 +184,8 @@ class _Scope(Visitor):
         self.values |= {v: Formula.name(name) for v, name in zip(node.outs, names, strict=True)}
 
 
-def _site_names(form: Form) -> set[str]:
-    return {show_address(site.address) for site in form.sites()}
-
-
 def _at(address: Address, loops: tuple[str, ...]) -> str:
     return show_address(address) + "".join(f"[{index}]" for index in loops)
-
-
-def _step(value: Formula, index: str) -> str:
-    return index if value.text.startswith("arange(") else f"{value.within(3)}[{index}]"
 
 
 def _type(value: Var, *, scalar: bool = False) -> str:

@@ -68,7 +68,8 @@ def _of_gaps(
 ) -> Iterator[LintFinding]:
     """Tell what comes of NaN in the inputs, which the prior cannot mend: it is not found where the gaps are filled."""
     gaps = {k: places[0] for k, x in enumerate(inputs) if len(places := nan_places(x))}
-    full = [np.where(np.isnan(x), _middle(x), x) if k in gaps else x for k, x in enumerate(inputs)]
+    middle = {k: np.nanmean(inputs[k]) if np.isfinite(inputs[k]).any() else 0.0 for k in gaps}
+    full = [np.where(np.isnan(x), middle[k], x) if k in gaps else x for k, x in enumerate(inputs)]
     stays = {(finding.code, finding.site) for finding in looked(full)} if gaps else set()
     reading = readers(form)[1] if gaps else []
     for finding in found:
@@ -82,10 +83,6 @@ def _of_gaps(
             f"it reads an argument that holds NaN, first at index {place}: {finding.found}",
             "missing covariates are no data of a site: model them as a site with obs_mask, or drop these rows.",
         )  # fmt: skip
-
-
-def _middle(array: Any) -> Any:
-    return np.nanmean(array) if np.isfinite(array).any() else 0.0
 
 
 class _Look:

@@ -18,7 +18,6 @@ import numpy as np
 from ...backends.xla import run_nodes
 from ...form import Form, Loop, Var
 from ...form.builder import Block, renamed
-from ...form.choices import Choice
 from ...form.liveness import Moved, dependents, without_dead_code
 from ...form.operations.on_numpy import evaluate, plain
 from ...form.rewriting import unnamed, with_operands, with_subforms
@@ -56,7 +55,13 @@ def settled(
     def run(inputs: Sequence[Any]) -> list[Answer]:
         given = [(plain(inputs[place]), form.inputs[place].dtype) for place in places]
         found = iter(evaluate(compute, [x if x.dtype == dtype else x.astype(dtype) for x, dtype in given]))
-        return [(asked[k], *_arrays(recorded.choices[k], next(found), next(found), whole)) for k in kept]
+        answers = []
+        for k in kept:
+            choice, value, runs = recorded.choices[k], next(found), next(found)
+            value = np.broadcast_to(value, choice.full_shape if whole else np.shape(value))
+            runs = np.broadcast_to(runs, choice.loops if whole else np.shape(runs)) if choice.conditional else None
+            answers.append((asked[k], value, runs))
+        return answers
 
     return tuple(asked[k] for k in kept), run
 
@@ -72,11 +77,6 @@ def reader(form: Form) -> tuple[tuple[int, ...], Callable[..., list[Any]]]:
     places = inputs_read(form)
     small = replace(form, inputs=tuple(form.inputs[place] for place in places))
     return places, lambda *inputs: run_nodes(small, inputs, {})[0]
-
-
-def _arrays(choice: Choice, value: Any, flag: Any, whole: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    shapes = (choice.full_shape, choice.loops) if whole else (np.shape(value), np.shape(flag))
-    return np.broadcast_to(value, shapes[0]), np.broadcast_to(flag, shapes[1]) if choice.conditional else None
 
 
 def _at_once(form: Form, arm: bool = False) -> Form:

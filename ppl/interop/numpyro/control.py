@@ -49,7 +49,7 @@ def run_scan(message: dict[str, Any], run: Run) -> Any:
         return typed(after), y
 
     turned = (lambda rows: rows[::-1]) if reverse else (lambda rows: rows)  # our loops run forward
-    rows = jax.tree.map(turned, xs), jnp.arange(steps), None if key is None else _subkeys(key, steps)
+    rows = jax.tree.map(turned, xs), jnp.arange(steps), key if key is None else _subkeys(key, steps)
     last, ys = control.scan(step, typed(init), rows, length=steps)
     return (steps, key, last), (PytreeTrace({}), jax.tree.map(turned, ys))
 
@@ -150,9 +150,4 @@ def _seeded(body: Body, key: Any) -> Body:
 
 def _subkeys(key: jax.Array, steps: int) -> jax.Array:
     """Split keys as NumPyro's scan does."""
-
-    def step(key: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        key, subkey = jax.random.split(key)
-        return key, subkey
-
-    return jax.lax.scan(step, key, None, length=steps)[1]
+    return jax.lax.scan(lambda key, _: tuple(jax.random.split(key)), key, None, length=steps)[1]

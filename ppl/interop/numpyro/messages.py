@@ -80,8 +80,10 @@ def read(message: Mapping[str, Any]) -> Statement:
     axes = tuple((message.get("infer") or {}).get("event_dims", ()))
     axes = axes if len(axes) == distribution.event_dim else ()
     frames = _frames(message, tuple(distribution.batch_shape))
+    scale = message.get("scale")
+    scale = None if isinstance(scale, int | float) and scale == 1 else scale
     return Statement(
-        message["name"], distribution, masks, _scale(message.get("scale")), frames, bool(message.get("is_observed")),
+        message["name"], distribution, masks, scale, frames, bool(message.get("is_observed")),
         value, message.get(PRESENT), axes,
     )  # fmt: skip
 
@@ -114,10 +116,6 @@ def _repeated(distribution: Any, value: Any) -> Any:
     except ValueError:
         fits = False
     return distribution.expand(given[: len(given) - event]) if fits else distribution
-
-
-def _scale(scale: Any) -> Any:
-    return None if isinstance(scale, int | float) and scale == 1 else scale
 
 
 def _frames(message: Mapping[str, Any], batch: tuple[int, ...]) -> tuple[PlateFrame, ...]:
@@ -159,14 +157,11 @@ def say(statement: Statement) -> Any:
             language.factor(name, law.log_prob(value))
         return statement.value
     notes: dict[str, Any] = {"infer": {"event_dims": statement.event_dims}} if statement.event_dims else {}
-    with around(statement) as name:
-        if statement.observed:
-            notes |= {"obs": statement.value, "obs_mask": statement.present}
-            return language.sample(name, statement.distribution, **notes)
-        if statement.value is None:
-            return language.sample(name, statement.distribution, **notes)
-        with installed(Given(statement.value)):
-            return language.sample(name, statement.distribution, **notes)
+    if statement.observed:
+        notes |= {"obs": statement.value, "obs_mask": statement.present}
+    given = statement.value is not None and not statement.observed
+    with around(statement) as name, installed(Given(statement.value)) if given else contextlib.nullcontext():
+        return language.sample(name, statement.distribution, **notes)
 
 
 @dataclass
