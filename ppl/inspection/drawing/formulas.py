@@ -35,11 +35,6 @@ class Formula:
         """Make the formula of a value that has a name."""
         return cls(text, read=(text,))
 
-    @property
-    def operations(self) -> int:
-        """Number of operations, each counted once."""
-        return len(self.used)
-
     def within(self, strength: int) -> str:
         """Write it as an operand of an operation that binds with the given strength."""
         return self.text if self.strength > strength else f"({self.text})"
@@ -49,7 +44,7 @@ class Formula:
         labels = list(dict.fromkeys(label for _, label in self.used))
         kinds = ", ".join(labels[:4]) + (", ..." if len(labels) > 4 else "")
         read = [name for name in self.read if not (name[0].isdigit() or name[0] in "-[")]
-        return f"f({', '.join(read)})  {self.operations} operations: {kinds}"
+        return f"f({', '.join(read)})  {len(self.used)} operations: {kinds}"
 
 
 def formula(node: Det, operands: Sequence[Formula]) -> list[Formula] | None:

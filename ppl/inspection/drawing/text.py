@@ -97,7 +97,7 @@ class _Scope(Visitor):
     def known(self, value: Var) -> Formula:
         """Return the formula of a value; a long one gets a line and a name first."""
         found = self.values[value]
-        if found.operations > SHORT:
+        if len(found.used) > SHORT:
             name = self.writer.fresh("v")
             self.line(f"{name} = {found.summary()}{_type(value)}{_plates(value.plates)}")
             found = self.values[value] = Formula.name(name)

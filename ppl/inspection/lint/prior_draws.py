@@ -31,7 +31,7 @@ from ...passes.probe import Probe
 from ...passes.record import record
 from .finding import LintFinding
 from .precision import LOGITS, NEAR_ONE, hazard, in_32_bits, readers
-from .unread_inputs import nan_places
+from .unread_inputs import first_gaps
 
 DRAWS = 32
 GUARD = (
@@ -67,7 +67,7 @@ def _of_gaps(
     form: Form, inputs: Sequence[Any], found: Sequence[LintFinding], looked: Callable[..., Iterable[LintFinding]]
 ) -> Iterator[LintFinding]:
     """Tell what comes of NaN in the inputs, which the prior cannot mend: it is not found where the gaps are filled."""
-    gaps = {k: places[0] for k, x in enumerate(inputs) if len(places := nan_places(x))}
+    gaps = first_gaps(inputs)
     middle = {k: np.nanmean(inputs[k]) if np.isfinite(inputs[k]).any() else 0.0 for k in gaps}
     full = [np.where(np.isnan(x), middle[k], x) if k in gaps else x for k, x in enumerate(inputs)]
     stays = {(finding.code, finding.site) for finding in looked(full)} if gaps else set()
@@ -77,10 +77,9 @@ def _of_gaps(
         if finding.level != "error" or number is None or (finding.code, finding.site) in stays:
             yield finding
             continue
-        place = tuple(map(int, gaps[number]))
         yield LintFinding(
             "nan-data", "error", finding.site, finding.source,
-            f"it reads an argument that holds NaN, first at index {place}: {finding.found}",
+            f"it reads an argument that holds NaN, first at index {gaps[number]}: {finding.found}",
             "missing covariates are no data of a site: model them as a site with obs_mask, or drop these rows.",
         )  # fmt: skip
 

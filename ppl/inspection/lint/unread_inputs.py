@@ -91,17 +91,22 @@ def gaps(form: Form, program: Any, args: Sequence[Any], inputs: Sequence[Any], s
         inputs: the arrays among them.
         sites: names of the sites.
     """
-    holed = {k: places[0] for k, x in enumerate(inputs) if len(places := nan_places(x))}
+    holed = first_gaps(inputs)
     reading, names, told = readers(form)[1] if holed else [], input_names(program, args), []
     for k, place in holed.items():
         hit = [name for name in map(show_address, reading[k]) if name in sites]
         if hit:
             name = f"argument {names[k]}" if len(names) == len(inputs) else "an argument"
             told.append(
-                f"The {name} holds NaN, first at index {tuple(map(int, place))}, and site '{hit[0]}' reads it: a "
+                f"The {name} holds NaN, first at index {place}, and site '{hit[0]}' reads it: a "
                 "covariate with gaps is to be modelled as a site with obs_mask, or its rows left out."
             )
     return " ".join(told)
+
+
+def first_gaps(inputs: Sequence[Any]) -> dict[int, tuple[int, ...]]:
+    """Tell which arrays hold NaN, by number, and where first."""
+    return {k: tuple(map(int, places[0])) for k, x in enumerate(inputs) if len(places := nan_places(x))}
 
 
 def nan_places(array: Any) -> np.ndarray:

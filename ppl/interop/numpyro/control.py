@@ -29,6 +29,11 @@ type Run = Callable[..., Any]  # runs a body, called with it and its arguments
 type Find = Callable[[Any, dict[str, Any]], Any]  # from what a `condition` holds and a site to its value, or None
 
 SITES = ("sample", "deterministic", "param")
+# Handlers that act on those sites of some kinds whose names they hold, or on all where they hold a function.
+HELD = (
+    (handlers.substitute, "data", SITES), (handlers.do, "data", ("sample",)), (handlers.replay, "trace", ("sample",)),
+    (handlers.reparam, "config", ("sample",)), (handlers.lift, "prior", ("param",)),
+)  # fmt: skip
 
 
 def run_scan(message: dict[str, Any], run: Run) -> Any:
@@ -87,19 +92,13 @@ def refuse_around(handler: Messenger, statement: str, site: Mapping[str, Any]) -
 def _acts(handler: Messenger, site: Mapping[str, Any]) -> bool:
     """Tell whether a handler would change, hide or record a site."""
     name, kind = site["name"], site["type"]
+    for own, held, kinds in HELD:
+        if isinstance(handler, own):
+            names = getattr(handler, held)
+            return kind in kinds and (not isinstance(names, Mapping) or name in names)
     match handler:
         case handlers.seed() | handlers.condition() | handlers.infer_config():
             return False
-        case handlers.substitute():
-            return handler.data is None or name in handler.data
-        case handlers.do():
-            return kind == "sample" and name in (handler.data or {})
-        case handlers.replay():
-            return kind == "sample" and name in handler.trace
-        case handlers.reparam():
-            return kind == "sample" and (not isinstance(handler.config, Mapping) or name in handler.config)
-        case handlers.lift():
-            return kind == "param" and (not isinstance(handler.prior, Mapping) or name in handler.prior)
         case handlers.block():
             return bool(handler.hide_fn(site))
         case handlers.uncondition():
