@@ -34,7 +34,7 @@ def odd_ring():
 
 CASES = {
     "grid": (frustrated_grid, {}),
-    "grid, in turns": (frustrated_grid, {"schedule": "grid", "damping": 0.0}),
+    "grid, a tenth at a time": (frustrated_grid, {"schedule": "residual", "damping": 0.0}),
     "ring": (odd_ring, {"damping": 0.0}),
 }
 

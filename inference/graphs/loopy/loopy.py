@@ -19,7 +19,6 @@ import jax.numpy as jnp
 
 from .exchange import Exchange, Logs
 from .messages import Messages, Net, Scores
-from .schedules import SCHEDULES as IN_TURNS
 from .sweeping import steps_of, swept
 
 CHECK = 10
@@ -35,8 +34,8 @@ class Settings:
     Attributes:
         adaptive: whether the share of the old message grows whenever the residual does not fall.
         max_iters: largest number of sweeps.
-        schedule: "flooding" sends all messages at once, "residual" the share of them that would change most, others
-            send them in turns (see `schedules`).
+        schedule: "flooding" sends all messages at once, "residual" the share of them that would change most,
+            "tree" sends them in turns (see `schedules`).
         share: that share.
         watched: whether the last sweeps are all looked at, to tell a run that oscillates from a slow one.
         gradient: "refuse" and "allow" differentiate the fixed point, whatever led to it; "unrolled" the run itself,
@@ -109,7 +108,7 @@ def run(
     messages = exchange.start(net, dtype) if first is None else exchange.of_logs(net, first)
     prepared = exchange.prepared(net, scores)
     inf, nan = jnp.asarray(jnp.inf, dtype), jnp.asarray(jnp.nan, dtype)
-    turns = steps_of(net.structure, settings.schedule) if settings.schedule in IN_TURNS else None
+    turns = steps_of(net.structure) if settings.schedule == "tree" else None
 
     def step(state: _State) -> _State:
         old = state.messages

@@ -33,11 +33,10 @@ from .log_odds import LogOdds
 from .loopy import CEILING, Run, Settings, run
 from .messages import Messages, Net, by_group, net_of, scores_of
 from .odds_beliefs import beliefs_at
-from .schedules import SCHEDULES as IN_TURNS
+from .schedules import SCHEDULES
 from .sweeping import steps_of
 from .widening import Wide, widened
 
-SCHEDULES = ("auto", "flooding", "residual", *IN_TURNS)
 GRADIENTS = ("refuse", "unrolled", "allow")
 SEVERAL = 3  # blocks that are slow to compile
 
@@ -73,9 +72,8 @@ def propagated(
         max_iters: largest number of sweeps.
         tol: the residual at which the run ends; default 1e-4 in float32 and 1e-9 in float64. Zero asks for all sweeps.
         schedule: "flooding" sends all messages at once, "residual" a tenth of them, those that would change most.
-            Others send them in turns, each from the latest state: "tree" to and fro on a forest, "spanning_trees" so
-            in forests that hold all factors, "chain" and "grid" along the axes of arrays, "colour" to variables that
-            share no factor. "auto" is "tree" on a forest, else "flooding". All have the same fixed points.
+            "tree" sends them to and fro on a forest, each from the latest state, which is exact after one sweep.
+            "auto" is "tree" on a forest, else "flooding". All have the same fixed points.
         init: an answer of the same structure, whose messages are the first.
         certify: whether to look for a proof that the fixed point is the only one.
         gradient: what derivatives are where the run did not converge: "refuse" makes them NaN, and raises an error
@@ -114,8 +112,8 @@ def propagated(
     exchange = exchange_for(ours, scores, temperature, ones)
     if schedule == "auto":
         schedule = "tree" if structure.is_forest else "flooding"
-    if schedule in IN_TURNS:
-        steps_of(structure, schedule)  # an unfit one is refused here
+    if schedule == "tree":
+        steps_of(structure)  # a cycle is refused here
         exchange = Logs(exchange.hard, temperature)
     watched = tol is None or tol > 0
     settings = Settings(damping is None, max_iters, schedule, watched=watched, gradient=gradient, factors=factors)

@@ -20,7 +20,7 @@ import numpy as np
 from ..model.structure import Structure
 from .exchange import Logs
 from .messages import Messages, Net, Scores, Totals, net_of, outgoing_to, totals_of
-from .schedules import ends_of, passes_of
+from .schedules import ends_of, turns_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +39,10 @@ class Steps:
 
 
 @lru_cache(maxsize=128)
-def steps_of(structure: Structure, schedule: str) -> Steps:
-    """Cut the turns of a schedule into steps, once for each structure.
+def steps_of(structure: Structure) -> Steps:
+    """Cut the turns of the messages on a forest into steps, once for each structure.
 
-    Raises: LawfulError where the graph is not of the kind that the schedule is for.
+    Raises: LawfulError where the graph has a cycle.
     """
     net = net_of(structure)
     ends = ends_of(net)
@@ -50,27 +50,21 @@ def steps_of(structure: Structure, schedule: str) -> Steps:
     sizes = [net.blocks[k].size for k, _ in classes]
     kind = np.repeat(np.arange(len(classes)), sizes)
     place = np.concatenate([np.zeros(0, np.int64), *map(np.arange, sizes)])
-    messages, turns, begun = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
-    for given in passes_of(schedule, ends):
-        chosen = np.flatnonzero(given >= 0)
-        order = np.unique(given[chosen], return_inverse=True)[1]
-        messages.append(chosen)
-        turns.append(begun + order)
-        begun += int(order.max(initial=-1)) + 1
-    message, turn = np.concatenate(messages), np.concatenate(turns)
+    turn = np.unique(turns_of(ends), return_inverse=True)[1]
+    begun = int(turn.max(initial=-1)) + 1
     count = np.zeros((begun, len(classes)), np.int64)
-    np.add.at(count, (turn, kind[message]), 1)
+    np.add.at(count, (turn, kind), 1)
     used = np.flatnonzero(count.any(axis=0))
     width = -(-count.sum(axis=0) // max(begun, 1))  # the mean, rounded up
     needed = np.max(-(-count[:, used] // width[used]), axis=1, initial=0)
     first = np.cumsum(needed) - needed
     sent = {}
     for number in used.tolist():
-        own = np.flatnonzero(kind[message] == number)
+        own = np.flatnonzero(kind == number)
         own = own[np.argsort(turn[own], kind="stable")]
         rank = np.arange(len(own)) - (np.cumsum(count[:, number]) - count[:, number])[turn[own]]
         found = np.full((int(needed.sum()), int(width[number])), sizes[number])
-        found[first[turn[own]] + rank // width[number], rank % width[number]] = place[message[own]]
+        found[first[turn[own]] + rank // width[number], rank % width[number]] = place[own]
         sent[classes[number]] = found
     where = np.split(structure.rows[ends.variable], np.cumsum(sizes)[:-1]) if classes else []
     rows: list[list[np.ndarray]] = [[] for _ in net.blocks]

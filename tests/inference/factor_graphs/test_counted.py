@@ -108,9 +108,9 @@ def test_fixed_points_are_those_of_tables(temperature):
 
 
 @pytest.mark.slow
-def test_factors_in_turns_and_counts_have_the_same_fixed_point():
+def test_a_tenth_of_the_messages_at_a_time_has_the_same_fixed_point():
     graph = counted_graph(11, zeros=0.0)
-    flooding, turns = (propagated(graph, tol=1e-12, certify=False, schedule=s) for s in ("flooding", "colour"))
+    flooding, turns = (propagated(graph, tol=1e-12, certify=False, schedule=s) for s in ("flooding", "residual"))
     assert turns.verdict == "converged"
     np.testing.assert_allclose(turns.log_z, flooding.log_z, rtol=1e-10)
 

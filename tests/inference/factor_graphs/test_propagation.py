@@ -274,7 +274,7 @@ def test_a_warm_start_needs_fewer_sweeps_and_the_same_structure():
 
 
 @pytest.mark.parametrize("wrong, message", [
-    ({"schedule": "random"}, "schedule: expected one of auto, flooding, residual, tree, .*, got 'random'"),
+    ({"schedule": "random"}, "schedule: expected one of auto, flooding, residual, tree, got 'random'"),
     ({"damping": 1.0}, r"damping: expected a share in \[0, 1\), or None, got 1.0"),
     ({"max_iters": 0}, "max_iters: expected at least 1, got 0"),
     ({"counting": [1.0]}, "counting: expected numbers for 2 groups, got 1"),

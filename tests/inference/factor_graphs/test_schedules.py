@@ -9,24 +9,10 @@ from lawful.errors import LawfulError
 from lawful.inference.graphs import FactorGraph, propagated
 from lawful.inference.graphs.loopy.exchange import Logs
 from lawful.inference.graphs.loopy.messages import net_of, scores_of, start
-from lawful.inference.graphs.loopy.schedules import SCHEDULES, ends_of, passes_of
+from lawful.inference.graphs.loopy.schedules import ends_of, turns_of
 from lawful.inference.graphs.loopy.sweeping import steps_of, swept
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import Truth, grid, random_graph
-
-
-def mixed_grid(seed=0):
-    """Pairs along both axes, some two apart, factors of three, and pairs across families."""
-    rng = np.random.default_rng(seed)
-    graph = FactorGraph()
-    z = graph.variables("z", (3, 4), 3, rng.normal(size=(3, 4, 3)))
-    y = graph.variables("y", (4,), 2, rng.normal(size=(4, 2)))
-    graph.factors("down", [z[:-1], z[1:]], 0.4 * rng.normal(size=(8, 3, 3)))
-    graph.factors("left", [z[:, 1:], z[:, :-1]], 0.4 * rng.normal(size=(9, 3, 3)))
-    graph.factors("far", [z[0, :2], z[0, 2:]], np.where(np.eye(3) > 0, -np.inf, 0.0))
-    graph.factors("seen", [z[0], y], 0.4 * rng.normal(size=(4, 3, 2)))
-    graph.factors("three", [z[2, 0], y[1], z[0, 3]], 0.4 * rng.normal(size=(3, 2, 3)))
-    return graph
 
 
 def branches(seed=0):
@@ -39,29 +25,20 @@ def branches(seed=0):
     return graph
 
 
-GRAPHS = {"mixed": mixed_grid, "branches": branches}
-CASES = [(s, "branches" if s in ("tree", "chain") else "mixed") for s in SCHEDULES]
-
-
-@pytest.mark.parametrize(("schedule", "name"), CASES)
-def test_every_message_has_a_turn_and_reads_none_of_its_own(schedule, name):
-    ends = ends_of(net_of(GRAPHS[name]().structure))
-    passes = passes_of(schedule, ends)
-    assert (np.max(passes, axis=0) >= 0).all()
+def test_every_message_has_a_turn_and_reads_none_of_its_own():
+    ends = ends_of(net_of(branches().structure))
+    turns = turns_of(ends).tolist()
     senders = list(zip(ends.factor.tolist(), ends.variable.tolist(), strict=True))
-    for turns in passes:
-        for (factor, variable), turn in zip(senders, turns.tolist(), strict=True):
-            others = {v for f, v in senders if f == factor and v != variable}
-            heard = [t for (f, v), t in zip(senders, turns.tolist(), strict=True) if v in others and f != factor]
-            assert turn < 0 or turn not in heard
+    for (factor, variable), turn in zip(senders, turns, strict=True):
+        others = {v for f, v in senders if f == factor and v != variable}
+        heard = [t for (f, v), t in zip(senders, turns, strict=True) if v in others and f != factor]
+        assert turn >= 0 and turn not in heard
 
 
-@pytest.mark.kills("39j", schedule="tree", name="branches")
-@pytest.mark.rest_slow
-@pytest.mark.parametrize(("schedule", "name"), CASES)
-def test_a_step_sends_what_flooding_would_send_from_there(schedule, name):
+@pytest.mark.kills("39j")
+def test_a_step_sends_what_flooding_would_send_from_there():
     """A sweep against the update of one message after the other, damped and with counting numbers."""
-    graph = GRAPHS[name](3)
+    graph = branches(3)
     rng, net, logs = np.random.default_rng(1), net_of(graph.structure), Logs()
     counting = net.by_block([rng.uniform(0.6, 1.1, g.size) for g in graph.structure.groups])
     scores = scores_of(net, graph.potentials, counting)
@@ -70,30 +47,17 @@ def test_a_step_sends_what_flooding_would_send_from_there(schedule, name):
     flat, shape = jax.flatten_util.ravel_pytree(jax.tree.map(lambda m: m[0], first))
     wanted, ends = first, ends_of(net)
     assert shape(flat) is not None and len(flat) == len(ends.factor)
-    for turns in passes_of(schedule, ends):
-        for turn in range(turns.max() + 1):
-            new, sent = whole(wanted), shape(jnp.asarray(turns == turn, float))
-            wanted = jax.tree.map(lambda a, b, s: jnp.where(s[None] > 0, logs.damped(a, b, 0.3), b), new, wanted, sent)
-    found = swept(net, scores, logs, steps_of(graph.structure, schedule), first, 0.3)
+    turns = turns_of(ends)
+    for turn in range(turns.max() + 1):
+        new, sent = whole(wanted), shape(jnp.asarray(turns == turn, float))
+        wanted = jax.tree.map(lambda a, b, s: jnp.where(s[None] > 0, logs.damped(a, b, 0.3), b), new, wanted, sent)
+    found = swept(net, scores, logs, steps_of(graph.structure), first, 0.3)
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("schedule", ["colour", "grid", "spanning_trees"])
-def test_all_schedules_stay_at_the_only_fixed_point(schedule):
-    graph = mixed_grid()
-    wanted = propagated(graph, damping=0.0, tol=1e-13, max_iters=1000)
-    found = propagated(graph, damping=0.0, tol=1e-13, max_iters=1000, schedule=schedule)
-    assert (wanted.verdict, found.verdict) == ("converged", "converged")
-    assert float(found.log_z) == pytest.approx(float(wanted.log_z), abs=1e-10)
-    for name in ("z", "y"):
-        np.testing.assert_allclose(found.beliefs[name], wanted.beliefs[name], atol=1e-10)
-    assert int(found.info["iterations"]) < int(wanted.info["iterations"])
-
-
 @pytest.mark.rest_slow
-@pytest.mark.parametrize("schedule", ["tree", "chain", "grid", "colour", "spanning_trees", "auto"])
+@pytest.mark.parametrize("schedule", ["tree", "auto"])
 @pytest.mark.parametrize("damping", [0.0, 0.3, 0.5, 0.9])
 def test_bp_2_schedules_in_turns_are_exact_on_a_tree(data, schedule, damping):
     graph, truth = network(data, "tree_chain_potts"), exact(data, "tree_chain_potts")
@@ -101,7 +65,7 @@ def test_bp_2_schedules_in_turns_are_exact_on_a_tree(data, schedule, damping):
     assert (found.verdict, found.certificate) == ("converged", "exact")
     assert float(found.log_z) == pytest.approx(113.10420875487114, abs=1e-10)
     assert largest_error(found.beliefs, truth["marginals"]) <= 1e-10
-    if damping == 0 and schedule in ("tree", "chain", "spanning_trees", "auto"):
+    if damping == 0:
         assert int(found.info["iterations"]) == 1
 
 
@@ -120,7 +84,7 @@ def test_a_sweep_of_a_long_caterpillar_is_a_scan_of_few_wide_steps():
     x = graph.variables("x", (2 * n,), 2)
     graph.factors("legs", [x[:n], x[n:]], np.zeros((2, 2)))
     graph.factors("spine", [x[: n - 1], x[1:n]], np.zeros((2, 2)))
-    sent, messages = steps_of(graph.structure, "tree").sent, 2 * (2 * n - 1)
+    sent, messages = steps_of(graph.structure).sent, 2 * (2 * n - 1)
     blocks = net_of(graph.structure).blocks
     assert sum(int((numbers < blocks[k].size).sum()) for (k, _), numbers in sent.items()) == messages
     assert sum(numbers.size for numbers in sent.values()) <= 4 * messages
@@ -143,9 +107,7 @@ def test_all_sweeps_in_turns_can_be_differentiated():
 
 @pytest.mark.parametrize(("schedule", "made", "message"), [
     ("tree", lambda: grid(np.random.default_rng(0), 2, 2), "schedule='tree': the graph has a cycle"),
-    ("chain", lambda: grid(np.random.default_rng(0), 2, 2), r"along one axis of their array, found axes \[0, 1\]. Fix"),
-    ("grid", lambda: random_graph(3, 4, 0), "found axes none. Fix: schedule='colour' or 'flooding'"),
-    ("best", lambda: random_graph(3, 4, 0), "schedule: expected one of auto, flooding, residual, tree, chain, grid,"),
+    ("best", lambda: random_graph(3, 4, 0), "schedule: expected one of auto, flooding, residual, tree, got"),
 ])  # fmt: skip
 def test_a_schedule_that_does_not_fit_the_graph_is_refused(schedule, made, message):
     with pytest.raises(LawfulError, match=message):
@@ -155,8 +117,7 @@ def test_a_schedule_that_does_not_fit_the_graph_is_refused(schedule, made, messa
 def test_a_graph_without_messages_has_nothing_to_send():
     graph = FactorGraph()
     graph.variables("x", (3,), 2, np.arange(6.0).reshape((3, 2)))
-    for schedule in ("tree", "colour", "spanning_trees"):
-        assert propagated(graph, schedule=schedule).verdict == "converged"
+    assert propagated(graph, schedule="tree").verdict == "converged"
 
 
 @pytest.mark.slow
@@ -164,9 +125,9 @@ def test_what_counts_have_to_tell_is_sent_at_the_end_of_a_sweep():
     rng = np.random.default_rng(0)
     graph = FactorGraph()
     y = graph.variables("y", (6,), 2, rng.normal(size=(6, 2)))
-    graph.factors("path", [y[:-1], y[1:]], 0.5 * rng.normal(size=(5, 2, 2)))
+    graph.factors("pair", [y[:2], y[4:]], 0.5 * rng.normal(size=(2, 2, 2)))
     graph.count("seen", y[:4])
     graph = graph.observe({"seen": 2})
-    wanted, found = (propagated(graph, damping=0.2, tol=1e-13, schedule=s) for s in ("flooding", "colour"))
+    wanted, found = (propagated(graph, damping=0.2, tol=1e-13, schedule=s) for s in ("flooding", "tree"))
     assert (wanted.verdict, found.verdict) == ("converged", "converged")
     np.testing.assert_allclose(found.beliefs["y"], wanted.beliefs["y"], atol=1e-10)
