@@ -17,18 +17,7 @@ import jax.numpy as jnp
 from lawful.distributions.protocol import Law, product_grid
 from lawful.distributions.sampling.categorical import sample_categorical
 
-
-def log_sum(terms: jax.Array, axis: int = 0) -> jax.Array:
-    """Log of a sum of exponentials along an axis: -inf, with gradient zero, where all terms are -inf; NaN stays NaN.
-
-    >>> log_sum(jnp.array([-jnp.inf, -jnp.inf])).item(), round(float(log_sum(jnp.zeros(2))), 4)
-    (-inf, 0.6931)
-    """
-    top = jax.lax.stop_gradient(jnp.max(terms, axis=axis, initial=-jnp.inf))
-    shift = jnp.where(jnp.isfinite(top), top, 0.0)
-    total = jnp.sum(jnp.exp(terms - jnp.expand_dims(shift, axis)), axis=axis)
-    none = total == 0
-    return jnp.where(none, -jnp.inf, shift + jnp.log(jnp.where(none, 1.0, total)))
+from ..laws.log_sum import log_sum
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from lawful.form import Loop, Plate, Var
 from lawful.form.builder import Block, total
 from lawful.passes.thread_sites import Threaded
 
+from ..laws.log_sum import log_sum
 from .axes import Axes
-from .laws import log_sum
 from .records import Frame, Terms, Value, Walker, reached
 from .tables import PREFIX, NotChain, Picks, Pool, Summand, flat, unflat
 from .values import picked_choice

@@ -22,8 +22,9 @@ from lawful.form import Loop, Plate, Var
 from lawful.form.builder import Block, add
 from lawful.form.choices import Choice
 
+from ..laws.log_sum import log_sum
 from .axes import Axes
-from .laws import IndexLaw, log_sum
+from .laws import IndexLaw
 
 PREFIX = "~summed"
 MAX_TABLE = 1 << 22

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from ...laws.log_sum import log_sum
 from .chain import Chain
 from .linear import divisor, floor_for, rounding_for
-from .logs import Messages, log_sum, lowered, safe_log
+from .logs import Messages, lowered, safe_log
 
 Element = tuple[jax.Array, jax.Array]
 
@@ -98,13 +99,13 @@ def _both_ways(rows: Float[Array, "T 2 K"]) -> tuple[Float[Array, "T K"], Float[
 
 def with_terms(given: Chain, forward: Float[Array, "T K"], backward: Float[Array, "T K"]) -> Messages:
     """Normalise forward messages, and find each increment of log Z from its own step, so that no error adds up."""
-    forward = lowered(forward, log_sum(forward)[:, None])
+    forward = lowered(forward, log_sum(forward, -1)[:, None])
     evidence = given.evidence()
     steps = forward[:-1, :, None] + given.moves() + evidence[1:, None, :]
-    terms = log_sum(log_sum(steps, axis=1))
+    terms = log_sum(log_sum(steps, axis=1), -1)
     if given.live is not None:
         terms = jnp.where(given.live[1:], terms, 0)
-    terms = jnp.concatenate([log_sum(evidence[:1]), terms])
+    terms = jnp.concatenate([log_sum(evidence[:1], -1), terms])
     return Messages(forward, backward, lax.stop_gradient(terms))
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ...laws.log_sum import log_sum
 from . import associative, logs
 from .chain import Chain
 from .filtering import last_law
@@ -45,7 +46,7 @@ def ending(given: Chain, method: str = "auto") -> Ending:
     resolved = given.method(method)
     if resolved == "associative":
         law = associative.exact_forward(given)[-1]
-        law = lowered(law, logs.log_sum(law))
+        law = lowered(law, log_sum(law))
     else:
         law = logs.forward_logs(given)[0][-1] if resolved == "logs" else last_law(given)
     return Ending(log_z(given, method), law)

@@ -13,20 +13,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ...laws.log_sum import log_sum
 from .chain import Chain
-
-
-def log_sum(scores: Float[Array, "*S"], axis: int = -1) -> Float[Array, "*R"]:
-    """Log of a sum of exponentials; of nothing but minus infinities it is minus infinity, with derivative zero.
-
-    >>> log_sum(jnp.array([-jnp.inf, -jnp.inf])).item(), log_sum(jnp.array([-jnp.inf, 1.0])).item()
-    (-inf, 1.0)
-    """
-    top = lax.stop_gradient(jnp.max(scores, axis=axis, keepdims=True))
-    top = jnp.where(top == -jnp.inf, 0, top)
-    summed = jnp.sum(jnp.exp(scores - top), axis=axis)
-    none = summed == 0
-    return jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1, summed)) + jnp.squeeze(top, axis))
 
 
 def lowered(scores: jax.Array, by: jax.Array) -> jax.Array:

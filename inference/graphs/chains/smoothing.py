@@ -16,10 +16,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from ...laws.log_sum import log_sum
 from . import associative, linear, logs
 from .chain import Chain
 from .linear import Evidence, Passes, Products
-from .logs import Messages, log_sum
+from .logs import Messages
 from .sums import total
 
 
@@ -143,5 +144,5 @@ def from_messages(given: Chain, found: Messages, pairs: str, at_once: bool = Fal
 
 def _softmax(scores: Float[Array, "T K"]) -> Float[Array, "T K"]:
     """Probabilities of log weights, row by row; zeros for a row of minus infinities."""
-    size = log_sum(scores)
+    size = log_sum(scores, -1)
     return jnp.exp(scores - jnp.where(size == -jnp.inf, 0, size)[:, None])

@@ -21,7 +21,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
-from lawful.form.builder import Block, total
+from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import has_weight
 from lawful.form.markov_blanket import Blanket, reached
@@ -37,7 +37,7 @@ from ..base.rescore import rescored
 from ..base.way_back import Checked, Declared, Distance
 from .log_jacobian import LogJacobian, log_jacobian_of
 from .maps import MapForm, map_form
-from .program_proposal import Data, takes_arrays, where_active
+from .program_proposal import Data, summed, takes_arrays, where_active
 
 NUMBERS = ("n_no_return", "n_unmatched")
 
@@ -164,7 +164,7 @@ class Involutive:
 
         all_before, all_after = [*flags, *here], [*flags_after, *there_flags]
         log_jacobian, matched = self._jacobian(block, parts, start, all_before, all_after)
-        q_forth, q_back = (_total(block, s) for s in (scores, back.values))
+        q_forth, q_back = (summed(block, s) for s in (scores, back.values))
         plain = signed(block, (new.after, q_back, log_jacobian), (new.before, q_forth), "log ratio")
         error = self._error(block, parts, start, _active(block, parts, there, all_after), all_before)
         checked = block.det(Checked(self.tolerance_in_use()), plain, error, matched, label="way back?")
@@ -294,10 +294,6 @@ def _active(block: Block, parts: Parts, values: Sequence[Var], flags: Sequence[V
         block.det(where_active, flag, value, label="current") if entry.choice.conditional else value
         for entry, value, flag in zip(parts.map.entries, values, flags, strict=True)
     ]
-
-
-def _total(block: Block, scores: Sequence[Var]) -> Var:
-    return total(block, [block.det(jnp.sum, s, label="sum") if s.shape else s for s in scores])
 
 
 def _count(flag: jax.Array) -> jax.Array:

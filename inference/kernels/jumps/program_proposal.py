@@ -98,13 +98,13 @@ class ProgramProposal:
         q_back = [self._counted(block, scores_back[d.name], flags[position[d.name]], choices[position[d.name]])
                   for d in drawn]  # fmt: skip
         target = signed(block, new.sums, back.sums, "target")
-        ratio = signed(block, (target, _total(block, q_back)), (_total(block, q_forth),), "log ratio")
+        ratio = signed(block, (target, summed(block, q_back)), (summed(block, q_forth),), "log ratio")
         for d, forth_runs in zip(drawn, runs_forth, strict=True):
             if d.conditional:
                 i = position[d.name]
                 both = (self._spread(block, runs, choices[i]) for runs in (forth_runs, runs_back[d.name]))
                 ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
-        drawn_new, dropped = _total(block, rest_new), _total(block, rest_old)
+        drawn_new, dropped = summed(block, rest_new), summed(block, rest_old)
         log_density = signed(block, (state.log_density, target, drawn_new), (dropped,), "log density")
         return Proposed(State(tuple(after), new.flags, log_density), ratio)
 
@@ -282,7 +282,8 @@ def _matched(ratio: Any, forth: Any, back: Any, now: Any, later: Any) -> Any:
     return jnp.where(jnp.all(~(now & later) | (forth == back)), ratio, -jnp.inf)
 
 
-def _total(block: Block, terms: Sequence[Var]) -> Var:
+def summed(block: Block, terms: Sequence[Var]) -> Var:
+    """Append the sum of all elements of some values."""
     flat = [block.det(jnp.sum, t, label="sum") if t.shape else t for t in terms]
     return total(block, flat)
 

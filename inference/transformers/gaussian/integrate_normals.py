@@ -27,8 +27,9 @@ from lawful.form.liveness import dependents, without_dead_code
 from lawful.passes.condition import conditioned
 
 from ...contract import Contract, Transformer
+from ...laws.log_sum import log_sum
 from ...representations.standard_normals import normal_site
-from ...summing.laws import IndexLaw, log_sum
+from ...summing.laws import IndexLaw
 from ...summing.summed_form import finite_sites
 from ...summing.tables import PREFIX
 from ..noncentred import chosen_normals, named

@@ -25,7 +25,7 @@ from lawful.passes.condition import conditioned
 from lawful.passes.rolling.unrolled_sites import UnrolledWarning
 from lawful.passes.thread_sites import Given, interpose
 
-from ...summing.laws import log_sum
+from ...laws.log_sum import log_sum
 
 
 @dataclass(frozen=True, eq=False)

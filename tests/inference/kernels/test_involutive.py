@@ -177,8 +177,8 @@ def test_a_declared_jacobian_is_compared_with_the_true_one():
     [
         (jacobian_module, "log_abs_det", lambda right: lambda matrix: -right(matrix)),
         (jacobian_module, "log_abs_det", lambda right: lambda matrix: 0.5 * right(matrix)),
-        (involutive_module, "_total", lambda right: lambda block, scores: right(block, scores[:0])),
-        (involutive_module, "_total", lambda right: lambda block, scores: right(block, [*scores, *scores])),
+        (involutive_module, "summed", lambda right: lambda block, scores: right(block, scores[:0])),
+        (involutive_module, "summed", lambda right: lambda block, scores: right(block, [*scores, *scores])),
     ],
     ids=["sign", "half", "auxiliary density forgotten", "auxiliary density twice"],
 )
@@ -191,8 +191,8 @@ def test_a_wrong_term_of_the_ratio_is_seen(module, name, wrong, monkeypatch):
 
 @pytest.mark.tier0
 def test_a_forgotten_auxiliary_density_is_seen_by_enumeration(monkeypatch):
-    right = involutive_module._total
-    monkeypatch.setattr(involutive_module, "_total", lambda block, scores: right(block, scores[:0]))
+    right = involutive_module.summed
+    monkeypatch.setattr(involutive_module, "summed", lambda block, scores: right(block, scores[:0]))
     assert invariant(kernels.involutive(swap, fresh), coins).tv > 1e-2
 
 
