@@ -10,8 +10,6 @@ from .algorithms.mcmc import mcmc as mcmc
 from .algorithms.parallel_tempering import parallel_tempering as parallel_tempering
 from .algorithms.particle_mcmc import particle_gibbs as particle_gibbs
 from .algorithms.particle_mcmc import pmmh as pmmh
-from .algorithms.peers import blackjax_nuts as blackjax_nuts
-from .algorithms.peers import numpyro_nuts as numpyro_nuts
 from .algorithms.smc import importance as importance
 from .algorithms.smc import particle_filter as particle_filter
 from .algorithms.smc import smc as smc

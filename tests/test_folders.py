@@ -54,7 +54,6 @@ DEFERRED = {
     "lawful.inference.checkpoints.stored": "zarr may be missing",
     "lawful.inference.running.progress": "tqdm may be missing",
     "lawful.inference.running.memory": "not every system has limits of resources",
-    "lawful.inference.algorithms.peers": "NumPyro's samplers load slowly, and are references for tests",
 }
 # Imports upward that are still there: the methods of the package are looked up by name.
 UPWARD = {"lawful.inference.plans.resuming", "lawful.inference.results.report.report"}

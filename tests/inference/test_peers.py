@@ -10,6 +10,7 @@ import lawful
 from lawful import inference
 from lawful.errors import UnsupportedProgramError
 from lawful.inference import kernels
+from tests.inference.peers import blackjax_nuts, numpyro_nuts
 
 pytestmark = pytest.mark.tier3
 Y = np.array([1.3, 0.2, 2.1, 0.9])
@@ -42,9 +43,9 @@ def columns(result):
     "make",
     [
         lambda **o: inference.mcmc(model, kernels.nuts(target_acceptance=0.9), **o),
-        pytest.param(lambda **o: inference.numpyro_nuts(model, target_acceptance=0.9, **o), marks=pytest.mark.slow),
+        pytest.param(lambda **o: numpyro_nuts(model, target_acceptance=0.9, **o), marks=pytest.mark.slow),
         pytest.param(
-            lambda **o: pytest.importorskip("blackjax") and inference.blackjax_nuts(model, target_acceptance=0.9, **o),
+            lambda **o: pytest.importorskip("blackjax") and blackjax_nuts(model, target_acceptance=0.9, **o),
             id="blackjax",
             marks=pytest.mark.slow,
         ),
@@ -106,7 +107,7 @@ def named(y):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peer", [inference.numpyro_nuts, inference.blackjax_nuts])
+@pytest.mark.parametrize("peer", [numpyro_nuts, blackjax_nuts])
 def test_results_of_peers_hold_the_data_and_the_named_values(peer):
     result = peer(named, chains=2, warmup=5, draws=3)(0, Y)
     np.testing.assert_array_equal(result.groups["observed_data"]["y"], Y)
@@ -116,4 +117,4 @@ def test_results_of_peers_hold_the_data_and_the_named_values(peer):
 
 def test_peers_refuse_what_has_no_gradient():
     with pytest.raises(UnsupportedProgramError, match="discrete sites 'z'"):
-        inference.numpyro_nuts(mixture, chains=1, warmup=1, draws=1)(0, DATA)
+        numpyro_nuts(mixture, chains=1, warmup=1, draws=1)(0, DATA)

@@ -12,6 +12,7 @@ import lawful
 from lawful import inference
 from lawful.inference import Result, RunOptions, kernels
 from lawful.inference.plans.plan import seed_of
+from tests.inference.peers import blackjax_nuts, numpyro_nuts
 from tests.tiers import rest_slow
 
 TYPED = {"key": [0, 7], "impl": "threefry2x32"}
@@ -49,7 +50,7 @@ def test_every_inference_tells_its_seed(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("peer", [inference.numpyro_nuts, inference.blackjax_nuts])
+@pytest.mark.parametrize("peer", [numpyro_nuts, blackjax_nuts])
 def test_peers_tell_their_seed(peer):
     plan = peer(smooth, chains=1, warmup=5, draws=5)
     assert plan(7, 0.3).run["seed"] == 7 and plan(jax.random.key(7), 0.3).run["seed"] == TYPED

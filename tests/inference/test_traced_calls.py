@@ -78,7 +78,6 @@ def test_a_sampler_made_inside_jit_is_the_one_made_outside(name):
 @pytest.mark.parametrize("made", [
     lambda: inference.smc(level, particles=4, mode="eager"),
     lambda: inference.mcmc(level, warmup=1, draws=1, mode="eager"),
-    lambda: inference.numpyro_nuts(level, warmup=1, draws=1),
 ])  # fmt: skip
 def test_plans_without_a_sampler_name_one_that_has_it(made):
     plan = made()

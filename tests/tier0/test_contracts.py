@@ -59,8 +59,6 @@ MADE = {
     "population_walk": inference.population_walk,
     "population_cycle": lambda: inference.population_cycle(inference.population_walk(), kernels.mh()),
     "population_hmc": inference.population_hmc,
-    "numpyro_nuts": lambda: inference.numpyro_nuts(coin),
-    "blackjax_nuts": lambda: inference.blackjax_nuts(coin),
     "parallel_tempering": lambda: inference.parallel_tempering(coin, powers=[0.5, 1.0], chains=1, warmup=0, draws=2),
     "annealed_importance": lambda: inference.annealed_importance(coin, particles=2, kernel=kernels.mh(), ladder=2),
     "tempered_smc": lambda: inference.tempered_smc(coin, particles=2, kernel=kernels.mh(), ladder=[0.5, 1.0], steps=1),

@@ -19,15 +19,14 @@ from lawful.errors import LawfulError
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import dims_of
+from lawful.inference.contract import Contract
+from lawful.inference.plans.chains.chain_rows import deterministics, named_values
+from lawful.inference.plans.plan import environment, refuse_traced, seed_of
+from lawful.inference.results.collect import from_chains
+from lawful.inference.results.result import Result
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.interop.density import Density, density
 from lawful.passes.record import record
-
-from ..contract import Contract
-from ..plans.chains.chain_rows import deterministics, named_values
-from ..plans.plan import environment, refuse_traced, seed_of
-from ..results.collect import from_chains
-from ..results.result import Result
 
 TOLD = ("acceptance_rate", "n_steps", "diverging", "energy")
 THEIRS = Contract("bound", target="the posterior", remarks="a sampler of another library, unchecked here")
