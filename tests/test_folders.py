@@ -45,7 +45,7 @@ ORDERS = {
     "lawful.inference.check": ("programs", "statistics", BESIDE, "exact", "identities", "rows", FACE),
 }  # fmt: skip
 MAINS = {"__main__", "command_line"}  # they stand with the face of their package
-# Imports inside functions: the module, and why it is read late. What only takes long to load stands in `late`.
+# Imports inside functions: the module, and why it is read late. What only takes long to load is loaded lazily.
 DEFERRED = {
     "lawful.__main__": "the command line answers --help without loading JAX",
     "lawful.inference.plans.resuming": "the method that a checkpoint names is one of those of the package",
