@@ -53,7 +53,7 @@ def guarded(distribution: Any, present: Any) -> Any:
 def in_lanes(distribution: Any, lanes: Any) -> Any:
     """Guard a choice that has a batch of the lanes of a loop; any other is one for all lanes."""
     batch = tuple(getattr(distribution, "batch_shape", ()))
-    if lanes is None or len(batch) < np.ndim(lanes):
+    if len(batch) < np.ndim(lanes):
         return distribution
     fits = all(n in (1, size) for n, size in zip(reversed(np.shape(lanes)), reversed(batch), strict=False))
     return guarded(distribution, lanes) if fits else distribution

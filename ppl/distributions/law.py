@@ -224,16 +224,16 @@ def _places(part: Any) -> Iterator[int]:
 
 
 def _law(distribution: Any, tree: Any) -> DistributionLaw:
-    shape = tuple(distribution.shape())
+    core, label = core_of(distribution), law_name(distribution)
     return DistributionLaw(
         tree=tree,
         order=tuple(_places(jax.tree.unflatten(tree, range(tree.num_leaves)))),
-        shape=shape,
+        shape=tuple(distribution.shape()),
         batch_shape=tuple(distribution.batch_shape),
-        dtype=_value_dtype(distribution),
-        label=law_name(distribution),
-        support_table=_support_table(element_distribution(distribution)),
-        is_point_mass=isinstance(core_of(distribution), dist.Delta),
+        dtype=jnp.result_type(float) if label == IMPROPER else _value_dtype(distribution),
+        label=label,
+        support_table=_support_table(core),
+        is_point_mass=isinstance(core, dist.Delta),
     )
 
 
@@ -256,23 +256,18 @@ def _where_lawful(distribution: Any, scores: jax.Array) -> jax.Array:
     return scores if lawful is None else jnp.where(lawful, scores, jnp.nan)
 
 
-def _support_table(distribution: Any) -> _Table | None:
-    core = core_of(distribution)
-    if distribution.event_shape or not getattr(core, "has_enumerate_support", False):
+def _support_table(core: Any) -> _Table | None:
+    if core.event_shape or not getattr(core, "has_enumerate_support", False):
         return None
     try:
         with jax.ensure_compile_time_eval():
             values = core.enumerate_support(expand=False)
     except (NotImplementedError, jax.errors.ConcretizationTypeError):  # a support that values of the program bound
         return None
-    if isinstance(values, jax.core.Tracer):
-        return None
-    return _Table(np.asarray(values).reshape(-1))
+    return None if isinstance(values, jax.core.Tracer) else _Table(np.asarray(values).reshape(-1))
 
 
 def _value_dtype(distribution: Any) -> Any:
-    if law_name(distribution) == IMPROPER:
-        return jnp.result_type(float)
     try:
         return jax.eval_shape(lambda: distribution.sample(jax.random.key(0))).dtype
     except NotImplementedError as error:

@@ -97,7 +97,7 @@ def sample(
         given = type(distribution).__name__
         raise refused(message, f": expected a distribution of numpyro.distributions, got {given}.")
     distribution = _in_plates(message)
-    if obs is None:
+    if obs is None and place.lanes is not None:
         distribution = in_lanes(distribution, place.lanes)
     message.distribution = distribution
     if infer is not None:
@@ -117,7 +117,7 @@ def sample(
         raise refused(
             message, " has no value: wrap the program in handlers.seed(program, key), or call an inference with a key."
         )
-    return message.value if message.observed else as_read(distribution, message.value)
+    return message.value if message.observed or place.lanes is None else as_read(distribution, message.value)
 
 
 def factor(name: str, log_weight: Any, *, role: str = "likelihood") -> None:
