@@ -183,9 +183,9 @@ class _Walk(Fold[str]):
         if law.lanes:
             laned = sorted(zip(parameters, law.laned, strict=True))
             return f"lanes {law.lanes} {laned} {self.law(law.base, parameters)}"
-        if law.known.arrays or law.scaled:
+        if law.known_arrays or law.scaled:
             known, scale, own = law.split(parameters)
-            told = known[0] if law.known.masked else None if not known else f"{self.content(law.known)} {known}"
+            told = known[0] if law.masked else None if not known else f"{type(law).__name__}{{}} {known}"
             return f"weighted by {told} {scale} {self.law(law.base, own)}"
         return f"{self.content(law)} {list(parameters)}"
 

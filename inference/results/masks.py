@@ -51,7 +51,7 @@ def _reader(form: Form) -> Callable[[Sequence[Any]], list[Answer]]:
 
 
 def _is_masked(site: Site) -> bool:
-    return site.observed is not None and site.law.known.masked and not site.law.lanes
+    return site.observed is not None and site.law.masked and not site.law.lanes
 
 
 def _question(node: Site | Factor) -> Iterable[Probe]:

@@ -19,7 +19,7 @@ import numpy as np
 from .protocol import Law, of_base, product_grid
 
 
-@of_base("dtype", "innermost", "element_values", "known", "scaled", "own")
+@of_base("dtype", "innermost", "element_values", "scaled", "known_arrays", "masked", "leaves_out", "unobserved", "own")
 @dataclass(frozen=True)
 class LanesLaw(Law):
     """Independent copies of a law along new leading axes: what a plain `jax.vmap` over a site means.

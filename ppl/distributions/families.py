@@ -116,13 +116,6 @@ def log_prob(distribution: Any, value: jax.Array) -> jax.Array:
     return distribution.log_prob(value)
 
 
-def total_log_prob(distribution: Any, value: jax.Array) -> jax.Array | None:
-    """Sum the log densities of all elements of a value of full shape at once; None where there is no shorter way."""
-    core = core_of(distribution, masks=False)
-    total = family_of(core).total
-    return None if total is None else total(core, value)
-
-
 def core_of(distribution: Any, masks: bool = True) -> Any:
     """Look through expansion and independence, and through masks if these do not matter."""
     while isinstance(distribution, dist.Independent | dist.ExpandedDistribution) or (

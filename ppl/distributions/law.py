@@ -20,7 +20,7 @@ import numpyro.distributions as dist
 from ..errors import ImproperPriorError, LawfulError
 from ..form.operations.device import device_array
 from .constraints import DRAWN, SCORED, contains, makes_law
-from .families import ENOUGH, core_of, element_distribution, family_of, law_name, log_prob, total_log_prob, written
+from .families import ENOUGH, core_of, element_distribution, family_of, law_name, log_prob, written
 from .protocol import BoundLaw, Law
 
 WHOLE_SPACE = (dist.constraints.real, dist.constraints.real_vector, dist.constraints.real_matrix)
@@ -103,10 +103,11 @@ class DistributionLaw(Law):
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score one value; a value outside the support scores -inf."""
         distribution = self.distribution(*parameters)
-        total = total_log_prob(distribution, value) if jnp.size(value) >= ENOUGH else None
-        if total is None:
+        core = core_of(distribution, masks=False)
+        total = family_of(core).total
+        if total is None or jnp.size(value) < ENOUGH:
             return jnp.sum(self.log_prob_units(value, *parameters))
-        return jnp.where(jnp.all(distribution.support(value)), total, -jnp.inf)
+        return jnp.where(jnp.all(distribution.support(value)), total(core, value), -jnp.inf)
 
     @property
     def units(self) -> tuple[int, ...]:

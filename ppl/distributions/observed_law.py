@@ -11,7 +11,7 @@ nothing reads it. An interval without bounds is a missing value.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -23,7 +23,7 @@ from .families import element_distribution
 from .interval_probability import log_mass
 from .law import law_of
 from .marginal_normal import require_parts, score_of_parts, with_filling
-from .protocol import ALL, BoundLaw, Known, Law, of_base
+from .protocol import BoundLaw, Law, of_base
 from .truncated import truncated
 
 
@@ -37,25 +37,29 @@ class DerivedLaw(Law):
 @of_base("units", "innermost")
 @dataclass(frozen=True)
 class ObservedLaw(DerivedLaw):
-    """The law of an observed site: its parameters are the arrays of what is known, a scale if any, and the base's."""
+    """The law of an observed site: its parameters are the arrays of what is known, a scale if any, and the base's.
+
+    Here all is known, by no array; `words` tell of the arrays.
+    """
 
     base: Any
-    known: Known = ALL
     scaled: bool = False
+    words = ""
 
     @classmethod
-    def of(cls, distribution: Any, known: Known, arrays: Sequence[Any], scale: Any) -> BoundLaw:
+    def of(cls, distribution: Any, arrays: Sequence[Any], scale: Any, **more: Any) -> BoundLaw:
         """Make the law of data of a distribution, with its parameters."""
-        law, parameters = law_of(distribution)
-        if isinstance(law, ObservedLaw):  # what is known already stays, under one more scale
-            known, (arrays, own, parameters) = law.known, law.split(parameters)
-            law, scale = law.base, scale if own is None else own * scale
+        base, parameters = law_of(distribution)
+        law = cls(base, scale is not None, **more)
+        if isinstance(base, ObservedLaw):  # what is known already stays, under one more scale
+            arrays, own, parameters = base.split(parameters)
+            law, scale = replace(base, scaled=True), scale if own is None else own * scale
         ours = [jnp.asarray(x) for x in (*arrays, *(() if scale is None else (scale,)))]
-        return BoundLaw(cls(law, known, scale is not None), (*ours, *parameters))
+        return BoundLaw(law, (*ours, *parameters))
 
     def split(self, parameters: Sequence[Any]) -> tuple[Sequence[Any], Any, tuple[Any, ...]]:
         """Return the arrays of what is known, the scale or None, and the parameters of the base."""
-        n = self.known.arrays
+        n = self.known_arrays
         return parameters[:n], parameters[n] if self.scaled else None, tuple(parameters[n + self.scaled :])
 
     def own(self, parameters: Sequence[Any]) -> tuple[Any, ...]:
@@ -73,72 +77,66 @@ class ObservedLaw(DerivedLaw):
     def log_prob_units(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Score each unit of the data."""
         known, scale, own = self.split(parameters)
-        scores = self.known.scores(self.base, value, known, own)
+        scores = self.scores(value, known, own)
         if scale is not None:
             scores = scores * scale
-        return jnp.where(known[0], scores, 0.0) if self.known.masked else scores
+        return jnp.where(known[0], scores, 0.0) if self.masked else scores
+
+    def scores(self, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+        """Score each unit without the scale; one that does not count may have any score."""
+        return self.base.log_prob_units(value, *own)
 
     def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each unit whether what counts of it lies in the support."""
-        known, _, own = self.split(parameters)
-        return self.known.inside(self.base, value, known, own)
+        return self.base.inside(value, *self.split(parameters)[2])
 
     def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each number of the value whether it is none where data are wanted."""
-        known, _, own = self.split(parameters)
-        return self.known.broken(self.base, value, known, own)
+        return self.base.broken(value, *self.split(parameters)[2])
 
     def flaws(self, *parameters: jax.Array, drawn: jax.Array | None = None) -> jax.Array | None:
         """Tell for each unit whether it counts and the parameters of the base make no law."""
         known, _, own = self.split(parameters)
         broken = self.base.flaws(*own)
-        return broken & known[0] if self.known.masked and broken is not None else broken
+        return broken & known[0] if self.masked and broken is not None else broken
 
     def text(self, parameters: Sequence[str]) -> str:
         """Write the law of the base, the scale, and what is known."""
         known, scale, own = self.split(parameters)
         power = "" if scale is None else f" to the power {scale}"
-        return f"{self.base.text(own)}{power}{self.known.text(known)}"
+        return f"{self.base.text(own)}{power}{self.words.format(*known)}"
 
 
 @dataclass(frozen=True)
-class Masked(Known):
-    """A mask says which units count, or else which parts of them; where data are `incomplete`, that was observed."""
+class Masked(ObservedLaw):
+    """A mask says which units count, or else which parts of them; what it leaves out may be missing."""
 
-    incomplete: bool = False
     masked: bool = True
-    arrays, leaves_out = 1, True
+    unobserved: str | None = None
+    known_arrays, leaves_out, words = 1, True, " where {}"
 
-    @property
-    def unobserved(self) -> str | None:
-        """What the mask leaves out, if it was not observed."""
-        return "missing" if self.incomplete else None
-
-    def there(self, law: Law, mask: jax.Array) -> jax.Array:
+    def there(self, mask: jax.Array) -> jax.Array:
         """Tell for each number whether it counts."""
-        return mask_of_elements(law, mask) if self.masked else mask
+        return mask_of_elements(self.base, mask) if self.masked else mask
 
-    def scores(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+    def scores(self, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
         """Score data that are replaced where they do not count."""
-        whole = law.bound(own)
-        value = with_filling(value, whole, self.there(law, known[0]))
+        whole = self.base.bound(own)
+        value = with_filling(value, whole, self.there(known[0]))
         if self.masked:
-            return law.log_prob_units(value, *own)
+            return self.base.log_prob_units(value, *own)
         rows = score_of_parts(whole, value, known[0])
-        return jnp.sum(rows, axis=tuple(range(len(law.units), rows.ndim)))
+        return jnp.sum(rows, axis=tuple(range(len(self.units), rows.ndim)))
 
-    def inside(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each unit whether what counts of it lies in the support."""
-        found = law.inside(with_filling(value, law.bound(own), self.there(law, known[0])), *own)
-        return found | ~known[0] if self.masked else found
+        (mask,), _, own = self.split(parameters)
+        found = self.base.inside(with_filling(value, self.base.bound(own), self.there(mask)), *own)
+        return found | ~mask if self.masked else found
 
-    def broken(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+    def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each number whether it counts and is NaN."""
-        return law.broken(value, *own) & self.there(law, known[0])
-
-    def text(self, known: Sequence[str]) -> str:
-        """Write the mask."""
-        return f" where {known[0]}"
+        return self.base.broken(value, *self.split(parameters)[2]) & self.there(parameters[0])
 
 
 @dataclass(frozen=True)
@@ -167,37 +165,33 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Censored(Known):
+class Censored(ObservedLaw):
     """Two bounds of each number are known, equal where the number is."""
 
-    arrays, unobserved = 2, "censored"
+    known_arrays, unobserved, words = 2, "censored", " between {} and {}"
 
-    def scores(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+    def scores(self, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
         """Score each number by its density, each interval by its mass."""
         lower, upper = known
-        element, exact = element_distribution(law.bound(own)), lower == upper
-        filling = element.support.feasible_like(jnp.zeros(law.shape))
+        element, exact = element_distribution(self.base.bound(own)), lower == upper
+        filling = element.support.feasible_like(jnp.zeros(self.shape))
         number = jnp.where(exact, value, jnp.asarray(filling).astype(value.dtype))
         one, parameters = law_of(element)
         density = one.log_prob_units(number, *parameters)
         mass = log_mass(element, jnp.where(exact, -jnp.inf, lower), jnp.where(exact, jnp.inf, upper))
         scores = jnp.where(exact, density, mass)
-        return jnp.sum(scores, axis=tuple(range(len(law.units), scores.ndim)))
+        return jnp.sum(scores, axis=tuple(range(len(self.units), scores.ndim)))
 
-    def inside(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+    def inside(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each unit whether its numbers lie in the support and its intervals hold a part of it."""
-        lower, upper = known
-        element = element_distribution(law.bound(own))
+        (lower, upper), _, own = self.split(parameters)
+        element = element_distribution(self.base.bound(own))
         found = jnp.where(lower == upper, element.support(value), log_mass(element, lower, upper) > -jnp.inf)
-        return jnp.all(found, axis=tuple(range(len(law.units), found.ndim)))
+        return jnp.all(found, axis=tuple(range(len(self.units), found.ndim)))
 
-    def broken(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
+    def broken(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Tell for each number whether its interval is empty, or a bound NaN."""
-        return jnp.broadcast_to(~(known[0] <= known[1]), law.shape)
-
-    def text(self, known: Sequence[str]) -> str:
-        """Write the bounds."""
-        return f" between {known[0]} and {known[1]}"
+        return jnp.broadcast_to(~(parameters[0] <= parameters[1]), self.shape)
 
 
 def mask_of_elements(law: Law, mask: Any) -> Any:
@@ -215,12 +209,12 @@ def weighed(
     Raises: LawfulError for a mask of a law of an algorithm, and one of `parts` of events that have no law of a part.
     """
     if mask is None:
-        return distribution if scale is None else ObservedLaw.of(distribution, ALL, (), scale)
+        return distribution if scale is None else ObservedLaw.of(distribution, (), scale)
     if law_of(distribution)[0].numbered is None:
         raise refused(site, ": a masked site needs a distribution of numpyro.")
     if parts:
         require_parts(distribution, mask, site)
-    return ObservedLaw.of(distribution, Masked(incomplete, masked=not parts), (mask,), scale)
+    return Masked.of(distribution, (mask,), scale, masked=not parts, unobserved="missing" if incomplete else None)
 
 
 def law_within(distribution: Any, known: Interval, exact: Any) -> Any:

@@ -24,43 +24,6 @@ from .sampling.batched_draw import widen
 MAX_ATOMS = 1 << 20
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of the data of a site, by some arrays: here everything, by none.
-
-    Attributes:
-        arrays: how many.
-        masked: whether the one array says which units count.
-        leaves_out: whether elements that do not count may have any parameters.
-    """
-
-    arrays, masked, leaves_out = 0, False, False
-
-    @property
-    def unobserved(self) -> str | None:
-        """What was not observed."""
-        return None
-
-    def scores(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
-        """Score each unit of the data by their law; one that does not count may have any score."""
-        return law.log_prob_units(value, *own)
-
-    def inside(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
-        """Tell for each unit whether it lies in the support."""
-        return law.inside(value, *own)
-
-    def broken(self, law: Law, value: jax.Array, known: Sequence[Any], own: Sequence[Any]) -> jax.Array:
-        """Tell for each number whether it is none where data are wanted."""
-        return law.broken(value, *own)
-
-    def text(self, known: Sequence[str]) -> str:
-        """Write what is known, after the law."""
-        return ""
-
-
-ALL = Known()
-
-
 class Law:
     """The interface of every law: sites of the language and of the algorithms alike.
 
@@ -72,12 +35,22 @@ class Law:
         is_point_mass: whether it has one value, whatever the parameters.
         shared: whether runs side by side whose parameters are the same take one value for all.
         truncated: whether values of some mass are missing from its list.
+        scaled: whether it is a power of a density, which is no law to draw from.
+        known_arrays: how many of its parameters say what is known of the data of the site.
+        masked: whether such an array says which units count.
+        leaves_out: whether elements that do not count may have any parameters.
+        unobserved: what the data are where not all was observed: "missing" or "censored".
     """
 
     lanes: tuple[int, ...] = ()
     is_point_mass: bool = False
     shared: bool = False
     truncated: bool = False
+    scaled: bool = False
+    known_arrays: int = 0
+    masked: bool = False
+    leaves_out: bool = False
+    unobserved: str | None = None
 
     if TYPE_CHECKING:  # every law has these, some of them as fields
         draw: Callable[..., jax.Array]  # of one value: (key, *parameters)
@@ -124,16 +97,6 @@ class Law:
     def innermost(self) -> Any:
         """The law of one copy of the value, whatever is known of the data."""
         return self
-
-    @property
-    def known(self) -> Known:
-        """What is known of the data of the site."""
-        return ALL
-
-    @property
-    def scaled(self) -> bool:
-        """Whether it is a power of a density, which is no law to draw from."""
-        return False
 
     def draw_side_by_side(self, key: jax.Array, count: int, laned: Sequence[bool], *parameters: jax.Array) -> jax.Array:
         """Draw independent values with one key; the parameters that are `laned` have a leading axis of them."""
@@ -269,10 +232,7 @@ class BoundLaw:
         return np.ones((), bool)
 
     def finite_elements(self, site_of: Callable[[Any], Any]) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
-        """List the independent elements of a finite value with their probabilities, and how they make up the value.
-
-        Args: site_of: lists the elements of a part, as an enumerator knows them.
-        """
+        """List the elements of a finite value, as the law does."""
         return self.law.finite_elements(site_of, *self.parameters)
 
 

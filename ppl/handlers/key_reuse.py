@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ..errors import KeyReuseError
-from ..messages import SampleMessage, site_at
+from ..messages import SampleMessage, refused, site_at
 
 _consumed: ContextVar[dict[bytes, str] | None] = ContextVar("lawful_consumed_keys", default=None)
 
@@ -52,12 +52,8 @@ def consume(key: jax.Array, message: SampleMessage) -> None:
     used = _consumed.get()
     if used is None or isinstance(key, jax.core.Tracer):
         return
-    site = site_at(message)
     words = np.asarray(jax.random.key_data(key)).tobytes()
     if words in used:
-        raise KeyReuseError(
-            f"{site} draws with a key that was used before, by {used[words]}. Fix: give each run its own key, by "
-            "jax.random.split.",
-            site=message.address,
-        )
-    used[words] = site
+        told = f" draws with a key that was used before, by {used[words]}. Fix: give each run its own key, by "
+        raise refused(message, f"{told}jax.random.split.", KeyReuseError)
+    used[words] = site_at(message)

@@ -34,7 +34,7 @@ from ..messages import (
     installed,
     only,
     placed,
-    site_at,
+    refused,
 )
 from ..tracing.primitives import current_trace
 from .key_reuse import consume
@@ -92,12 +92,12 @@ class Boundary:
         Raises: UnsupportedProgramError naming the site and the remedy.
         """
         if current_trace() != self._started:
-            raise UnsupportedProgramError(
-                f"{site_at(message)} stands inside a JAX transformation (scan, "
-                "vmap, jit, grad, ...) of an eager run, so it is drawn once for all its steps. Fix: use lawful.scan "
-                "or lawful.cond, or trace the program with lawful.trace(program, *args) or by calling an inference.",
-                site=message.address,
+            words = (
+                " stands inside a JAX transformation (scan, vmap, jit, grad, ...) of an eager run, so it is drawn once "
+                "for all its steps. Fix: use lawful.scan or lawful.cond, or trace the program with "
+                "lawful.trace(program, *args) or by calling an inference."
             )
+            raise refused(message, words, UnsupportedProgramError)
 
 
 def condition(program: Program, data: Mapping[Any, Any]) -> Program:

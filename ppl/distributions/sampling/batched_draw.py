@@ -25,6 +25,11 @@ from ...form.operations.jax_extension import is_key, jaxpr_as_fun
 from .normal import standard_normals
 from .threefry import is_threefry, words
 
+FOREIGN_KEY = (
+    "a draw uses a key that it was not given: all lanes would share one value. Derive every key from the argument "
+    "`key`, by jax.random.split or fold_in."
+)
+
 
 @dataclass(frozen=True)
 class Widened:
@@ -56,14 +61,23 @@ def widen(draw: Callable[..., jax.Array], arguments: Sequence[Any], laned: Seque
     (False, (1000,))
     """
     key = jax.eval_shape(lambda: jax.random.key(0))
-    single = [_struct(argument) for argument in arguments]
+    single = jax.eval_shape(lambda *values: values, *arguments)
     many = [jax.ShapeDtypeStruct((lanes, *s.shape), s.dtype) if m else s for s, m in zip(single, laned, strict=True)]
     scalar = unfold(draw, key, *single, opened=False)
     inputs = [False, *laned]
     fallback = False
+
+    def all_lanes(*values: Any) -> Any:
+        (out,) = _run(scalar, list(map(_Value, values, inputs)), lanes)
+        if not out.laned and any(node.function.draws for node in operations(scalar)):
+            raise LawfulError(
+                "a draw consumes random numbers, but its value does not depend on them: all lanes would share one "
+                "value. Return a value computed from the random numbers."
+            )
+        return out.array if out.laned else jnp.broadcast_to(out.array, (lanes, *out.array.shape))
+
     try:
-        wide = jax.make_jaxpr(lambda *values: _interpret(scalar, list(map(_Value, values, inputs)), lanes))(key, *many)
-        flat = jaxpr_as_fun(wide)
+        flat = jaxpr_as_fun(jax.make_jaxpr(all_lanes)(key, *many))
     except _KeyPerLane:
         fallback, axes = True, (0, *(0 if m else None for m in laned))
         mapped = jax.vmap(draw, in_axes=axes, axis_size=lanes)
@@ -73,13 +87,6 @@ def widen(draw: Callable[..., jax.Array], arguments: Sequence[Any], laned: Seque
         return mapped(jax.random.split(key, lanes), *arrays) if fallback else flat(key, *arrays)[0]
 
     return Widened(drawn, fallback)
-
-
-def _foreign_key() -> LawfulError:
-    return LawfulError(
-        "a draw uses a key that it was not given: all lanes would share one value. Derive every key from the argument "
-        "`key`, by jax.random.split or fold_in."
-    )
 
 
 class _KeyPerLane(Exception):
@@ -94,20 +101,10 @@ class _Value:
     laned: bool
 
 
-def _interpret(form: Form, inputs: Sequence[_Value], lanes: int) -> Any:
-    (out,) = _run(form, inputs, lanes)
-    if not out.laned and any(node.function.draws for node in operations(form)):
-        raise LawfulError(
-            "a draw consumes random numbers, but its value does not depend on them: all lanes would share one value. "
-            "Return a value computed from the random numbers."
-        )
-    return out.array if out.laned else jnp.broadcast_to(out.array, (lanes, *out.array.shape))
-
-
 def _run(form: Form, inputs: Sequence[_Value], lanes: int) -> list[_Value]:
     """Run a function; no number that is the same for all lanes ever depends on a key."""
     if any(is_key(value) for value, _ in form.constants):
-        raise _foreign_key()
+        raise LawfulError(FOREIGN_KEY)
     known = dict(zip(form.inputs, inputs, strict=True)) | {v: _Value(array, False) for v, array in form.constants}
     for node in operations(without_dead_code(form)):  # distributions also trace checks of their parameters
         known |= zip(node.outs, _step(node, [known[v] for v in node.ins], lanes), strict=True)
@@ -121,7 +118,7 @@ def _step(node: Any, given: Sequence[_Value], lanes: int) -> list[_Value]:
     if not keys and not any(map(is_key, node.outs)) and not equation.handles_keys:
         return _map(equation, inputs)
     if not keys:
-        raise _foreign_key()
+        raise LawfulError(FOREIGN_KEY)
     if any(value.laned for value, variable in zip(given, node.ins, strict=True) if is_key(variable)):
         raise _KeyPerLane
     many = (lanes, *node.outs[0].shape)
@@ -159,8 +156,3 @@ def _map(equation: Equation, inputs: Sequence[_Value]) -> list[_Value]:
     if laned:
         function = jax.vmap(function, in_axes=tuple(0 if value.laned else None for value in inputs))
     return [_Value(out, laned) for out in function(*(value.array for value in inputs))]
-
-
-def _struct(argument: Any) -> jax.ShapeDtypeStruct:
-    dtype = argument.dtype if hasattr(argument, "dtype") else jnp.result_type(argument)
-    return jax.ShapeDtypeStruct(jnp.shape(argument), dtype)

@@ -132,7 +132,7 @@ class _Scope(Visitor):
 
     def mode(self, node: Site) -> str:
         """Say what becomes of the part of an observation that was not observed."""
-        part = node.law.known.unobserved
+        part = node.law.unobserved
         if node.observed is None or part is None:
             return ""
         own = show_address((*node.address, part))

@@ -40,7 +40,7 @@ def _reader(form: Form) -> tuple[list[tuple[Site, Any]], Callable[[Sequence[Any]
             support, number = _fixed(node), len(sites)
             sites.append((node, support))
             yield Probe(f"data {number}", identity, (node.observed,))
-            tests = [name for name, asked in (("inside", support is None), ("broken", node.law.known.arrays)) if asked]
+            tests = [name for name, asked in (("inside", support is None), ("broken", node.law.known_arrays)) if asked]
             operands = (node.observed, *node.parameters)
             for name in tests:
                 test = _written(node.law, name, tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands))
@@ -134,5 +134,5 @@ def _refusal(form: Form, site: Site, value: np.ndarray, place: tuple[int, ...], 
         address, where = folded(form).steps[site.address][place[0]], place[1:]
         site = next(s for s in form.sites() if s.address == address)
     if broken:
-        return (empty_interval if site.law.known.unobserved == "censored" else nan_datum)(site, where)
+        return (empty_interval if site.law.unobserved == "censored" else nan_datum)(site, where)
     return outside_support(site, where, found, f"the support of {site.law.innermost.label}")

@@ -196,10 +196,10 @@ def _question(node: Site | Factor) -> Iterable[Probe]:
         return
     value = node.out if node.observed is None else node.observed
     yield Probe("score", node.law.log_prob, (value, *node.parameters))
-    law, own, known = node.law.innermost, node.law.own(node.parameters), node.law.known
-    if not node.law.lanes and (known.masked or not known.arrays):
+    law, own, masked = node.law.innermost, node.law.own(node.parameters), node.law.masked
+    if not node.law.lanes and (masked or not node.law.known_arrays):
         if constraints_of(law):
-            yield Probe("invalid", _Invalid(law, known.masked), (*node.parameters[: known.arrays], *own))
+            yield Probe("invalid", _Invalid(law, masked), (*node.parameters[: node.law.known_arrays], *own))
         if in_32_bits() and _of_chance(law.numbered):
             yield Probe("chance", _Largest(law), own)
 

@@ -76,7 +76,7 @@ def _named(site: Site, made: Mapping[Var, Det]) -> Iterator[tuple[str, Var, Any]
     if law.numbered is None:
         return
     distribution = law.bound(site.law.own(site.parameters))
-    whole = not (site.law.known.leaves_out or site.law.lanes or is_guarded(law))
+    whole = not (site.law.leaves_out or site.law.lanes or is_guarded(law))
     scales = scales_of(distribution)
     for name, value in scales.items():
         if isinstance(value, Var):

@@ -28,7 +28,7 @@ from ...distributions.families import core_of, element_distribution, law_name
 from ...distributions.interval_probability import has_masses
 from ...distributions.law import law_of
 from ...distributions.marginal_normal import is_of_parts, law_of_missing_parts, with_filling
-from ...distributions.observed_law import Censored, Interval, ObservedLaw, law_within, mask_of_elements, weighed
+from ...distributions.observed_law import Censored, Interval, law_within, mask_of_elements, weighed
 from ...distributions.protocol import BoundLaw, Law
 from ...distributions.truncated import families
 from ...errors import ImproperPriorError, LawfulError, ObservationError
@@ -122,7 +122,7 @@ def _within(message: SampleMessage, interval: Interval, wanted: Any) -> None:
     message.interval, message.present = Interval(lower, upper), lower == upper
     exact = checked_observation(message, with_filling(number, distribution, message.present))
     message.value = jnp.where(message.present, exact, jnp.asarray(number).astype(exact.dtype))
-    message.distribution = ObservedLaw.of(distribution, Censored(), (lower, upper), message.scale)
+    message.distribution = Censored.of(distribution, (lower, upper), message.scale)
 
 
 def _bound(message: SampleMessage, name: str, value: Any, shape: tuple[int, ...]) -> Any:
