@@ -59,8 +59,7 @@ def contains(support: Any, value: Any) -> Any:
     if not getattr(support, "is_discrete", False) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         return inside
     math = np if isinstance(value, np.ndarray | np.generic) else jnp
-    axes = tuple(range(-support.event_dim, 0))
-    return inside & math.all(value == math.floor(value), axis=axes) if axes else inside & (value == math.floor(value))
+    return inside & math.all(value == math.floor(value), axis=tuple(range(-support.event_dim, 0)))
 
 
 def parameters_of(distribution: Any) -> Iterator[tuple[str, Any, Any]]:

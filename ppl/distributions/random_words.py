@@ -32,16 +32,7 @@ class SeedLaw(Law):
     label: str
     refusal: str
     site: Address | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """A vector of words."""
-        return (WORDS,)
-
-    @property
-    def dtype(self) -> Any:
-        """Random bits."""
-        return jnp.dtype(jnp.uint32)
+    shape, dtype = (WORDS,), jnp.dtype(jnp.uint32)
 
     def draw(self, key: jax.Array) -> jax.Array:
         """Draw a seed."""

@@ -18,7 +18,7 @@ import numpy as np
 from ..backends.xla import apply_det, broadcast_plates, laned_flags, select_arms
 from ..distributions.batched import LanesLaw
 from ..errors import UnsupportedProgramError
-from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
+from ..form import Branch, Det, Factor, Form, Loop, Site, Var
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
 from ..form.cached import cache_of
@@ -121,7 +121,7 @@ class _Run(Fold[Any]):
     def loop(self, node: Loop, ins: list[Any]) -> list[Any]:
         constants, init, stacks = node.split(ins)
         want, (have, rows) = node.split(node.body.inputs)[1], node.split_out(node.body.outputs)
-        start = self.spread(node, "init", init, node.init, want)
+        start = self.spread(init, node.init, want)
         place = surroundings()
 
         def step(carry: list[Any], index: Any, xs: list[Any]) -> tuple[list[Any], list[Any]]:
@@ -131,7 +131,7 @@ class _Run(Fold[Any]):
                 with placed(replace(place, indices=(*place.indices, index))):
                     outputs = self(node.body, [*constants, *carry, *xs])
             after, ys = node.split_out(outputs)
-            return self.spread(node, "step", after, have, want), ys
+            return self.spread(after, have, want), ys
 
         if not self.staged or node.unrolled:
             return self.steps(node, stacks, start, step)
@@ -147,38 +147,28 @@ class _Run(Fold[Any]):
         math: Any = jnp if self.staged else np
         stacked: dict[int, list[Any]] = {}
         for index in range(node.length - 1, -1, -1) if node.reverse else range(node.length):
-            xs = [
-                self.once(node, (v, index), lambda given: math.take(given, index, axis=len(v.plates)), x)
-                for x, v in zip(stacks, node.xs, strict=True)
-            ]
+            xs = [math.take(x, index, axis=len(v.plates)) for x, v in zip(stacks, node.xs, strict=True)]
             carry, stacked[index] = step(carry, index, xs)
         if not node.length:
             return [*carry, *(np.zeros(out.full_shape, out.dtype) for out in node.ys)]
         rows = zip(*(stacked[index] for index in range(node.length)), strict=True)
-        axes = (len(v.plates) for v in node.split_out(node.body.outputs)[1])
-        ys = (
-            self.once(node, k, lambda *row: math.stack(row, axis=axis), *row)
-            for k, (row, axis) in enumerate(zip(rows, axes, strict=True))
-        )
-        return [*carry, *ys]
-
-    def once(self, node: Node, what: Any, compute: Callable[..., Any], *operands: Any) -> Any:
-        """Compute an array; in an eager run once for its operands."""
-        return compute(*operands) if self.staged else remembered(node, what, operands, lambda xs: [compute(*xs)])[0]
+        inner = node.split_out(node.body.outputs)[1]
+        return [*carry, *(math.stack(row, axis=len(v.plates)) for row, v in zip(rows, inner, strict=True))]
 
     def branch(self, node: Branch, index: Any, operands: list[Any]) -> list[Any]:
         def arm(number: int) -> Callable[..., list[Any]]:
             form = node.forms[number]
-            return lambda *inside: self.spread(node, number, self(form, inside), form.outputs, node.outs)
+            return lambda *inside: self.spread(self(form, inside), form.outputs, node.outs)
 
         arms = [arm(number) for number in range(len(node.forms))]
         if node.index.plates:
-            columns = list(zip(*(self.beside(k, run, operands) for k, run in enumerate(arms)), strict=True))
+            columns = zip(*(self.beside(k, run, operands) for k, run in enumerate(arms)), strict=True)
+            parts = list(zip(node.outs, columns, strict=True))
             if self.staged:
-                return [select_arms(node.index, v, index, *c) for v, c in zip(node.outs, columns, strict=True)]
+                return [select_arms(node.index, out, index, *column) for out, column in parts]
             return [
-                self.once(node, k, lambda *xs: _selected(node, out, *xs), index, *column)
-                for k, (out, column) in enumerate(zip(node.outs, columns, strict=True))
+                remembered(node, k, (index, *column), lambda xs: [_selected(node.index, out, *xs)])[0]
+                for k, (out, column) in enumerate(parts)
             ]
         if self.staged:
             return list(jax.lax.switch(jnp.asarray(index, jnp.int32), arms, *operands))
@@ -196,20 +186,11 @@ class _Run(Fold[Any]):
         with placed(place):
             return run(*operands)
 
-    def spread(
-        self, node: Any, part: Any, arrays: Sequence[Any], have: Sequence[Var], want: Sequence[Var]
-    ) -> list[Any]:
+    def spread(self, arrays: Sequence[Any], have: Sequence[Var], want: Sequence[Var]) -> list[Any]:
         """Give arrays the plates that the variables after a loop or branch have, and those inside have not."""
-        if all(h.plates == w.plates for h, w in zip(have, want, strict=True)):
-            return list(arrays)
-        if self.staged:
-            return [broadcast_plates(x, h, w) for x, h, w in zip(arrays, have, want, strict=True)]
-
-        def spread(arrays: list[Any]) -> list[Any]:
-            found = zip(arrays, have, want, strict=True)
-            return [np.array(np.broadcast_to(_aligned(x, h.plates, w), w.full_shape)) for x, h, w in found]
-
-        return remembered(node, ("spread", part), arrays, spread)
+        spread = broadcast_plates if self.staged else _repeated
+        found = zip(arrays, have, want, strict=True)
+        return [x if h.plates == w.plates else spread(x, h, w) for x, h, w in found]
 
 
 def remembered(
@@ -255,13 +236,17 @@ def _over(node: Det, operands: Sequence[Any]) -> list[Any]:
     return [np.stack(column).reshape((*sizes, *np.shape(column[0]))) for column in zip(*lanes, strict=True)]
 
 
-def _aligned(array: Any, plates: tuple[Plate, ...], want: Var) -> Any:
+def _aligned(array: Any, have: Var, want: Var) -> np.ndarray:
     """Give an array an axis of size one for each plate that it lacks."""
-    return np.asarray(array)[tuple(slice(None) if p in plates else None for p in want.plates)]
+    return np.asarray(array)[tuple(slice(None) if p in have.plates else None for p in want.plates)]
 
 
-def _selected(node: Branch, out: Var, index: Any, *arms: Any) -> Any:
+def _repeated(array: Any, have: Var, want: Var) -> np.ndarray:
+    return np.broadcast_to(_aligned(array, have, want), want.full_shape)
+
+
+def _selected(index: Var, out: Var, array: Any, *arms: Any) -> np.ndarray:
     """Take each lane's value from the arm that it runs."""
-    which = _aligned(index, node.index.plates, out)
+    which = _aligned(array, index, out)
     which = which.reshape(which.shape + (1,) * len(out.shape))
     return np.choose(np.broadcast_to(which, out.full_shape), arms)
