@@ -174,8 +174,7 @@ def fits(constraint: Any, value: Any) -> jax.Array:
         return jnp.all(value >= -last, axis=-1) & (jnp.abs(jnp.sum(value, axis=-1) - 1) <= near)
     if constraint in LOWER:
         return _all(~jnp.isnan(value), 2) & _all(jnp.diagonal(value, axis1=-2, axis2=-1) >= 0, 1)
-    bounds: Any = [getattr(constraint, name, None) for name in ("lower_bound", "upper_bound")]
-    low, high = bounds
+    low, high = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
     slack = 0 if low is None or high is None or not floating else last
     tests = [] if low is None else [value >= low - slack]
     tests += [] if high is None else [value <= high + slack]

@@ -72,8 +72,7 @@ def observe(message: SampleMessage, value: Any, present: Any = None) -> None:
     mask = message.mask if parts else both(message.mask, present)
     if mask is not None or message.scale is not None:
         refuse_shapes(site_at(message), mask, message.scale, law_of(distribution)[0].units)
-    if not interval:
-        message.present = present
+    message.present = present
     if interval:
         _within(message, value, mask)
     elif parts:
@@ -88,7 +87,7 @@ def _parts(message: SampleMessage, value: Any, present: Any) -> None:
     """Observe parts of events; of an event that is masked out no part counts."""
     distribution, wanted = message.distribution, present
     if message.mask is not None:
-        wanted = both(message.mask.reshape(*np.shape(message.mask), *(1,) * len(distribution.event_shape)), present)
+        wanted = both(mask_of_elements(law_of(distribution)[0], message.mask), present)
     law = weighed(distribution, wanted, message.scale, message, incomplete=True, parts=True)
     raw, wanted = as_known(value), as_known(wanted)
     if raw.shape == np.shape(present):
