@@ -53,7 +53,7 @@ def test_a_form_dies_with_all_that_is_known_of_it(client):
     form = fresh()
     client(form)
     known = weakref.ref(form)
-    assert form.cache
+    assert form.cache or client is CLIENTS["eager"]  # which keeps what operations gave, in the nodes
     del form
     gc.collect()
     assert known() is None
