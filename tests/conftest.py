@@ -73,7 +73,7 @@ def pytest_collection_finish() -> None:
     """Leave what was imported and collected out of every later search for garbage, and search seldom."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000)
+    gc.set_threshold(1_000_000)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 OWN, LIMIT = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")  # of Linux; elsewhere nothing is limited so
-EVERY = 25  # compilations between two looks: those of one test rarely take a tenth of the limit
+EVERY = 50  # compilations between two looks, which read all mappings: so many rarely take a fifth of the limit
 _compiled = 0
 
 

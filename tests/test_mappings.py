@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests import mappings
+from tests.mappings import EVERY
 
 pytestmark = pytest.mark.skipif(not mappings.LIMIT.exists(), reason="the system does not limit mappings")
 
@@ -29,7 +30,7 @@ def compiled_and_frozen():
 @pytest.mark.parametrize(
     ("compilations", "most", "kept"),
     # The first lets all go that the process has compiled, which later tests compile again.
-    [pytest.param(25, 0, False, marks=pytest.mark.slow), (24, 0, True), (25, 10**9, True)],
+    [pytest.param(EVERY, 0, False, marks=pytest.mark.slow), (EVERY - 1, 0, True), (EVERY, 10**9, True)],
 )
 def test_what_was_compiled_is_let_go_above_the_limit_and_after_enough_compilations(
     compilations, most, kept, monkeypatch
@@ -38,7 +39,7 @@ def test_what_was_compiled_is_let_go_above_the_limit_and_after_enough_compilatio
     monkeypatch.setattr(mappings, "_compiled", compilations)
     mappings.mind(most)
     assert (holder() is not None) == kept
-    assert mappings._compiled == (compilations if compilations < mappings.EVERY else 0)
+    assert mappings._compiled == (compilations if compilations < EVERY else 0)
 
 
 def test_compilations_are_counted_and_mappings_too(monkeypatch):

@@ -76,7 +76,7 @@ def test_f30_the_count_is_exact_for_one_leapfrog():
 
 
 @pytest.mark.rest_slow
-@pytest.mark.parametrize("kernel", [kernels.nuts(), kernels.hmc(n_steps=3), kernels.mala()], ids=repr)
+@pytest.mark.parametrize("kernel", [kernels.hmc(n_steps=3), kernels.nuts(), kernels.mala()], ids=repr)
 def test_f30_no_start_without_a_gradient_is_taken(kernel):
     result = inference.mcmc(beyond, kernel, chains=16, warmup=30, draws=5)(0)
     assert (result.warmup.posterior["x"][:, 0] <= 1.0).all()
@@ -85,7 +85,8 @@ def test_f30_no_start_without_a_gradient_is_taken(kernel):
     assert told.value.sites == (("flat",),)
 
 
-@pytest.mark.parametrize("kernel", [kernels.nuts(), kernels.hmc(n_steps=3)], ids=repr)
+@pytest.mark.rest_slow
+@pytest.mark.parametrize("kernel", [kernels.hmc(n_steps=3), kernels.nuts()], ids=repr)
 def test_f30_a_warm_up_learns_nothing_from_it(kernel):
     result = inference.mcmc(beyond, kernel, chains=4, warmup=200, draws=20)(0)
     assert np.isfinite(result.run["step_size"]) and np.isfinite(result.run["inverse_mass"]).all()

@@ -9,6 +9,7 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
+from tests.tiers import rest_slow
 
 Y = np.array([2.4, 3.1, 1.9, 2.2])
 EXACT = float(dist.MultivariateNormal(jnp.zeros(4), jnp.eye(4) + 4.0).log_prob(jnp.asarray(Y)))
@@ -50,7 +51,7 @@ def standard_errors(result):
 
 
 @pytest.mark.tier2
-@pytest.mark.parametrize("options", [{"steps": 2}, {"chains": 20}], ids=["steps", "waste-free"])
+@pytest.mark.parametrize("options", rest_slow([{"steps": 2}, {"chains": 20}]), ids=["steps", "waste-free"])
 @pytest.mark.parametrize("name", CYCLES)
 def test_evidence_and_moments_of_a_conjugate_program(name, options):
     """40 runs; within six standard errors of the exact numbers: by Student's law at 5e-7 for each."""

@@ -72,6 +72,7 @@ def test_the_acceptance_of_a_walk_is_that_of_the_elements_that_are_there():
     np.testing.assert_allclose(rate[moved], np.minimum(ratio[moved], 1.0), rtol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kernel", [kernels.hmc(1.2, 3), kernels.nuts(1.2)], ids=["hmc", "nuts"])
 def test_what_is_absent_costs_no_acceptance(kernel):
     """Two rows of 402 are missing: with momenta for all of them hardly a step of this length would be accepted."""

@@ -15,6 +15,7 @@ from lawful.inference.graphs.loopy.counting import tree_shares
 from lawful.inference.graphs.loopy.free_energy import free_energy, point_at
 from lawful.inference.graphs.loopy.messages import net_of, scores_of
 from tests.inference.factor_graphs.truth import Truth, grid, holed
+from tests.tiers import rest_slow
 
 FAMILIES = ("bethe", "trw", "random")
 
@@ -73,7 +74,7 @@ def test_bp_7_the_derivative_of_log_z_is_the_beliefs(family, seed):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", rest_slow(range(2)))
 def test_bp_7_both_forms_agree_with_zeros_and_evidence(family, seed):
     graph = knot(seed)
     counting = numbers(graph, family)

@@ -62,6 +62,7 @@ def test_the_evidence_of_one_expert_is_that_of_quadrature():
     np.testing.assert_allclose(np.exp(few.log_density(x[:2], y[:2])), density, rtol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", ["softmax", "activated"])
 def test_experts_from_a_reference_leave_the_posterior_as_it_is(kind):
     """The density of coordinates is that of the plain program, times the law of what a gate's rows have in common."""
