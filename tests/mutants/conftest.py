@@ -2,8 +2,6 @@
 
 import pytest
 
-from tests.mutants.table import HEADER, last_line
-
 OUTCOMES = pytest.StashKey[list]()
 
 
@@ -17,6 +15,8 @@ def pytest_terminal_summary(terminalreporter, config):
     outcomes = config.stash.get(OUTCOMES, [])
     if not outcomes:
         return
+    from tests.mutants.table import HEADER, last_line  # the faults compile, and how is chosen after this file is read
+
     terminalreporter.section("mutants")
     for line in (HEADER, *map(str, outcomes), last_line(outcomes)[0]):
         terminalreporter.write_line(line)
