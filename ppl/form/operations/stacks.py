@@ -192,6 +192,8 @@ def of_a_stack(function: Any) -> Any:
     """
     if isinstance(function, Tupled) and function.function is add:
         return TOTAL
+    if isinstance(function, Join) and set(function.parts) == {None}:
+        return Join((tuple(range(len(function.parts))),))
     if not isinstance(function, Equation) or any(held is not None for held in function.literals):
         return None
     if function.name == "concatenate":

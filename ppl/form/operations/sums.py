@@ -76,21 +76,16 @@ def signs_of(node: Det) -> tuple[int, ...] | None:
     >>> signs_of(block.nodes[0])
     (1, -1)
     """
-    signs = _signs(node)
+    function, known = node.function, ((add, (1,) * len(node.ins)), (jnp.add, (1, 1)), (jnp.subtract, (1, -1)))
+    signs: tuple[int, ...] | None = None
+    if isinstance(function, Signed):
+        signs = function.signs
+    elif isinstance(function, Equation):
+        signs = function.row.signs
+    elif isinstance(function, Tupled):
+        signs = next((signs for adding, signs in known if function.function is adding), None)
     if signs is None or len(signs) != len(node.ins) or node.address is not None:
         return None
     (out,) = node.outs
     fits = all(v.shape == out.shape and v.dtype == out.dtype and set(v.plates) <= set(node.plates) for v in node.ins)
     return signs if fits and out.plates == node.plates else None
-
-
-def _signs(node: Det) -> tuple[int, ...] | None:
-    function = node.function
-    if isinstance(function, Signed):
-        return function.signs
-    if isinstance(function, Equation):
-        return function.row.signs
-    if not isinstance(function, Tupled):
-        return None
-    known = (add, (1,) * len(node.ins)), (jnp.add, (1, 1)), (jnp.subtract, (1, -1))
-    return next((signs for adding, signs in known if function.function is adding), None)
