@@ -33,7 +33,7 @@ from benchmarks.label_proportions.csv_file import write
 
 PARTICLES, DEVICES, ROUNDS, LIMIT_S = 1 << 20, 4, 9, 600.0
 ONE = "one device"
-SCHEMES = ("exact, neighbours", "exact, gather", "islands", "butterfly")
+SCHEMES = ("exact, neighbours", "exact, gather", "islands")
 BARS = {"exact, neighbours": 2.0, "exact, gather": 5.0, "islands": 1.2}
 GUARD, MOST = (65_536, 131_072), 3.0
 FIELDS = (

@@ -23,7 +23,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import lawful
 from lawful import inference
-from lawful.inference.devices import Axis, between_islands, resampled, sweep, within_islands
+from lawful.inference.devices import Axis, between_islands, resampled, within_islands
 from lawful.inference.devices.axis import blocks_of
 from lawful.inference.laws.strata import systematic
 
@@ -31,8 +31,8 @@ PACKAGES = ("jax", "jaxlib", "numpy", "numpyro")
 DTYPE = "float32"
 DIMENSION, STEPS, SPREAD, SLOPE = 8, 4, 0.8, 8.0
 ONE = "one device"
-SCHEMES = ("exact, neighbours", "exact, gather", "islands", "butterfly")
-FILTERS = {"exact, neighbours": "exact", "islands": "islands", "butterfly": "butterfly"}
+SCHEMES = ("exact, neighbours", "exact, gather", "islands")
+FILTERS = {"exact, neighbours": "exact", "islands": "islands"}
 
 
 class Step:
@@ -96,19 +96,18 @@ def exact(by: str, axis: Axis, key: jax.Array, log_weight: jax.Array, x: jax.Arr
     return x, log_mean[None]
 
 
-def islands(mix: Callable[..., Any], axis: Axis, key: jax.Array, log_weight: jax.Array, x: jax.Array) -> Any:
+def islands(axis: Axis, key: jax.Array, log_weight: jax.Array, x: jax.Array) -> Any:
     """Resample on each device, and mix devices that have drifted apart."""
     own, other = jax.random.split(key)
     x, level = within_islands(axis, own, log_weight, x)
-    x, level = mix(axis, other, level, x)
+    x, level = between_islands(axis, other, level, x)
     return x, level[None]
 
 
 SHARDED: dict[str, Callable[..., Any]] = {
     "exact, neighbours": partial(exact, "neighbours"),
     "exact, gather": partial(exact, "gather"),
-    "islands": partial(islands, between_islands),
-    "butterfly": partial(islands, sweep),
+    "islands": islands,
 }
 
 

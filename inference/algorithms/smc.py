@@ -123,8 +123,8 @@ def smc(
         particles: number of particles.
         runs: number of independent runs; they are ArviZ's chains and give the error of the evidence.
         resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object. On many devices also
-            "exact", systematic resampling across all of them; "islands", each device its own particles; "butterfly",
-            islands that mix in pairs; or `Islands(...)`.
+            "exact", systematic resampling across all of them; "islands", each device its own particles; or
+            `Islands(...)`.
         resample_below: resample when the effective sample size is below this fraction of the particles; None: at every
             step.
         keep: "paths" gives every choice with its history; "last" gives only what the program returns, in memory

@@ -221,7 +221,7 @@ def tempered_smc(
         steps: instead of waste-free moves, move every particle so many times and keep its last state.
         runs: number of independent runs; they are ArviZ's chains and give the error of the evidence.
         resampling: "multinomial", "systematic", "stratified", "residual", or a scheme object; with `steps` also
-            "islands" or "butterfly" (see `smc`).
+            "islands" (see `smc`).
         keep: "paths" gives every choice; "last" gives only what the program returns.
         nonfinite: what a NaN weight means: "error"; "dead", weight zero and counted; "flag", a result that is not ok.
         on_fault: "raise" an error where a weight has no meaning, or "flag": a result that is not ok.

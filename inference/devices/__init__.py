@@ -5,9 +5,8 @@ May import: laws, findings, eager, representations, summing, graphs, transformer
 """
 
 from .axis import Axis
-from .butterfly import sweep
 from .exact_resampling import resampled
 from .exchange import exchanged, gathered
 from .islands import between_islands, within_islands
 
-__all__ = ["Axis", "between_islands", "exchanged", "gathered", "resampled", "sweep", "within_islands"]
+__all__ = ["Axis", "between_islands", "exchanged", "gathered", "resampled", "within_islands"]

@@ -63,10 +63,6 @@ class Axis:
         """Tell whether the device `by` places before this one is there without going round."""
         return (self.index() - by >= 0) & (self.index() - by < self.size)
 
-    def swapped(self, part: jax.Array, distance: int) -> jax.Array:
-        """Get the part of the device whose number differs in one binary digit."""
-        return jax.lax.ppermute(part, self.name, [(p, p ^ distance) for p in range(self.size)])
-
     # ---- reductions over the items of all devices, as `laws.offspring.Items` asks for
 
     def count(self, values: jax.Array) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,7 @@ from ..registered import stored_as
 from ..representations.lineage import identity, one_ancestry
 from ..representations.population import Population, gather
 from ..transformers.resample import offspring, resampled
-from .butterfly import mixed_level
-from .island_laws import PairLaw, WholeLaw, WithinLaw
+from .island_laws import WholeLaw, WithinLaw
 
 
 @stored_as("Islands")
@@ -39,22 +38,20 @@ class Islands:
 
     Attributes:
         number: how many islands; 0 stands for one on each device.
-        mix: what islands do that have drifted apart: "whole" islands are resampled, or particles go through a
-            "butterfly" of pairs.
-        tau: islands have drifted apart where their effective number is below this fraction of their number.
+        tau: islands have drifted apart, and are resampled as wholes, where their effective number is below this
+            fraction of their number.
     """
 
     number: int = 0
-    mix: Literal["whole", "butterfly"] = "whole"
     tau: float = 0.5
 
     def on(self, devices: int) -> Islands:
         """Put one island on each device where no number is given."""
-        return self if self.number else Islands(devices, self.mix, self.tau)
+        return self if self.number else Islands(devices, self.tau)
 
     def __str__(self) -> str:
         """Name for people."""
-        return f"{'islands' if self.mix == 'whole' else self.mix}({self.number}, tau={self.tau:g})"
+        return f"islands({self.number}, tau={self.tau:g})"
 
 
 def on_islands(islands: Islands, when: Callable[[jax.Array, int], jax.Array] | None = None) -> Transformer:
@@ -87,18 +84,12 @@ def on_islands(islands: Islands, when: Callable[[jax.Array, int], jax.Array] | N
 
 
 def checked(islands: Islands, particles: int) -> None:
-    """Refuse islands that the particles do not fill evenly, and butterflies of no power of two."""
+    """Refuse islands that the particles do not fill evenly."""
     if islands.number < 1 or particles % islands.number:
         raise LawfulError(
             f"{particles} particles do not fill {islands.number} islands evenly. Fix: give a multiple of "
             f"{islands.number} particles.",
             particles=particles, islands=islands.number,
-        )  # fmt: skip
-    if islands.mix == "butterfly" and islands.number & (islands.number - 1):
-        raise LawfulError(
-            f"butterfly resampling pairs islands, and {islands.number} is no power of two. Fix: resampling='exact' or "
-            "'islands', or 2, 4, 8, ... islands.",
-            islands=islands.number,
         )  # fmt: skip
 
 
@@ -143,20 +134,6 @@ class Apart:
         return ((effective > 0) & (effective < self.tau * self.islands)).astype(jnp.int32)
 
 
-@dataclass(frozen=True)
-class Paired:
-    """Give the log weights after a stage of a butterfly, the same for both islands of a pair."""
-
-    islands: int
-    distance: int
-
-    def __call__(self, log_weight: jax.Array) -> jax.Array:
-        """Average each pair."""
-        each = log_weight.shape[0] // self.islands
-        levels, island = log_weight[::each], jnp.arange(self.islands)
-        return jnp.repeat(mixed_level(levels, levels[island ^ self.distance]), each)
-
-
 def _mixed(block: Block, population: Population, islands: Islands, outs: Sequence[Var]) -> tuple[Var, ...]:
     """Mix islands that are apart; within each all weights are equal, and distinct ancestors are counted, by now."""
     *operands, number, ancestors = outs
@@ -164,9 +141,8 @@ def _mixed(block: Block, population: Population, islands: Islands, outs: Sequenc
     keep, again = Block(), Block()
     kept_in, mixed_in = (tuple(v.like() for v in operands) for _ in range(2))
     kept = keep.form(kept_in, (*kept_in, identity(keep, population.plate)))
-    mix = _whole if islands.mix == "whole" else _butterfly
     weight, log_weight, *moving = mixed_in
-    mixed = again.form(mixed_in, mix(again, population, islands.number, weight, log_weight, moving))
+    mixed = again.form(mixed_in, _whole(again, population, islands.number, weight, log_weight, moving))
     *rest, later = block.branch(index, (kept, mixed), operands, kept.outputs, label="mix islands?")
     return (*rest, number, one_ancestry(block, (ancestors, later), population.plate))
 
@@ -182,21 +158,6 @@ def _whole(
     return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), ancestors)
 
 
-def _butterfly(
-    block: Block, population: Population, islands: int, weight: Var, log_weight: Var, moving: Sequence[Var]
-) -> tuple[Var, ...]:
-    plate = population.plate
-    parents: list[Var] = []
-    for digit in range((islands - 1).bit_length()):
-        law = PairLaw(islands, plate.size, 1 << digit)
-        ancestors = block.site(population.address(f"butterfly{digit}"), law, (log_weight,))
-        moving = gather(block, moving, ancestors, plate, (plate,))
-        log_weight = block.det(Paired(islands, 1 << digit), log_weight, label="mean of pairs", adds=(plate,))
-        parents.append(ancestors)
-    ones = block.det(jnp.ones_like, weight, label="equal weights", plates=(plate,))
-    return (ones, log_weight, *moving, one_ancestry(block, parents, plate))
-
-
 def scheme_on(given: Any, devices: int, particles: int) -> Any:
     """Read a scheme for a population on many devices: "exact" is systematic resampling across all of them.
 
@@ -206,7 +167,7 @@ def scheme_on(given: Any, devices: int, particles: int) -> Any:
     ('systematic', 'islands(4, tau=0.5)', 'residual')
     """
     if isinstance(given, str):
-        named = {"exact": systematic, "islands": Islands(), "butterfly": Islands(mix="butterfly")}
+        named = {"exact": systematic, "islands": Islands()}
         given = named.get(given, given)
     if isinstance(given, Islands):
         given = given.on(devices)

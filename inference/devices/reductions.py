@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from ..representations.population import mean_weights, take
 from ..transformers.rejuvenation import join_states
 from .axis import Axis
-from .butterfly import mixed_level, ordered
-from .island_resampling import Apart, Levels, Paired
+from .island_resampling import Apart, Levels
 
 
 def across(
@@ -38,9 +37,7 @@ def across(
         return Fetch(axis)
     if inner is join_states and set(ins) == {0} and list(outs) == [0]:
         return Joined()
-    if isinstance(inner, Levels | Paired | Apart) and inner.islands == axis.size:
-        if isinstance(inner, Paired):
-            return PairLevel(axis, inner.distance)
+    if isinstance(inner, Levels | Apart) and inner.islands == axis.size:
         return OwnLevel(axis, inner) if isinstance(inner, Levels) else OwnApart(axis, inner)
     return None
 
@@ -97,18 +94,6 @@ class OwnLevel:
         means = self.axis.gather(jnp.mean(weight)[None])
         scaled, level = (x[self.axis.index()] for x in self.levels.of_means(means, size))
         return jnp.full_like(weight, scaled), jnp.full_like(weight, level)
-
-
-@dataclass(frozen=True)
-class PairLevel:
-    """`Paired` where each device is an island."""
-
-    axis: Axis
-    distance: int
-
-    def __call__(self, log_weight: jax.Array) -> tuple[jax.Array]:
-        """Average with the other device of the pair."""
-        return (jnp.full_like(log_weight, mixed_level(*ordered(self.axis, self.distance, log_weight[0]))),)
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,9 @@ from ..laws.distinct import Distinct
 from ..laws.picks import ResampleLaw
 from ..laws.strata import systematic
 from .axis import Axis
-from .butterfly import chosen, keeps_own, lower_share, ordered
 from .exact_resampling import ancestors, draw_ends
 from .exchange import exchanged
-from .island_laws import PairLaw, WholeLaw, WithinLaw
+from .island_laws import WholeLaw, WithinLaw
 
 
 @runtime_checkable
@@ -51,9 +50,7 @@ def route_of(law: Any, axis: Axis) -> Route | None:
     """Give the route of a law, or None where the whole parameter has to be seen."""
     if isinstance(law, ResampleLaw) and law.scheme == systematic and law.size == law.offspring:
         return Systematic(axis)
-    if isinstance(law, WithinLaw | WholeLaw | PairLaw) and law.islands == axis.size:
-        if isinstance(law, PairLaw):
-            return Pairs(axis, law.distance)
+    if isinstance(law, WithinLaw | WholeLaw) and law.islands == axis.size:
         return Within(axis, law.scheme) if isinstance(law, WithinLaw) else Whole(axis, law.each)
     return None
 
@@ -141,30 +138,3 @@ class Whole:
     def move(self, found: jax.Array, *parts: jax.Array) -> tuple[jax.Array, ...]:
         """Send whole parts."""
         return tuple(x[0] for x in exchanged(self.axis, found, tuple(x[None] for x in parts)))
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """One stage of a butterfly; what is kept is whether a position keeps the device's own particle."""
-
-    axis: Axis
-    distance: int
-
-    def kept(self, particles: int) -> jax.ShapeDtypeStruct:
-        """One truth value for each particle."""
-        return jax.ShapeDtypeStruct((particles,), jnp.bool_)
-
-    def draw(self, key: jax.Array, part: jax.Array) -> jax.Array:
-        """Draw; all particles of a device have one log weight."""
-        low, high = ordered(self.axis, self.distance, part[0])
-        return keeps_own(self.axis, key, self.distance, lower_share(low, high), part.shape[0])
-
-    def join(self, found: jax.Array) -> jax.Array:
-        """Number the particles of the device that was taken at each position."""
-        own = self.axis.index()
-        device = jnp.where(found, own, own ^ self.distance).astype(jnp.int32)
-        return self.axis.gather(device * found.shape[0] + jnp.arange(found.shape[0], dtype=jnp.int32))
-
-    def move(self, found: jax.Array, *parts: jax.Array) -> tuple[jax.Array, ...]:
-        """Swap, and take one of both."""
-        return tuple(chosen(self.axis, self.distance, found, x) for x in parts)

@@ -218,11 +218,11 @@ def population_in_chunks(build, devices, ended=(0, 1)):
     return [digest(run(key, FLOW)) for run in (build(), build(run=options(chunk=3)))] + [digest(resumed)]
 
 
-def moments(mix, devices):
+def moments(devices):
     """Of many runs on a ladder, islands mixed at every stage: Z-hat / Z, and that times the means of x and x^2."""
     plan = inference.tempered_smc(
         one, particles=32, ladder=[0.2, 1.0], kernel=kernels.mh(kernels.random_walk(1.0)), steps=1, runs=RUNS,
-        resampling=inference.Islands(mix=mix, tau=1.0), mesh=mesh(devices),
+        resampling=inference.Islands(tau=1.0), mesh=mesh(devices),
     )  # fmt: skip
     result = plan(jax.random.key(6), 0.5)
     ratio = np.exp(result.log_evidence + 1.328012123)
@@ -264,8 +264,7 @@ JOBS = {
     "written out in chunks": lambda devices: population_in_chunks(functools.partial(always, written_out), devices),
     "tempered in chunks": lambda devices: population_in_chunks(tempered, devices),
     "importance in chunks": lambda devices: population_in_chunks(separate, devices, ended=(1, 2)),
-    "islands": lambda devices: moments("whole", devices),
-    "butterfly": lambda devices: moments("butterfly", devices),
+    "islands": moments,
     "late": late,
 }
 

@@ -1,4 +1,4 @@
-"""Islands and butterflies keep the measure of a program, exactly: all values of all sites are listed."""
+"""Islands keep the measure of a program, exactly: all values of all sites are listed."""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +7,9 @@ import pytest
 
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.devices import Axis, between_islands, sweep, within_islands
-from lawful.inference.devices.butterfly import stage
-from lawful.inference.devices.island_laws import PairLaw, WholeLaw, WithinLaw
-from lawful.inference.devices.island_resampling import Islands, Levels, Paired
+from lawful.inference.devices import between_islands, within_islands
+from lawful.inference.devices.island_laws import WholeLaw, WithinLaw
+from lawful.inference.devices.island_resampling import Islands, Levels
 from lawful.inference.laws.strata import systematic
 from tests.inference.programs import Y, plain
 from tests.inference.sharding.test_exchange import across
@@ -23,11 +22,8 @@ LEVELS = jnp.log(jnp.array([0.2, 3.0, 0.7, 1.1]))
 
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("below", [0.8, None])
-@pytest.mark.parametrize(
-    ("islands", "particles"), [(Islands(2, "whole", 0.9), 4), (Islands(2, "butterfly", 0.95), 2)], ids=str
-)
-def test_a_filter_on_islands_keeps_the_measure_of_its_program(islands, particles, below):
-    plan = inference.smc(plain, particles=particles, resampling=islands, resample_below=below, keep="last")
+def test_a_filter_on_islands_keeps_the_measure_of_its_program(below):
+    plan = inference.smc(plain, particles=4, resampling=Islands(2, 0.9), resample_below=below, keep="last")
     assert law_error(plan, plain, Y).error < 1e-12
 
 
@@ -46,23 +42,10 @@ def test_islands_pass_their_mean_weight_on(weights):
     np.testing.assert_allclose(found, weights, rtol=0, atol=1e-12)
 
 
-def test_whole_islands_and_pairs_pass_their_mean_weight_on():
+def test_whole_islands_pass_their_mean_weight_on():
     weights = jnp.exp(LEVELS)
     whole = expected(WholeLaw(4, 4, systematic), weights, weights, jnp.full(4, jnp.mean(weights)))
     np.testing.assert_allclose(whole, weights, rtol=0, atol=1e-12)
-    for distance in (1, 2):
-        after = jnp.exp(Paired(4, distance)(LEVELS))
-        pairs = expected(PairLaw(4, 4, distance), LEVELS, weights, after)
-        np.testing.assert_allclose(pairs, weights, rtol=0, atol=1e-12)
-    dead = jnp.array([-jnp.inf, -jnp.inf, 0.0, -jnp.inf])
-    found = expected(PairLaw(4, 4, 1), dead, jnp.exp(dead), jnp.exp(Paired(4, 1)(dead)))
-    np.testing.assert_allclose(found, jnp.exp(dead), rtol=0, atol=1e-12)
-
-
-def test_the_two_of_a_pair_do_not_take_one_particle_twice_where_it_has_half_the_weight():
-    ancestors, masses = PairLaw(2, 2, 1).enumerate(jnp.log(jnp.array([1.0, 1.0])))
-    possible = np.asarray(ancestors)[np.asarray(masses) > -np.inf]
-    assert {tuple(row) for row in possible.tolist()} == {(0, 1), (1, 0)}
 
 
 def test_devices_draw_what_the_laws_draw():
@@ -72,11 +55,6 @@ def test_devices_draw_what_the_laws_draw():
     kept, levels = across(4, lambda axis, w, x: _leveled(within_islands(axis, KEY, jnp.log(w), x), x), weights, x)
     np.testing.assert_array_equal(kept, WithinLaw(4, 16, systematic).draw(KEY, weights))
     np.testing.assert_allclose(jnp.exp(levels[::4]), weights.reshape(4, 4).mean(axis=1), rtol=1e-12)
-    level = jnp.repeat(LEVELS, 4)
-    for distance in (1, 2):
-        mixed, after = across(4, lambda a, lv, x: _leveled(stage(a, KEY, distance, lv[0], x), x), level, x)  # noqa: B023
-        np.testing.assert_array_equal(mixed, PairLaw(4, 16, distance).draw(KEY, level))
-        np.testing.assert_allclose(after, Paired(4, distance)(level), rtol=1e-12)
 
 
 def _leveled(found, x):
@@ -84,14 +62,13 @@ def _leveled(found, x):
     return kept, jnp.full(x.shape, level)
 
 
-def test_after_a_sweep_and_after_islands_were_resampled_all_weights_are_their_mean():
+def test_after_islands_were_resampled_all_weights_are_their_mean():
     x, level = jnp.arange(16), jnp.repeat(LEVELS, 4)
     mean = float(jnp.log(jnp.mean(jnp.exp(LEVELS))))
-    for mix in (lambda a, lv, x: sweep(a, KEY, lv[0], x), lambda a, lv, x: between_islands(a, KEY, lv[0], x, tau=1.0)):
-        kept, after = across(4, lambda a, lv, x: _leveled(mix(a, lv, x), x), level, x)  # noqa: B023
-        np.testing.assert_allclose(after, mean, rtol=1e-12)
-        np.testing.assert_array_equal(np.asarray(kept) % 4, x % 4)  # positions stay
-        assert len(set(np.asarray(kept).tolist())) < 16
+    kept, after = across(4, lambda a, lv, x: _leveled(between_islands(a, KEY, lv[0], x, tau=1.0), x), level, x)
+    np.testing.assert_allclose(after, mean, rtol=1e-12)
+    np.testing.assert_array_equal(np.asarray(kept) % 4, x % 4)  # positions stay
+    assert len(set(np.asarray(kept).tolist())) < 16
     same, after = across(4, lambda a, lv, x: _leveled(between_islands(a, KEY, lv[0], x, tau=0.1), x), level, x)
     np.testing.assert_array_equal(same, x)
     np.testing.assert_array_equal(after, level)
@@ -115,9 +92,5 @@ def test_whole_devices_are_resampled_by_their_weights():
 def test_islands_that_do_not_fit_are_refused():
     with pytest.raises(LawfulError, match="do not fill 3 islands evenly"):
         inference.smc(plain, particles=4, resampling=Islands(3))
-    with pytest.raises(LawfulError, match="no power of two"):
-        inference.smc(plain, particles=6, resampling=Islands(3, "butterfly"))
-    with pytest.raises(LawfulError, match="no power of two"):
-        jax.vmap(lambda x: sweep(Axis("p", 3), KEY, x[0], x), axis_name="p")(jnp.zeros((3, 2)))
     with pytest.raises(LawfulError, match="waste-free"):
         inference.tempered_smc(plain, particles=100, resampling="islands")
