@@ -6,16 +6,14 @@ a count. Padding a bag with members of log odds -inf changes no other number.
 May import: laws, findings, eager, representations, summing.
 """
 
-from . import closed, potentials
+from . import potentials
 from .factor import Solved, log_evidence, messages, solve
 from .maximum import Best, best_assignment, max_messages
 from .multiclass import MulticlassSolved, multiclass_solve
 from .multiclass_tilted import multiclass_approximate
-from .pairs import marginals, pair_marginals
 from .posterior import count_law, count_posterior
 from .sampling import push_members, uniforms_needed
 from .solving import METHODS
-from .weighted import weighted_solve, weighted_sums
 
 __all__ = [
     "METHODS",
@@ -23,20 +21,15 @@ __all__ = [
     "MulticlassSolved",
     "Solved",
     "best_assignment",
-    "closed",
     "count_law",
     "count_posterior",
     "log_evidence",
-    "marginals",
     "max_messages",
     "messages",
     "multiclass_approximate",
     "multiclass_solve",
-    "pair_marginals",
     "potentials",
     "push_members",
     "solve",
     "uniforms_needed",
-    "weighted_solve",
-    "weighted_sums",
 ]

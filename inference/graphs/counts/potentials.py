@@ -57,7 +57,7 @@ def interval(least: Number, most: Number, size: int, dtype: Any = None) -> Float
 
 
 def one_of(size: int, dtype: Any = None) -> Float[Array, " S"]:
-    """Exactly one; closed form in `closed.one_of`."""
+    """Exactly one."""
     return hard_count(1, size, dtype)
 
 
@@ -67,7 +67,7 @@ def none_of(size: int, dtype: Any = None) -> Float[Array, " S"]:
 
 
 def any_of(size: int, dtype: Any = None) -> Float[Array, " S"]:
-    """One at least, the logical or; closed form in `closed.any_of`."""
+    """One at least, the logical or."""
     return at_least(1, size, dtype)
 
 
@@ -77,7 +77,7 @@ def all_of(size: int, dtype: Any = None) -> Float[Array, " S"]:
 
 
 def parity(odd: Number, size: int, dtype: Any = None) -> Float[Array, "... S"]:
-    """An odd number of ones where `odd` is 1, an even one where it is 0; closed form in `closed.parity`.
+    """An odd number of ones where `odd` is 1, an even one where it is 0.
 
     >>> parity(1, 3).tolist()
     [-inf, 0.0, -inf, 0.0]

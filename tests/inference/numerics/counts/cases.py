@@ -1,8 +1,10 @@
 """Bags for the laws of the count factor: every potential of the family on members that include known ones."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.inference.graphs import counts
 from lawful.inference.graphs.counts import potentials as p
 
 INF = np.inf
@@ -57,3 +59,10 @@ def bags(size):
     g = potentials(size)
     h = np.stack([members(size, kind) for kind in KINDS])
     return np.repeat(h, len(g), axis=0), np.tile(g, (len(h), 1))
+
+
+def marginals(h, g):
+    """P(y_i = 1) given the factor, by the messages; 0 in an impossible bag."""
+    solved = counts.solve(h, g)
+    real = solved.log_evidence[..., None] > -jnp.inf
+    return jnp.where(real, jax.nn.sigmoid(jnp.where(real, h + solved.messages, 0)), 0)

@@ -24,7 +24,6 @@ H, G = jnp.zeros((2, 3)), jnp.zeros((2, 4))
         (lambda: counts.messages(H, G, accuracy=0.0), IndexRangeError, "positive"),
         (lambda: counts.messages(H, G, negated=jnp.zeros(2, bool)), ObservationError, "one flag for each member"),
         (lambda: counts.push_members(jnp.zeros((2, 3)), H, G), ObservationError, "uniforms_needed"),
-        (lambda: counts.weighted_solve(H, G, [1, 1]), ObservationError, "a whole number for each member"),
         (lambda: counts.potentials.hard_count(1, -1), ObservationError, "0 or more"),
         (lambda: counts.multiclass_solve(H, jnp.array([1, 1])), ObservationError, "logits"),
     ],

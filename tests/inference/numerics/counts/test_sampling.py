@@ -8,7 +8,7 @@ from scipy import stats
 from lawful.inference.graphs import counts
 from lawful.inference.graphs.counts import sampling
 from tests.inference.numerics.counts import exact
-from tests.inference.numerics.counts.cases import members, potentials
+from tests.inference.numerics.counts.cases import marginals, members, potentials
 
 DRAWS = 20_000
 ALPHA = 1e-7  # a false alarm in a hundred thousand runs of this file
@@ -59,7 +59,7 @@ def test_both_ways_to_draw_agree_in_law():
 def test_a_uniform_is_cut_where_the_probabilities_say():
     """Exactly one of two: the split takes the first member if its uniform lies above the probability of the second."""
     h, g = jnp.asarray([0.4, -0.3]), counts.potentials.hard_count(1, 2)
-    second = float(counts.marginals(h, g)[1])
+    second = float(marginals(h, g)[1])
     u = jnp.asarray([[0.5, second - 1e-9], [0.5, second + 1e-9]])
     assert counts.push_members(u, h, g).tolist() == [[False, True], [True, False]]
 
