@@ -7,7 +7,7 @@ alone count as all others.
 import ast
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import networkx
@@ -114,7 +114,13 @@ def imported(module: str, file: Path, tree: ast.AST) -> Iterator[str]:
                 yield from (name if (name := f"{base}.{a.name}") in trees() else base for a in node.names)
 
 
-def upward(module: str, names: Iterator[str]) -> list[str]:
+@functools.cache
+def uses(module: str) -> tuple[str, ...]:
+    """The modules that a module imports."""
+    return tuple(imported(module, *trees()[module]))
+
+
+def upward(module: str, names: Iterable[str]) -> list[str]:
     """The modules among those that a module imports that stand above it in a package that holds both."""
     return [
         name
@@ -129,14 +135,14 @@ def upward(module: str, names: Iterator[str]) -> list[str]:
 
 
 def test_no_module_imports_from_a_folder_above_its_own():
-    found = {m: above for m, (file, tree) in trees().items() if (above := upward(m, imported(m, file, tree)))}
+    found = {module: above for module in trees() if (above := upward(module, uses(module)))}
     assert found.keys() == UPWARD, f"import only to the left in ORDERS: {found}"
 
 
 def test_no_modules_import_each_other_in_a_circle():
     graph = networkx.DiGraph()
-    for module, (file, tree) in trees().items():
-        graph.add_edges_from((module, name) for name in imported(module, file, tree) if name not in (module, "lawful"))
+    for module in trees():
+        graph.add_edges_from((module, name) for name in uses(module) if name not in (module, "lawful"))
     graph.remove_nodes_from([module for package in HOMES for module in trees(package) if room(module, package) == FACE])
     assert [group for group in networkx.strongly_connected_components(graph) if len(group) > 1] == []
 
