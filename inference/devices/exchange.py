@@ -2,8 +2,8 @@
 
 Law: slot j of the new population is a copy of the first particle whose running count of offspring exceeds j; moving
 changes no bit. `gathered` puts the whole population on every device. `exchanged` looks at the borders where that is
-enough (see `nearby`). Else particles with offspring go to every device that needs them in 2 ceil(log2 P) rounds of one
-buffer each, and no device ever holds more than two buffers.
+enough (see `neighbour_exchange`). Else particles with offspring go to every device that needs them in 2 ceil(log2 P)
+rounds of one buffer each, and no device ever holds more than two buffers.
 
 Both families, running counts and slots, are ordered, so particles move in one direction at a time, and those that go
 stand side by side, as do those that stay. First they are packed: a particle that is number k among those with offspring

@@ -135,7 +135,7 @@ def population_hmc(
         jitter: share of the step by which it is shortened at random in each move, from 0 to 1; trajectories of one
             length can return to where they began.
         exchangeable: name of a plate whose elements may change names, as the classes of a mixture. Such a posterior
-            has a mode for each naming; scales are then those within one (see `population_scales`). Sites that sum to
+            has a mode for each naming; scales are then those within one (see `scales`). Sites that sum to
             zero over the elements count as well.
         adapt: whether the step follows the acceptance from stage to stage, towards 0.8; None: where it is not given.
 

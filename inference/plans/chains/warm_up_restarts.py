@@ -60,7 +60,8 @@ def seen(now: Watched, moved: jax.Array, first: Any, below: Any = 0.0) -> tuple[
         now: what is known.
         moved: of each chain, whether the step moved it.
         first: whether the step lies in the first part of the warm-up.
-        below: of each chain where no mass is, by how much its log mass lies below the best, else zero (`regions`).
+        below: of each chain where no mass is, by how much its log mass lies below the best, else zero (see
+            `warm_up_regions`).
 
     >>> now = watched(3)._replace(still=jnp.array([24, 0, 7]))
     >>> after, places = seen(now, jnp.array([False, True, False]), True)

@@ -1,10 +1,10 @@
 """Quadratic forms: log densities that are such of standard normal noises, and what integrating them gives.
 
 Law: where f is quadratic in the noises u, and its parts for different lanes are apart, the integral of exp(f(u)) under
-u ~ N(0, I) is `exp(f(r) - r'r / 2 + sum over lanes of (g' M^-1 g - log det M) / 2)` for any r, with g = f'(r) - r and
-M = I - f'', and the conditional of u is N(r + M^-1 g, M^-1), lane by lane; rounding is least where r is near that mean.
-Both are proved from the operations of f, whatever a program calls its parts (see `kernels.spans` and `summing_axes`). A
-scale of zero is an ordinary point: there M is I.
+u ~ N(0, I) is `exp(f(r) - r'r / 2 + sum over lanes of (g' M^-1 g - log det M) / 2)` for any r, with g = f'(r) - r and M
+= I - f'', and the conditional of u is N(r + M^-1 g, M^-1), lane by lane; rounding is least where r is near that mean.
+Both are proved from the operations of f, whatever a program calls its parts (see `transformers.spans` and
+`summing.axes`). A scale of zero is an ordinary point: there M is I.
 
 Where finite sites were summed before, the density is a sum over their values, each with a quadratic form of its own; it
 is integrated world by world.
