@@ -13,11 +13,12 @@ from lawful.form import Loop
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.passes.rolling.roll import folded
 from tests.ppl.unrolled import random_unrolled
+from tests.tiers import rest_slow
 
 Y = jnp.linspace(-1.0, 1.0, 12)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", rest_slow(range(4), 2))
 def test_all_coordinates_in_one_vector_have_the_density_of_the_named_ones(seed):
     program = random_unrolled(300 + seed, steps=12, finite=False, kinds=("latent", "observed", "factor", "named"))
     density = lawful.density(program, Y)

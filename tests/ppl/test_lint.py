@@ -51,7 +51,7 @@ def test_a_batch_axis_without_a_plate_is_found():
     [
         NORMAL,
         dist.Normal(jnp.zeros(3), 1.0).to_event(1),
-        dist.MultivariateNormal(jnp.zeros(2), jnp.eye(2)),
+        dist.MultivariateNormal(np.zeros(2), scale_tril=np.eye(2)),
         dist.Dirichlet(jnp.ones(3)),
     ],
 )

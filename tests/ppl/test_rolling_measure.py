@@ -11,9 +11,10 @@ from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.programs.unrolled import unrolled
 from lawful.passes.rolling.roll import rolled
 from tests.ppl.unrolled import random_unrolled, traced
+from tests.tiers import rest_slow
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", rest_slow(range(10), 4))
 def test_the_measure_stays_on_random_programs(seed):
     form, y = traced(random_unrolled(seed, steps=(5, 3)[seed % 2], finite=True))
     print(form)  # shown where the test fails

@@ -11,6 +11,7 @@ from lawful.inference.graphs.exact_inference import most_probable
 from lawful.inference.graphs.loopy.counting import random_forests, shares, tree_shares
 from tests.inference.factor_graphs.networks import exact, network
 from tests.inference.factor_graphs.truth import Truth, random_graph
+from tests.tiers import rest_slow
 
 
 def ring(seed, n=6, card=3, strength=1.5, chords=3):
@@ -51,7 +52,7 @@ def _holds(seed):
     assert upper - lower < 60
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", rest_slow(range(4), 2))
 def test_tree_reweighted_messages_are_never_below(seed):
     graph = ring(seed)
     found = propagated(graph, counting="trw", damping=0.5, max_iters=3000)
@@ -66,7 +67,7 @@ def test_a_bracket_says_how_the_loopy_run_ended():
     assert found.verdict == propagated(graph).verdict
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", rest_slow(range(6), 2))
 def test_factors_of_any_number_of_variables_are_bounded_too(seed):
     graph = random_graph(seed, 5, 5, zeros=0.0)
     truth = Truth(graph).log_z
@@ -128,7 +129,7 @@ def deterministic(seed):
     return graph
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", rest_slow(range(3), 2))
 def test_the_lower_bound_is_finite_where_an_assignment_is_possible(seed, monkeypatch):
     graph = deterministic(seed)
     graph = graph.observe({"v11": int(most_probable(graph)[0]["v11"])})

@@ -6,6 +6,7 @@ import pytest
 from lawful.inference.graphs import FactorGraph, propagated
 from lawful.inference.graphs.loopy.certificates import attractive, contracts
 from tests.inference.factor_graphs.truth import Truth, grid
+from tests.tiers import rest_slow
 
 
 def spins(seed, strength, n=6):
@@ -76,7 +77,7 @@ def test_exclusions_and_factors_of_three_are_not_certified():
     assert not certified(hard) and not certified(three)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", rest_slow(range(5), 2))
 def test_the_bethe_value_of_an_attractive_graph_is_below_log_z(seed):
     graph = grid(np.random.default_rng(seed), 3, 3, strength=2.5)
     assert attractive(graph.structure, graph.potentials)

@@ -32,6 +32,7 @@ from lawful.inference.graphs.model.restriction import Restriction
 from lawful.inference.graphs.model.structure import Group, Structure
 from lawful.inference.graphs.reading.to_program import to_program
 from tests.inference.factor_graphs.truth import Truth, assignments, counted_graph, log_scores
+from tests.tiers import rest_slow
 
 
 def as_tables(graph):
@@ -268,7 +269,7 @@ def test_bags_may_be_empty():
         assert found.beliefs["zero"].tolist() == [[1.0], [1.0]] and found.beliefs["none"].shape == (0, 4)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", rest_slow(range(4), 2))
 def test_a_restricted_graph_has_the_counts_of_the_graph_where_the_others_are_held(seed):
     """Elimination of a block, given the states of the others, is the conditional mass of the graph."""
     graph, rng = counted_graph(seed, zeros=0.0), np.random.default_rng(seed)

@@ -20,6 +20,7 @@ from lawful.inference.graphs.loopy.messages import net_of, scores_of
 from lawful.inference.graphs.loopy.propagation import _program
 from tests.inference.factor_graphs.networks import exact, largest_error, network
 from tests.inference.factor_graphs.truth import Truth, cases, grid, holed, random_graph
+from tests.tiers import rest_slow
 
 
 def textbook(graph, messages, counting, temperature=1.0):
@@ -226,7 +227,7 @@ def test_a_state_that_was_excluded_can_come_back_under_damping():
     assert float(logs.changes(new, old)[0]) == np.inf and float(logs.changes(old, old)[0]) == 0.0
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", rest_slow(range(3), 2))
 def test_bp_11_strong_spin_glasses_are_never_called_converged_before_they_stay(seed):
     """With fields: without them messages that say nothing stay at once. Whatever tolerance is asked for."""
     rng = np.random.default_rng(seed)
