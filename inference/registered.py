@@ -1,4 +1,4 @@
-"""Registered classes: the names by which files speak of the settings of a run.
+"""Registered classes: the names by which files speak of the settings of a run, and the register of methods.
 
 Law: a name stands for its class for good, wherever the class is defined and whatever it is called there, so a file is
 read after any move. Only what is registered is ever made from a file.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 PACKAGES = ("lawful.inference", "lawful.inference.kernels")
 _names: dict[type, str] = {}
+METHODS: dict[str, Any] = {}  # the methods that are loaded, by the name of their call, as `method` registers them
 
 
 def stored_as[Kind: type](name: str) -> Callable[[Kind], Kind]:
@@ -41,11 +43,33 @@ def registered(name: str) -> type | None:
     """Find a class by its name; older files have its module, a colon, and what it is called there."""
     found = _named(name)
     if found is None:  # what is public and was not asked for yet registers when it is loaded
-        for package in map(import_module, PACKAGES):
-            for public in package.__all__:
-                getattr(package, public)
+        _load_all()
         found = _named(name)
     return found
+
+
+def method_of(name: str) -> Any:
+    """Find a method by the name of its call; None where there is none.
+
+    >>> method_of("smc").name, method_of("magic")
+    ('smc', None)
+    """
+    package = import_module(PACKAGES[0])
+    if name not in METHODS and name in package.__all__:
+        getattr(package, name)
+    return METHODS.get(name)
+
+
+def all_methods() -> dict[str, Any]:
+    """Give all methods by name, those of the package and those of users that are loaded."""
+    _load_all()
+    return METHODS
+
+
+def _load_all() -> None:
+    for package in map(import_module, PACKAGES):
+        for public in package.__all__:
+            getattr(package, public)
 
 
 def _named(name: str) -> type | None:

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any
 
 OK, FAILED, UNUSABLE, NOT_OK = range(4)
-ALGORITHMS = ("smc", "importance", "tempered_smc", "mcmc", "nuts")  # of `run`
+USUAL = {"particles": 1000, "runs": 4, "warmup": 1000}  # where a method has such a setting
+NUMBERS = {
+    "particles": "particles of methods that have them (default: 1000)",
+    "runs": "independent runs of these (default: 4)",
+    "chains": "chains of Markov chains (default: 4)",
+    "warmup": "steps before the first draw (default: 1000)",
+    "draws": "draws a chain (default: 1000)",
+    "thin": "steps a draw (default: 1)",
+}
 NEEDED = ("netCDF4", "jinja2", "matplotlib")  # by what `run` writes
 
 
@@ -44,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--x64", action="store_true", help="compute in 64 bits")
     run.add_argument("--out", metavar="FOLDER", default="out", help="where to write (default: out)")
     run.add_argument(
-        "--algorithm", "--method", dest="algorithm", choices=ALGORITHMS, help="default: what suits the program"
+        "--algorithm",
+        "--method",
+        dest="algorithm",
+        metavar="NAME",
+        help="a method of lawful.inference, as smc or mcmc, one that FILE.py registers, or nuts (default: what suits "
+        "the program)",
     )
     run.add_argument(
         "--enumerate",
@@ -54,14 +67,15 @@ def _parser() -> argparse.ArgumentParser:
         help="finite sites to sum out: names with commas between them, or all (default: what suits the program)",
     )
     run.add_argument("--seed", type=int, default=0, help="seed of the run (default: 0)")
-    for name, value, what in (
-        ("particles", 1000, "particles of smc, tempered_smc and importance"),
-        ("runs", 4, "independent runs of these"),
-        ("chains", 4, "chains of mcmc and nuts"), ("warmup", 1000, "steps before the first draw"),
-        ("draws", 1000, "draws a chain"),
-        ("thin", 1, "steps a draw"),
-    ):  # fmt: skip
-        run.add_argument(f"--{name}", type=int, default=value, help=f"{what} (default: {value})")
+    for name, what in NUMBERS.items():
+        run.add_argument(f"--{name}", type=int, help=what)
+    run.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="any other setting of the method, as --set resample_below=0.8 or --set 'kernel=random_walk(0.5)'",
+    )
     run.set_defaults(command=_run)
     check.add_argument("--algorithm", metavar="NAME", help="can this inference move every site? smc, nuts, ...")
     check.add_argument("--json", action="store_true", help="write the findings as JSON")
@@ -136,16 +150,32 @@ def _require() -> None:
 
 
 def _plan(program: Any, algorithm: str, options: argparse.Namespace) -> Any:
-    from lawful import inference
+    from dataclasses import fields
 
-    build: Any = inference.mcmc if algorithm == "nuts" else getattr(inference, algorithm)
-    settings: dict[str, Any] = {"on_fault": "flag"}
+    from lawful import inference
+    from lawful.command_line import read_setting
+    from lawful.errors import LawfulError
+    from lawful.inference.registered import all_methods, method_of
+
+    kind = method_of("mcmc" if algorithm == "nuts" else algorithm)
+    if kind is None:
+        raise LawfulError(
+            f"algorithm '{algorithm}': expected nuts or one of {', '.join(all_methods())}.", method=algorithm
+        )
+    has = {f.name for f in fields(kind)}
+    usual = {name: value for name, value in USUAL.items() if name in has}
+    given = {name: getattr(options, name) for name in NUMBERS if getattr(options, name) is not None}
     if options.enumerate is not None:
-        settings["enumerate"] = "all" if options.enumerate == "all" else options.enumerate.split(",")
-    if build is inference.mcmc:
-        settings |= {name: getattr(options, name) for name in ("chains", "warmup", "draws", "thin")}
-        return build(program, inference.kernels.nuts() if options.algorithm == "nuts" else None, **settings)
-    return build(program, particles=options.particles, runs=options.runs, **settings)
+        given["enumerate"] = "all" if options.enumerate == "all" else options.enumerate.split(",")
+    if options.algorithm == "nuts":
+        given["kernel"] = inference.kernels.nuts()
+    given |= dict(read_setting(text, vars(inference.kernels)) for text in options.set)
+    if not given.keys() <= has:
+        raise LawfulError(
+            f"{kind.name} has no setting {', '.join(sorted(given.keys() - has))}; it has {', '.join(sorted(has))}.",
+            method=kind.name,
+        )
+    return kind(**{"on_fault": "flag", **usual, **given}).on(program)
 
 
 def _check(options: argparse.Namespace, words: list[str]) -> int:

@@ -6,6 +6,7 @@ lists and columns become arrays. Every name in the file is one of the program's,
 
 from __future__ import annotations
 
+import ast
 import csv
 import difflib
 import functools
@@ -13,7 +14,7 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +161,26 @@ def as_argument(value: Any, name: str = "") -> Any:
             "as a number and a list of truth values beside them, for obs_mask."
         )
     return array
+
+
+def read_setting(text: str, makers: Mapping[str, Any]) -> tuple[str, Any]:
+    """Read a setting of a method, `name=value`: a value as Python writes it, a call of a maker with such, or a text.
+
+    Args:
+        text: the setting.
+        makers: functions that may be called, by name.
+
+    >>> [read_setting(text, {"range": range}) for text in ("sites=['x']", "ladder=range(3)", "keep=last")]
+    [('sites', ['x']), ('ladder', range(0, 3)), ('keep', 'last')]
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise LawfulError(f"'{text}': expected a setting as NAME=VALUE, as resample_below=0.8.", given=text)
+    try:
+        tree = ast.parse(value, mode="eval").body
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in makers:
+            words = {word.arg: ast.literal_eval(word.value) for word in tree.keywords if word.arg}
+            return name, makers[tree.func.id](*map(ast.literal_eval, tree.args), **words)
+        return name, ast.literal_eval(tree)
+    except (SyntaxError, ValueError):
+        return name, value

@@ -6,6 +6,7 @@ Law: advice looks at the form alone; nothing is run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from typing import Any
 
 from lawful.addresses import Address
@@ -20,13 +21,12 @@ from lawful.tracing.trace import trace
 from ..kernels import hmc, nuts, random_walk
 from ..kernels.default_kernel import default_kernel
 from ..kernels.gradient.gradient import Gradient
+from ..registered import all_methods
 from ..summing.summed_form import finite_sites
-from .mcmc import mcmc
-from .smc import importance, smc
-from .tempered_smc import tempered_smc
 
 LISTING = ("gibbs", "enumerate", "bp")  # methods that list the values of sites
-METHODS = ("importance", "smc", "tempered_smc", "mcmc", "nuts", "hmc", "random_walk", *LISTING)
+KERNELS: dict[str, Callable[[], Any]] = {"nuts": nuts, "hmc": hmc, "random_walk": lambda: random_walk(0.5)}
+SMALLEST = {"particles": 2, "chains": 1, "warmup": 0, "draws": 1}  # of what is written and not run
 OPTIONS = (
     "sum it out exactly (enumerate=[...], inference.enumerate, or inference.bp over a factor graph), draw it from its "
     "conditional (kernels.gibbs), move it one site at a time (mcmc), or use particles (smc)."
@@ -59,7 +59,7 @@ def plan_findings(model: Any, args: tuple[Any, ...], method: str) -> tuple[LintF
     Args:
         model: the program.
         args: its arguments.
-        method: one of `METHODS`.
+        method: one that is registered, one of `KERNELS`, or one of `LISTING`.
 
     Raises: LawfulError for an unknown method.
 
@@ -68,28 +68,37 @@ def plan_findings(model: Any, args: tuple[Any, ...], method: str) -> tuple[LintF
     >>> [(finding.code, finding.site) for finding in plan_findings(coin, (), "random_walk")]
     [('discrete-no-plan', ('heads',))]
     """
-    if method not in METHODS:
-        raise LawfulError(f"algorithm '{method}': expected one of {', '.join(METHODS)}.", method=method)
+    methods = all_methods()
+    known = (*methods, *KERNELS, *LISTING)
+    if method not in known:
+        raise LawfulError(f"algorithm '{method}': expected one of {', '.join(known)}.", method=method)
     form = trace(model, *args)
     kinds = supports(form)
     sites = {site.address: site for site in form.sites() if site.observed is None}
     if method in LISTING:
         finite = {choice.address for choice in finite_sites(form)}
         return tuple(_unlisted(site, method, kinds[a].is_discrete) for a, site in sites.items() if a not in finite)
-    plans: dict[str, Callable[[], Any]] = {
-        "importance": lambda: importance(model, particles=2).form(*args),
-        "smc": lambda: smc(model, particles=2).form(*args),
-        "tempered_smc": lambda: tempered_smc(model, particles=2).form(*args),
-        "mcmc": lambda: mcmc(model, chains=1, warmup=0, draws=1).form(*args),
-        "random_walk": lambda: mcmc(model, random_walk(0.5), chains=1, warmup=0, draws=1).form(*args),
-        "nuts": lambda: nuts().plan(form),
-        "hmc": lambda: hmc().plan(form),
-    }
+    kind, kernel = (methods["mcmc"], {"kernel": KERNELS[method]()}) if method in KERNELS else (methods[method], {})
     try:
-        plans[method]()
+        kind(**kernel, **_smallest(kind)).on(model).form(*args)
     except (UnsupportedProgramError, ImproperPriorError) as error:
         return tuple(_refused(error, method, address, sites.get(address), kinds) for address in _addresses(error))
     return ()
+
+
+def _smallest(kind: Any) -> dict[str, Any]:
+    """Give the settings of a method that does as little as it can.
+
+    Raises: LawfulError for a method that needs to be told more, as which sites are parameters.
+    """
+    needed = {f.name for f in fields(kind) if f.init and f.default is MISSING} - SMALLEST.keys()
+    if needed:
+        raise LawfulError(
+            f"algorithm '{kind.name}' needs {', '.join(sorted(needed))}. Fix: build the plan, whose form(*args) says "
+            "what it cannot move.",
+            method=kind.name,
+        )
+    return {f.name: SMALLEST[f.name] for f in fields(kind) if f.name in SMALLEST and f.default is not None}
 
 
 def _addresses(error: LawfulError) -> tuple[Address, ...]:

@@ -6,34 +6,27 @@ resampled, so particles are independent of each other.
 Reference: Neal (2001), Annealed importance sampling.
 """
 
-from __future__ import annotations
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from collections.abc import Sequence
-from typing import Any
-
-from jax.sharding import Mesh
+import numpy as np
 
 from lawful.errors import LawfulError
 
 from ..contract import Transformer
-from ..devices.mesh import checked_mesh
-from ..kernels.combine.mh import as_kernel
 from ..kernels.particles.walk import population_walk
-from ..laws.schemes import scheme as scheme_named
+from ..plans.method import call, method
+from ..plans.setting_types import Count, Mover, NonFinite, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.suspended import Advance
 from ..representations.traced import Trace
-from ..running.default_bar import with_bar
-from ..running.faults import OnFault
-from ..running.options import RunOptions, checked_options, not_in_chunks
 from ..transformers.pauses import Finish, repeat_to_end
 from ..transformers.push_evidence import push_evidence_with
-from ..transformers.rejuvenation import is_fitted, rejuvenate
+from ..transformers.rejuvenation import rejuvenate
 from ..transformers.spawn import spawn
-from ..transformers.temper import ADAPTIVE, temper
+from ..transformers.temper import temper
 from ..transformers.temperatures import ladder_of
-from .smc import PROPERLY_WEIGHTED, NonFinite, PopulationPlan, check_settings
-from .tempered_smc import TemperedPlan
+from .families import Populations
 
 
 def annealed(
@@ -49,37 +42,17 @@ def annealed(
     return Trace >> temper(path, ladder) >> spawn(particles) >> repeat_to_end(stage) >> Finish
 
 
-def annealed_importance(
-    model: Any,
-    *,
-    particles: int,
-    kernel: Any = None,
-    ladder: int | Sequence[float] = 50,
-    steps: int = 1,
-    path: Path | None = None,
-    runs: int = 1,
-    nonfinite: NonFinite = "error",
-    on_fault: OnFault = "raise",
-    run: RunOptions | None = None,
-    progress: bool | None = None,
-    mesh: Mesh | None = None,
-) -> TemperedPlan:
+@method("annealed_importance")
+@dataclass(frozen=True, kw_only=True)
+class AnnealedImportance(Populations):
     """Build annealed importance sampling.
 
     Args:
-        model: a program.
-        particles: number of particles.
         kernel: a kernel that keeps the posterior, as `kernels.mh()`; default: `population_walk()`, whose scales are
             those of the particles.
         ladder: the powers of the likelihood, ascending, the last of them 1; or their number n, for (k / n)^4.
         steps: moves of every particle at each power.
         path: how the observations enter, as for `tempered_smc`.
-        runs: number of independent runs.
-        nonfinite: as for `smc`.
-        on_fault: as for `smc`.
-        run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
-        progress: a bar, as for `mcmc`.
-        mesh: the devices that share the particles, as for `smc`; None: one device.
 
     Raises: LawfulError for a ladder that does not end at 1, and for numbers below 1.
 
@@ -94,28 +67,28 @@ def annealed_importance(
     >>> abs(float(result.posterior["mu"].mean()) - 3.0) < 0.1
     True
     """
-    check_settings(particles, runs, "paths", nonfinite, on_fault)
-    checked_options(run)
-    checked_mesh(mesh, particles=particles)
-    not_in_chunks("annealed_importance", run, mesh)
-    run = with_bar(run, progress, mesh)
-    for name, number in (("steps", steps), *([("ladder", ladder)] if isinstance(ladder, int) else [])):
-        if number < 1:
-            raise LawfulError(f"annealed_importance: {name}: expected an integer of 1 or more, got {number!r}.")
-    kernel = population_walk() if kernel is None else kernel if is_fitted(kernel) else as_kernel(kernel)
-    powers = ladder_of([(k / ladder) ** 4 for k in range(1, ladder + 1)] if isinstance(ladder, int) else ladder)
-    path = prior_to_posterior() if path is None else path
-    transformer = annealed(particles, kernel, powers, steps, path, nonfinite)
-    settings = {
-        "particles": particles, "runs": runs, "keep": "paths", "nonfinite": nonfinite, "on_fault": on_fault,
-        "scheme": scheme_named("systematic"), "kernel": repr(kernel), "path": repr(path), "ladder": repr(powers),
-        "steps": steps,
-    }  # fmt: skip
-    contract = PROPERLY_WEIGHTED if transformer.contract.exact else ADAPTIVE
-    inner = PopulationPlan("annealed_importance", model, transformer, settings, cut=False, run=run, mesh=mesh)
-    inner.mover = kernel
-    inner.recipe = "annealed_importance", {
-        "particles": particles, "kernel": kernel, "ladder": ladder if isinstance(ladder, int) else list(ladder),
-        "steps": steps, "path": path, "runs": runs, "nonfinite": nonfinite, "on_fault": on_fault,
-    }  # fmt: skip
-    return TemperedPlan(inner, kernel, contract)
+
+    kernel: Mover | None = None
+    ladder: Any = 50
+    steps: Count = 1
+    path: PathOf | None = None
+
+    independent: ClassVar[bool] = True
+    on_path: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Take the usual kernel and path, and read the ladder."""
+        self.fill(kernel=population_walk(), path=prior_to_posterior())
+        if isinstance(self.ladder, int | np.integer):
+            if self.ladder < 1:
+                raise LawfulError(f"ladder: expected powers, or a number of 1 or more, got {self.ladder!r}.")
+            self.set("ladder", [(k / int(self.ladder)) ** 4 for k in range(1, int(self.ladder) + 1)])
+        self.set("ladder", ladder_of(self.ladder))
+        super().__post_init__()
+
+    def compose(self) -> Transformer:
+        """Weigh and move at every point of the path."""
+        return annealed(self.particles, self.kernel, self.ladder, self.steps, self.path, self.nonfinite)
+
+
+annealed_importance = call(AnnealedImportance)

@@ -1,53 +1,31 @@
-"""SMC2: sequential Monte Carlo on parameters, each with a particle filter of its own, and IBIS where none is needed.
+"""SMC2: sequential Monte Carlo on parameters, each with a particle filter of its own.
 
 Law: the filters' evidence is a factor of a program whose choices are the parameters and all that the filters draw; a
 particle filter with moves on that program is properly weighted. A move proposes parameters and runs their filter anew
 up to the data seen so far.
 
-References: Chopin, Jacob and Papaspiliopoulos (2013), SMC2; Chopin (2002), A sequential particle filter method for
-static models.
+Reference: Chopin, Jacob and Papaspiliopoulos (2013), SMC2.
 """
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+import functools
+from dataclasses import dataclass, field
 from typing import Any
 
-from jax.sharding import Mesh
+from lawful.errors import LawfulError
 
-from ..devices.mesh import checked_mesh
-from ..kernels.combine.mh import as_kernel
+from ..contract import Transformer
 from ..kernels.combine.refresh import refresh
-from ..laws.ess import EssBelow
-from ..laws.schemes import scheme as scheme_named
-from ..plans.populations.population_plan import PopulationPlan
-from ..representations.annealing_paths import data_by_data
-from ..running.default_bar import with_bar
-from ..running.faults import OnFault
-from ..running.options import RunOptions, checked_options, not_in_chunks
+from ..plans.method import call, method
+from ..plans.setting_types import Count, Names
 from ..transformers.evidence_estimate import Filter
 from ..transformers.nested import Nest
-from ..transformers.rejuvenation import is_fitted
-from .smc import NonFinite, check_settings, particle_filter
-from .tempered_smc import tempered_smc
+from .families import Filters
+from .smc import particle_filter
 
 
-def smc2(
-    model: Any,
-    proposal: Any,
-    sites: Sequence[Any] | None = None,
-    *,
-    particles: int,
-    inner: int,
-    runs: int = 1,
-    resampling: str | Any = "systematic",
-    resample_below: float | None = 0.5,
-    nonfinite: NonFinite = "error",
-    on_fault: OnFault = "raise",
-    run: RunOptions | None = None,
-    progress: bool | None = None,
-    mesh: Mesh | None = None,
-) -> PopulationPlan:
+@method("smc2")
+@dataclass(frozen=True, kw_only=True)
+class Smc2(Filters):
     """Build SMC2: parameters and their evidence as data come in, where the likelihood itself needs a filter.
 
     Args:
@@ -56,14 +34,10 @@ def smc2(
         sites: names of the parameters; all other sites are drawn by the inner filters.
         particles: number of parameter particles.
         inner: number of particles of each inner filter; it resamples at every step.
-        runs: number of independent runs.
-        resampling: the scheme of both levels.
+        resampling: the scheme of both levels, as for `smc`; the inner filters of islands are systematic.
         resample_below: resample the parameters, and move them, when their effective sample size is below this
             fraction; None: at every step.
         nonfinite: as for `smc`, of the estimates that weigh the parameters.
-        on_fault: as for `smc`.
-        run: how the run is divided, watched and kept, as for `smc`; None: one compiled call.
-        progress: a bar, as for `mcmc`.
         mesh: the devices that share the parameter particles, each with its inner filter, as for `smc`; None: one
             device.
 
@@ -82,49 +56,31 @@ def smc2(
     >>> plan(jax.random.key(0), jnp.array([0.5, 1.0, 0.2])).posterior["x"].shape
     (1, 20, 3)
     """
-    check_settings(particles, runs, "paths", nonfinite, on_fault, inner=inner)
-    checked_options(run)
-    checked_mesh(mesh, particles=particles)
-    not_in_chunks("smc2", run, mesh)
-    run = with_bar(run, progress, mesh)
-    scheme = scheme_named(resampling)
-    kernel = refresh(proposal, sites)
-    when = None if resample_below is None else EssBelow(resample_below)
-    program = Nest(model, kernel.sites, Filter(inner, scheme, None), "smc2")
-    settings = {
-        "particles": particles, "inner": inner, "runs": runs, "scheme": scheme, "resample_below": resample_below,
-        "keep": "paths", "nonfinite": nonfinite, "on_fault": on_fault, "move": kernel,
-    }  # fmt: skip
-    transformer = particle_filter(particles, scheme, when, nonfinite, kernel)
-    plan = PopulationPlan("smc2", program, transformer, settings, cut=True, run=run, mesh=mesh)
-    plan.recipe = "smc2", {
-        "proposal": proposal, "sites": None if sites is None else list(sites), "particles": particles, "inner": inner,
-        "runs": runs, "resampling": resampling, "resample_below": resample_below, "nonfinite": nonfinite,
-        "on_fault": on_fault,
-    }  # fmt: skip
-    return plan
+
+    proposal: Any = field(kw_only=False)
+    sites: Names | None = field(default=None, kw_only=False)
+    inner: Count
+
+    def __post_init__(self) -> None:
+        """Refuse what a model returns: it is no part of the program of parameters and filters."""
+        super().__post_init__()
+        if self.keep == "last":
+            raise LawfulError(
+                "smc2: keep='last' gives what the program returns, and the filters give paths. Fix: keep='paths'."
+            )
+
+    @functools.cached_property
+    def move(self) -> Any:
+        """The kernel that proposes parameters, with a fresh filter."""
+        return refresh(self.proposal, self.sites)
+
+    def program(self, model: Any) -> Any:
+        """Draw parameters from their prior, and run a filter given them."""
+        return Nest(model, self.move.sites, Filter(self.inner, self.drawing, None), "smc2")
+
+    def compose(self) -> Transformer:
+        """Filter the parameters, and move them where they are resampled."""
+        return particle_filter(self.particles, self.scheme, self.when, self.nonfinite, self.move)
 
 
-def ibis(model: Any, kernel: Any = None, *, particles: int, block: int = 1, **settings: Any) -> Any:
-    """Build IBIS: parameters as data come in, one block after the other, moved by a kernel that keeps the posterior.
-
-    It is `tempered_smc` on the path `data_by_data(block)`.
-
-    Args:
-        model: a program without a hidden sequence.
-        kernel: moves the parameters; default: that of `tempered_smc`.
-        particles: number of particles.
-        block: number of observations that enter at once.
-        settings: as for `tempered_smc`.
-
-    >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
-    >>> def level(y):
-    ...     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
-    ...     with lawful.plate("i", 4):
-    ...         lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
-    >>> result = ibis(level, particles=200)(jax.random.key(0), jnp.array([0.5, 1.0, 0.2, 0.4]))
-    >>> abs(float(result.posterior["mu"].mean()) - 0.42) < 0.2
-    True
-    """
-    kernel = kernel if kernel is None or is_fitted(kernel) else as_kernel(kernel)
-    return tempered_smc(model, particles=particles, kernel=kernel, path=data_by_data(block=block), **settings)
+smc2 = call(Smc2)

@@ -175,7 +175,7 @@ class _Missing:
 
 
 def _text(value: Any) -> str:
-    return "nothing" if value is _Missing else json.dumps(value, sort_keys=True)
+    return "nothing" if value is _Missing or value is None else json.dumps(value, sort_keys=True)
 
 
 def _brief(value: Any) -> str:

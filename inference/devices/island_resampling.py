@@ -27,7 +27,7 @@ from ..laws.strata import systematic
 from ..registered import stored_as
 from ..representations.lineage import identity, one_ancestry
 from ..representations.population import Population, gather
-from ..transformers.resample import offspring, resampled
+from ..transformers.resample import offspring, resample, resampled
 from .island_laws import WholeLaw, WithinLaw
 
 
@@ -176,6 +176,10 @@ def scheme_on(given: Any, devices: int, particles: int) -> Any:
     return scheme(given)
 
 
-def of_draws(scheme: Any) -> dict[str, Any]:
-    """Give the settings of a population: the scheme of its equal-weight draws, and its islands, written as text."""
-    return {"scheme": systematic, "islands": str(scheme)} if isinstance(scheme, Islands) else {"scheme": scheme}
+def resample_on(scheme: Any, when: Callable[[jax.Array, int], jax.Array] | None = None) -> Transformer:
+    """Resample by a scheme, within islands and between them where it is one of islands.
+
+    >>> resample_on(Islands(4)).name, resample_on("systematic").name
+    ('resample(islands(4, tau=0.5))', 'resample(systematic)')
+    """
+    return on_islands(scheme, when) if isinstance(scheme, Islands) else resample(scheme, when)

@@ -21,15 +21,12 @@ from ..checkpoints.checkpoints import Checkpoint, load, restore
 from ..checkpoints.fingerprints import check, fingerprints
 from ..checkpoints.recipes import NoRecipe, decode, encode
 from ..findings.findings import Finding
+from ..registered import method_of
 from ..results.result import Result
 from ..running.driver import Drive
-from ..running.options import RunOptions, checked_options
+from ..running.options import RunOptions
 from ..running.saving import row_name
 from .plan import Prepared
-
-METHODS = (
-    "mcmc", "smc", "importance", "tempered_smc", "annealed_importance", "smc2", "pmmh", "parallel_tempering",
-)  # fmt: skip
 
 
 def resume(
@@ -63,63 +60,50 @@ def resume(
     >>> part.posterior["mu"].shape, whole.posterior["mu"].shape
     ((4, 20), (4, 50))
     """
-    checked_options(run)
+    if run is not None and not isinstance(run, RunOptions):
+        raise LawfulError(f"run: expected inference.RunOptions(...), or None, got {run!r}.")
     if not getattr(model, "resumable", True):
         raise LawfulError(
             f"resume: {model!r} leaves no checkpoints, so there is nothing to go on from. Fix: give the program, or "
             "the plan whose run wrote them."
         )
     found = load(folder)
-    if plan_of(model) is None:
-        model = _made(found, model)
-    plan: Any = plan_of(model)
+    plan: Any = model if hasattr(model, "resumed") else _made(found, model)
     options = run or plan.run or RunOptions()
-    args = positional(plan.prepare.subject, args, named)
-    return gone_on(model, found, replace(options, checkpoint=folder), args)
-
-
-def gone_on(inference: Any, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
-    """Go on from a checkpoint with an inference, and tell of the result what it tells of its own runs."""
-    result: Result = plan_of(inference).resumed(found, options, args)
-    return inference.told(result) if hasattr(inference, "told") else result
-
-
-def plan_of(model: Any) -> Any:
-    """Return the plan that runs the chains or particles; None for a program."""
-    return next((x for x in (model, getattr(model, "inner", None)) if hasattr(x, "resumed")), None)
+    result: Result = plan.resumed(
+        found, replace(options, checkpoint=folder), positional(plan.prepare.subject, args, named)
+    )
+    return result
 
 
 def header_of(
-    prepared: Prepared, settings: Mapping[str, Any], recipe: tuple[str, Mapping[str, Any] | None],
-    devices: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    prepared: Prepared, settings: Mapping[str, Any], method: Any, devices: int | None = None
+) -> dict[str, Any]:
     """Describe a run for its checkpoints: what it is of, its seed, where else it was, and how it is built again.
 
     Args:
         prepared: what is run.
         settings: of the run.
-        recipe: the method, and its arguments.
+        method: that the user asked for.
         devices: of a mesh, where its number or its being there changes bits.
     """
-    method, options = recipe
     stored = None
     with suppress(NoRecipe):
-        if options is not None:
-            stored = {"method": method, "options": {name: encode(value) for name, value in options.items()}}
-    found = fingerprints(prepared.form, prepared.args, settings, method)
+        stored = {"method": method.name, "options": {name: encode(x) for name, x in method.recipe().items()}}
+    found = fingerprints(prepared.form, prepared.args, settings, method.name)
     if devices is not None:
         found["device"] = f"{devices} of {found['device']}"
     return {"fingerprints": found, "recipe": stored, "seed": prepared.seed, "elsewhere": list(prepared.elsewhere)}
 
 
-def taken_up(plan: Any, prepared: Prepared, found: Checkpoint) -> tuple[Prepared, tuple[Finding, ...]]:
+def taken_up(engine: Any, prepared: Prepared, found: Checkpoint) -> tuple[Prepared, tuple[Finding, ...]]:
     """Compare a checkpoint with the run that is to go on.
 
     Returns: what is run, with the seed of the run and where else it was, which its own checkpoints tell; and remarks.
 
     Raises: CheckpointMismatch with all that differs.
     """
-    flags = check(found.header, plan.header(prepared)["fingerprints"])
+    flags = check(found.header, engine.header(prepared)["fingerprints"])
     told = tuple(dict.fromkeys([*found.header.get("elsewhere", ()), *flags]))
     elsewhere = (
         Finding("RESUMED_ELSEWHERE", f"{flag}: draws equal those of one run in law, not in bits.") for flag in told
@@ -170,13 +154,12 @@ def put_back(drive: Drive, found: Checkpoint) -> None:
 
 def _made(found: Checkpoint, model: Any) -> Any:
     """Build the inference again from its settings."""
-    from lawful import inference
-
     recipe = found.header.get("recipe")
-    if not isinstance(recipe, dict) or recipe.get("method") not in METHODS or not recipe.get("options"):
+    kind = method_of(recipe["method"]) if isinstance(recipe, dict) and isinstance(recipe.get("method"), str) else None
+    if not isinstance(recipe, dict) or kind is None or not recipe.get("options"):
         raise LawfulError(
             f"{found.path} does not hold the settings of its run, since one of them is a function or an object of "
             "yours. Fix: give the plan in place of the model, as inference.resume(folder, inference.mcmc(model, ...), "
             "*args)."
         )
-    return getattr(inference, recipe["method"])(model, **{k: decode(v) for k, v in recipe["options"].items()})
+    return kind(**{k: decode(v) for k, v in recipe["options"].items()}).on(model)

@@ -124,7 +124,7 @@ def test_a_key_is_a_typed_key_or_an_integer():
 
 def test_a_plan_prints_its_composition_and_its_sites():
     plan = inference.smc(constant_per_particle, particles=3)
-    assert repr(plan) == f"smc({plan.transformer.name})"
+    assert repr(plan) == f"smc({plan.method.composition})"
     text = plan.plan(Y)
     assert "resample(systematic, when ess < 0.5 N)" in text
     assert "theta: drawn from its prior" in text and "z: drawn from its prior" in text

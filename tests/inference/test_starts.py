@@ -42,7 +42,7 @@ def started(model, init, kernel=MOVES):
 
 def first_values(model, init, kernel):
     prepared, plan = started(model, init, kernel)
-    state, _ = plan._state(prepared.built, jax.random.key(5), prepared.inputs)
+    state, _ = prepared.built._state(jax.random.key(5), prepared.inputs)
     return dict(zip((c.name for c in prepared.built.kernel.choices), map(np.asarray, state), strict=False))
 
 
@@ -120,7 +120,7 @@ def test_parameters_of_a_filter_are_given_in_part():
     walk = kernels.random_walk(1e-9)
     plan = inference.pmmh(model, walk, ["sd", "rho"], particles=8, chains=2, warmup=0, draws=1, init={"sd": 0.75})
     prepared = plan.prepare((Y,))
-    state, _ = plan._state(prepared.built, jax.random.key(0), prepared.inputs)
+    state, _ = prepared.built._state(jax.random.key(0), prepared.inputs)
     assert state[0].tolist() == [0.75, 0.75] and len(set(state[1].tolist())) == 2
     for sites, can in (["sd", "rho"], "sd, rho"), (["sd"], "sd"), ((), "none"):
         with pytest.raises(LawfulError, match=f"name x; those that can are: {can}. Fix"):

@@ -9,21 +9,21 @@ import numpy as np
 
 from lawful.backends.enumeration import emit_worlds
 from lawful.form.liveness import without_dead_code
-from lawful.inference.algorithms.smc import PopulationPlan
+from lawful.inference import Plan
 from lawful.inference.check import Comparison, Measure, compare, enumerate_measure
 
 ABSENT = -(2**31)  # stands for a choice whose arm did not run
 
 
-def law_error(plan: PopulationPlan, program: Callable[..., Any], *args: Any) -> Comparison:
+def law_error(plan: Plan, program: Callable[..., Any], *args: Any) -> Comparison:
     """Compare E[ Z-hat mean_i w_i delta(x_i) ] with the program's measure, on all choices or on what it returns."""
-    paths = plan.settings["keep"] == "paths"
+    paths = plan.method.keep == "paths"
     ours = population_measure(plan, *args)
     truth = enumerate_measure(program, *args).marginal(lambda trace: trace.choices if paths else trace.output)
     return compare(ours, truth)
 
 
-def population_measure(plan: PopulationPlan, *args: Any) -> Measure:
+def population_measure(plan: Plan, *args: Any) -> Measure:
     """The expected measure of the last particles; an outcome holds the active choices, or is the returned value."""
     prepared = plan.prepare(args)
     built = prepared.built
@@ -41,11 +41,9 @@ def population_measure(plan: PopulationPlan, *args: Any) -> Measure:
     return Measure(dict(zip(outcomes, totals.tolist(), strict=True)))
 
 
-def _columns(
-    plan: PopulationPlan, built: Any, values: Sequence[np.ndarray]
-) -> tuple[list[np.ndarray], list[Any] | None]:
+def _columns(plan: Plan, built: Any, values: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[Any] | None]:
     """One column per element of a choice; without paths, one per scalar that is returned."""
-    if plan.settings["keep"] == "last":
+    if plan.method.keep == "last":
         assert all(array.ndim == 1 for array in values), "return scalars"
         return [*values], None
     active = dict(zip(built.conditional, values[len(built.names) :], strict=True))

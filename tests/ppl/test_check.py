@@ -120,7 +120,7 @@ def test_an_inference_that_cannot_run_says_which_site_it_cannot_move():
     assert "random_walk has no move for it" in finding.found and "smc" in finding.remedy
     for method in ("importance", "smc", "mcmc"):
         assert plan_findings(gallery.counts, (1.0,), method) == ()
-    with pytest.raises(lawful.LawfulError, match="algorithm 'magic': expected one of importance, smc"):
+    with pytest.raises(lawful.LawfulError, match="algorithm 'magic': expected one of .*smc"):
         plan_findings(gallery.counts, (1.0,), "magic")
 
 

@@ -100,6 +100,8 @@ CLAIM_NOTHING = {
     "progress_bar",
     "stop_when",
     "log_to",
+    "call",
+    "method",
 }
 # What cannot be enumerated, since its draws are not sites or not finite, and the tests that check it by statistics.
 BY_STATISTICS = {

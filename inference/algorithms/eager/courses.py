@@ -13,7 +13,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.errors import LawfulError
 from lawful.messages import Surroundings, only, placed
 
 from ...eager.drawing import Draws
@@ -22,7 +21,6 @@ from ...eager.run import Run
 from ...eager.trace_mh import Move
 from ...running.course import Kept, Phase
 from ...running.lengths import FIRST
-from ...running.options import RunOptions
 
 TOLD = {"acceptance_rate": "acceptance", "n_nonfinite": "n_nonfinite"}
 
@@ -151,19 +149,3 @@ class EagerRuns(EagerCourse):
     def told(self, state: int, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:
         """Tell the evidence of the run."""
         return {"log_evidence": self.kept[-1][0].log_evidence}
-
-
-def without_files(method: str, run: RunOptions | None) -> None:
-    """Refuse checkpoints and stores.
-
-    >>> without_files("mcmc", RunOptions(checkpoint="run/"))
-    Traceback (most recent call last):
-    lawful.errors.LawfulError: mcmc: checkpoint: with mode='eager' a run holds objects of any kind, which no file ...
-    """
-    for name in ("checkpoint", "store"):
-        if run is not None and getattr(run, name) is not None:
-            raise LawfulError(
-                f"{method}: {name}: with mode='eager' a run holds objects of any kind, which no file can hold without "
-                f"being trusted. Fix: leave out {name}=, or mode='staged'.",
-                option=name,
-            )

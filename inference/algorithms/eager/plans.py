@@ -7,11 +7,11 @@ call. Independent runs and chains differ in the first index of all addresses, he
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.random_keys import one_key
@@ -28,8 +28,6 @@ from ...results.result import Result
 from ...running.driver import Chunk, Drive, Portion
 from ...running.options import RunOptions
 from .courses import EagerRuns
-
-type Mode = Literal["staged", "eager"]
 
 STAGED = "mode='staged', whose plan.sampler(*arguments) gives a function draw(key, *arguments) that jit and vmap take"
 
@@ -223,28 +221,3 @@ def observed_in_all(runs: Sequence[Run]) -> Table:
         return Table()
     shared = {a: v for a, v in first.observations.items() if all(a in run.observations for run in runs)}
     return table_of([Run(shared, plates=first.plates, loop_names=first.loop_names)])
-
-
-def checked_mode(mode: Any) -> str:
-    """Refuse an unknown mode.
-
-    >>> checked_mode("eager")
-    'eager'
-    """
-    if mode not in ("staged", "eager"):
-        raise LawfulError(f"mode: expected 'staged' or 'eager', got {mode!r}.", mode=mode)
-    return str(mode)
-
-
-def refuse(method: str, options: Mapping[str, tuple[Any, tuple[Any, ...]]]) -> None:
-    """Refuse options that an eager inference does not have: name to (given, those that it has).
-
-    >>> refuse("smc", {"nonfinite": ("dead", ("error", "dead"))})
-    """
-    for name, (given, known) in options.items():
-        if not any(given is one or (isinstance(given, str) and given == one) for one in known):
-            raise LawfulError(
-                f"{method}: {name}={given!r} needs mode='staged'. Fix: with mode='eager' give "
-                f"{' or '.join(map(repr, known))}.",
-                option=name,
-            )

@@ -23,7 +23,7 @@ from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.tracing.trace import trace
 
-from ...plans.populations.population_plan import PopulationPlan
+from ...plans.method_plan import Plan
 from ...representations.conditional import reference, retained
 from ..programs.joint import joint
 from . import keys
@@ -90,8 +90,8 @@ def evidence_sandwich(
     fresh = keys.stage_keys(root, 1, runs)
     draw, n = emit(both.draw), len(both.data)
     plan = algorithm(both.posterior)
-    if not isinstance(plan, PopulationPlan):
-        raise LawfulError(f"evidence_sandwich: expected importance or smc of the program, got {type(plan).__name__}.")
+    if not isinstance(plan, Plan) or plan.method.name not in ("importance", "smc") or plan.method.enumerate is not None:
+        raise LawfulError(f"evidence_sandwich: expected importance or smc of the program, got {plan!r}.")
 
     def simulate(key: jax.Array) -> Any:
         outs = draw(key, *inputs)[0]

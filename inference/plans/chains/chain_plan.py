@@ -1,4 +1,4 @@
-"""Chain plan: Markov chains of a kernel built from a model, their compiled program, and how a run becomes a result.
+"""Chain plan: a kernel on a program, the compiled program of its chains, and how a run becomes a result.
 
 Law: the kernel keeps the posterior; the chains start where `starts` says, and warm-up draws are never posterior draws.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 import jax
@@ -24,7 +25,6 @@ from lawful.form.choices import Choice, choices_of, dims_of
 from lawful.passes.record import record
 
 from ...checkpoints.checkpoints import Checkpoint
-from ...contract import Contract
 from ...devices.mesh import devices_of, placed_on, readable, replicated, spread_over
 from ...devices.watch import watched
 from ...findings.findings import Finding, idle_device, map_findings, never_moved
@@ -42,8 +42,8 @@ from ...results.result import Result
 from ...running.compile_time import timed
 from ...running.driver import Chunk
 from ...running.memory import Need, memory_for
-from ...running.options import RunOptions, not_in_chunks
-from ..plan import Builder, Prepared, environment, times
+from ...running.options import RunOptions
+from ..plan import Prepared, environment, times
 from ..resuming import header_of
 from .chain_rows import Drawn, deterministics, draws_of, thinned, whole_run, without_own
 from .chain_runs import iterate_chains, resume_chains, run_chains
@@ -58,13 +58,25 @@ from .warm_up_restarts import RESTARTS, restart_findings
 type ChainMethod = Literal["vectorized", "sequential"]
 
 
-@dataclass(frozen=True)
-class _Built:
+@dataclass(frozen=True, eq=False)
+class Chains:
+    """Markov chains of a kernel, written and compiled for the form of a program.
+
+    Attributes:
+        plan: the plan that they are of.
+        moves: the kernel.
+        reasons: why it was chosen, where the program decided.
+        kernel: the kernel, written for the program.
+    """
+
+    plan: Any
+    moves: Any
+    reasons: tuple[str, ...]
     kernel: KernelForm
     loop: TunedLoop | OneByOne
     run: Callable[..., Any]
     start: Callable[..., Any]
-    given_start: Start | None
+    given_start: Callable[[tuple[Any, ...]], Start]  # of the names of what is given
     named: Callable[..., Any] | None
     named_choices: tuple[Choice, ...]
     form: Form
@@ -72,33 +84,24 @@ class _Built:
     whole: bool  # whether a state has a value for every choice of the program
     steps: dict[int | None, Any] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the run, as results and checkpoints tell them."""
+        return {**self.plan.method.told(), "kernel": repr(self.moves)}
 
-class ChainPlan:
-    """A Markov chain method built from a model: call it with a key and the model's arguments."""
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices that share the chains."""
+        found: Mesh | None = self.plan.method.mesh
+        return found
 
-    def __init__(
-        self, model: Any, kernel: Any, settings: dict[str, Any], init: Any, run: RunOptions | None = None,
-        mesh: Mesh | None = None, chain_method: ChainMethod = "vectorized",
-    ) -> None:  # fmt: skip
-        """Keep the parts; nothing is traced before the first call."""
-        self.kernel, self.settings, self.init, self.run = kernel, settings, init, run
-        self.mesh, self.one_by_one = mesh, chain_method == "sequential"
-        self.recipe = "mcmc", {**settings, "kernel": kernel}
-        self.contract: Contract = kernel.contract
-        self.reasons: tuple[str, ...] = ()  # why this kernel, where the program decided
-        self.prepare = Builder(model, self._build)
-
-    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
+    def result(self, prepared: Prepared, key: Any) -> Result:
         """Run the chains.
 
-        Raises:
-            NoFiniteStartError: no start of finite density was found, naming the sites; with on_fault="flag" the result
-                has no draw, and says so.
-            ObservationError: the data do not fit their sites.
-            MemoryLimitError: the draws take more memory than is free.
+        Raises: NoFiniteStartError: no start of finite density was found, naming the sites; with on_fault="flag" the
+            result has no draw, and says so.
         """
-        prepared = self.prepare(args, key, named)
-        if self.run is not None and self.run.store is not None:  # draws go to files, and memory holds a piece of them
+        if self.plan.run is not None and self.plan.run.store is not None:  # memory holds a piece of the draws
             return self._run(prepared, key)
         with memory_for(self._need(prepared), devices_of(self.mesh)):
             return self._run(prepared, key)
@@ -108,108 +111,78 @@ class ChainPlan:
         try:
             begun = self._begun(prepared, start_key, run_key)
         except NoFiniteStartError as error:
-            if self.settings["on_fault"] == "raise":
+            if self.plan.method.on_fault == "raise":
                 raise
             return self._without_draws(prepared, error)
-        if self.run is not None:
-            return run_chains(self, prepared, begun, self.run)
+        if self.plan.run is not None:
+            return run_chains(self, prepared, begun, self.plan.run)
         if self.mesh is None:
-            out, seconds = timed(prepared.built.run, run_key, prepared.inputs, begun.state)
+            out, seconds = timed(self.run, run_key, prepared.inputs, begun.state)
         else:
             with watched(self.mesh):
                 shared = replicated(self.mesh, (run_key, prepared.inputs))
-                out, seconds = timed(prepared.built.run, *shared, spread_over(self.mesh, begun.state))
+                out, seconds = timed(self.run, *shared, spread_over(self.mesh, begun.state))
                 out = readable(self.mesh, out)
-        return self.collected(prepared, whole_run(prepared.built.loop, out), times(seconds), begun)
+        return self.collected(prepared, whole_run(self.loop, out), times(seconds), begun)
 
-    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
-        """Run the chains chunk by chunk, as the options of the run say, and give each chunk; nothing is kept.
-
-        Chunks of "warmup" come first, then those of "sampling"; together they are the draws of a call, bit for bit.
-
-        Raises: NoFiniteStartError where no start of finite density was found.
-        """
-        options = self._in_chunks(self.run or RunOptions())
-        prepared = self.prepare(args, key, named)
+    def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
+        """Run the chains chunk by chunk."""
         start_key, run_key = _two_keys(one_key(key))
         return iterate_chains(self, prepared, self._begun(prepared, start_key, run_key), options)
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
         devices = devices_of(self.mesh)
-        return header_of(prepared, self.settings, self.recipe, devices if devices > 1 else None)
+        return header_of(prepared, self.settings, self.plan.asked, devices if devices > 1 else None)
 
-    def resumed(self, found: Checkpoint, options: RunOptions, args: tuple[Any, ...]) -> Result:
-        """Go on from a checkpoint; see `inference.resume`."""
-        return resume_chains(self, self.prepare(args), found, self._in_chunks(options))
+    def resumed(self, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+        """Go on from a checkpoint."""
+        return resume_chains(self, prepared, found, options)
 
-    def _in_chunks(self, options: RunOptions) -> RunOptions:
-        """Refuse chunks where the chains do not go step by step, or are on the devices of several processes."""
-        not_in_chunks(self.recipe[0], options, self.mesh, self.one_by_one)
-        return options
-
-    def longer(self, draws: int) -> ChainPlan:
-        """Return the plan with another number of draws."""
-        settings, (method, options) = {**self.settings, "draws": draws}, self.recipe
-        found = ChainPlan(self.prepare.model, self.kernel, settings, self.init, self.run, self.mesh)
-        found.recipe, found.reasons = (method, {**options, "draws": draws}), self.reasons
-        return found
-
-    def sampler(self, *args: Any, **named: Any) -> Callable[..., dict[str, jax.Array]]:
-        """Return the plan as a function that JAX can map, compile or combine with others.
-
-        Returns: takes a key and the arrays among the arguments; gives draws by name, (chains * draws, ...), those of a
-            chain side by side. Draws of a chain that found no start of finite density are NaN.
-        """
-        prepared = self.prepare(args, named=named)
-        built: _Built = prepared.built
-        choices = built.kernel.choices
+    def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
+        """Give draws by name as a function of a key and the inputs; NaN of a chain without a start."""
+        choices, draws = self.kernel.choices, self.plan.method.draws
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
             start_key, run_key = _two_keys(one_key(key))
-            state = self._state(built, start_key, inputs)[0]
-            late = built.loop.parts(built.loop(run_key, inputs, state)["kept"])[1]
+            state = self._state(start_key, inputs)[0]
+            late = self.loop.parts(self.loop(run_key, inputs, state)["kept"])[1]
             flat = [in_one_row(jnp.moveaxis(x, 1, 0)) for x in late]
             flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
-            started = jnp.repeat(jnp.isfinite(state[-1]), self.settings["draws"])
+            started = jnp.repeat(jnp.isfinite(state[-1]), draws)
             broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
-            draws = dict(zip((c.name for c in choices), flat, strict=False))
-            return without_own(masked(masked(draws, broken), flags), choices)
+            values = dict(zip((c.name for c in choices), flat, strict=False))
+            return without_own(masked(masked(values, broken), flags), choices)
 
         return draw
 
-    def memory(self, *args: Any, **named: Any) -> int:
-        """Estimate the bytes that a run takes at its peak; nothing is run."""
-        return self._need(self.prepare(args, named=named)).peak
+    def memory(self, prepared: Prepared) -> int:
+        """Estimate the bytes that a run takes at its peak."""
+        return self._need(prepared).peak
 
-    def plan(self, *args: Any, **named: Any) -> str:
-        """Say which site is moved how, for the given arguments."""
-        prepared = self.prepare(args, named=named)
+    def lines(self, prepared: Prepared) -> list[str]:
+        """Say which site is moved how."""
         why = ("chosen by the program:", *(f"  {reason}" for reason in self.reasons)) if self.reasons else ()
-        lines = (*why, *self.kernel.plan(prepared.form))
-        return "\n".join([f"mcmc: {self.kernel!r}", *(f"  {line}" for line in lines)])
+        lines = (*why, *self.moves.plan(prepared.form))
+        return [f"{self.plan.asked.name}: {self.moves!r}", *(f"  {line}" for line in lines)]
 
-    def form(self, *args: Any, **named: Any) -> Form:
-        """Return the algorithm itself as a Form."""
-        return self.prepare(args, named=named).built.form
-
-    def __repr__(self) -> str:
-        """Show the kernel."""
-        return f"mcmc({self.kernel!r})"
+    def algorithm(self, prepared: Prepared) -> Form:
+        """Give the chains as a Form."""
+        return self.form
 
     def _need(self, prepared: Prepared) -> Need:
         """Tell what a run takes: all states and numbers, one step of the chains, and the values named at each draw."""
-        built: _Built = prepared.built
-        chains, warmup, draws, thin = (self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
-        loop: Any = built.loop.loop if isinstance(built.loop, OneByOne) else built.loop
+        method = self.plan.method
+        chains, warmup, draws, thin = method.chains, method.warmup, method.draws, method.thin
+        loop: Any = self.loop.loop if isinstance(self.loop, OneByOne) else self.loop
         kept, most = loop.memory()
         peak = kept + most
-        if self.one_by_one:  # what the chains leave is put side by side at the end
+        if isinstance(self.loop, OneByOne):  # what the chains leave is put side by side at the end
             kept, peak = chains * kept, peak + (2 * chains - 1) * kept
-        named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in built.named_choices)
+        named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in self.named_choices)
         return Need(
-            f"mcmc: {chains} chains of {warmup + draws * thin} steps",
+            f"{self.plan.asked.name}: {chains} chains of {warmup + draws * thin} steps",
             peak + named * chains * (warmup + draws),
             kept // max(1, warmup + draws),
             lambda free, chunk: (
@@ -218,34 +191,9 @@ class ChainPlan:
             ),
         )
 
-    def _build(self, form: Form) -> _Built:
-        sizes = tuple(self.settings[name] for name in ("chains", "warmup", "draws", "thin"))
-        form = form_for(self.kernel, form)
-        many = tuned_loop(self.kernel, form, *((1, *sizes[1:]) if self.one_by_one else sizes))
-        loop = OneByOne(many, sizes[0]) if self.one_by_one else many
-        kernel = many.kernel
-        states = initial_state(form) if kernel.states is None else without_factors(kernel.states)
-        states = with_gradient(self.kernel, form, states)
-        whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
-        named = record(form, ("deterministic",))
-        named_choices = named.choices if whole else ()
-        function = deterministics(named.form, named.own) if named_choices else None
-        return _Built(
-            kernel,
-            loop,
-            jax.jit(loop),
-            drawn_starts(self.kernel, kernel, form, states, sizes[0]),
-            self._starts_at(form, kernel, states) if self.init else None,
-            function,
-            named_choices,
-            many.form,
-            log_densities(form) if kernel.incremental else None,
-            whole,
-        )
-
-    def _idle(self, built: _Built) -> tuple[Finding, ...]:
+    def _idle(self) -> tuple[Finding, ...]:
         """Remark that an accelerator has too little to do, where more chains would be taken side by side."""
-        loop, there = built.loop, placed_on(self.mesh)
+        loop, there = self.loop, placed_on(self.mesh)
         if isinstance(loop, OneByOne):
             return ()
         return idle_device(there["device"], "chains", lambda: loop.memory()[1] // there.get("devices", 1))
@@ -255,27 +203,27 @@ class ChainPlan:
 
         Raises: NoFiniteStartError where the density or its gradient is not finite there.
         """
-        built: _Built = prepared.built
-        state, origin = self._state(built, start_key, prepared.inputs)
+        state, origin = self._state(start_key, prepared.inputs)
         if not bool(_all_finite(state[-1])):
-            raise no_start(prepared, built.kernel.choices, state, whole=built.whole, origin=origin)
+            raise no_start(prepared, self.kernel.choices, state, whole=self.whole, origin=origin)
         return Begun(run_key, state, origin)
 
-    def _state(self, built: _Built, key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
+    def _state(self, key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
         """Give a state of each chain, and what it is from."""
-        if not self.init:
-            found: tuple[list[jax.Array], jax.Array] = built.start(key, inputs)
+        method = self.plan.method
+        if not method.init:
+            found: tuple[list[jax.Array], jax.Array] = self.start(key, inputs)
             return found
-        assert built.given_start is not None
-        origin = jnp.full((self.settings["chains"], 2), GIVEN, jnp.int32).at[:, 1].set(0)
-        return built.given_start(key, inputs, self.init), origin
+        origin = jnp.full((method.chains, 2), GIVEN, jnp.int32).at[:, 1].set(0)
+        return self.given_start(tuple(method.init))(key, inputs, method.init), origin
 
     def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
         """Report that no chain could start."""
-        choices = tuple(c for c in prepared.built.kernel.choices if not is_own(c))
+        choices = tuple(c for c in self.kernel.choices if not is_own(c))
         sites = tuple(show_address(address) for address in error.fields["sites"])
         return from_chains(
-            {c.name: np.empty((self.settings["chains"], 0, *c.full_shape), c.dtype) for c in choices},
+            {c.name: np.empty((self.plan.method.chains, 0, *c.full_shape), c.dtype) for c in choices},
+            sampler=self.plan.asked.name,
             observed=prepared.observed,
             model=prepared.subject.model,
             args=prepared.args,
@@ -285,16 +233,11 @@ class ChainPlan:
             run=environment(self.settings, 0.0, prepared.seed),
         )
 
-    def _starts_at(self, form: Form, kernel: KernelForm, states: Form) -> Start:
-        shown = [c for c in kernel.choices if not is_own(c)]
-        return starts_at(form, states, shown, self.init, self.settings["chains"])
-
     def collected(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
-        built: _Built = prepared.built
         warm = out.warm
         early, late = ([np.asarray(x) for x in part] for part in (out.early, out.late))
-        numbers = {name: np.asarray(x) for name, x in zip(built.kernel.info, out.numbers, strict=True)}
+        numbers = {name: np.asarray(x) for name, x in zip(self.kernel.info, out.numbers, strict=True)}
         tally = self.tally(prepared, begun.state)
         parts: list[Warmup | None] = []
         for number, (states, part) in enumerate(((early, slice(warm)), (late, slice(warm, None)))):
@@ -303,18 +246,18 @@ class ChainPlan:
             parts.append(self.shown(prepared, number, states, own) if number or warm else None)
         first, kept = parts
         assert kept is not None
-        return self.result(prepared, (kept, first), tally, (out.last, out.tuned), run, begun, **fields)
+        return self.made(prepared, (kept, first), tally, (out.last, out.tuned), run, begun, **fields)
 
     def tally(self, prepared: Prepared, start: Sequence[Any]) -> Tally:
         """Begin to look at chains."""
-        return Tally.at_start(start, prepared.built.kernel.info)
+        return Tally.at_start(start, self.kernel.info)
 
     def counted(
         self, prepared: Prepared, tally: Tally, start: Sequence[Any], phase: int,
         states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
     ) -> Tally:  # fmt: skip
         """Look at some rows of warm-up (0) or draws (1); a warm-up that tunes tries steps that are too long."""
-        learns = not phase and is_tuned(self.kernel)
+        learns = not phase and is_tuned(self.moves)
         return tally.plus(start, states, numbers, learns=learns)
 
     def shown(
@@ -323,18 +266,17 @@ class ChainPlan:
         """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...)."""
         told = {name: np.moveaxis(x, 1, 0) for name, x in numbers.items()}
         if phase:
-            told = {name: thinned(name, x, self.settings["thin"]) for name, x in told.items()}
-        return draws_of(prepared.built, prepared.inputs, [np.moveaxis(x, 1, 0) for x in states], told)
+            told = {name: thinned(name, x, self.plan.method.thin) for name, x in told.items()}
+        return draws_of(self, prepared.inputs, [np.moveaxis(x, 1, 0) for x in states], told)
 
-    def result(
+    def made(
         self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
         run: Mapping[str, Any], begun: Begun, **fields: Any,
     ) -> Result:  # fmt: skip
         """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
-        built: _Built = prepared.built
-        (kept, first), (last, tuned), kernel = parts, ended, built.kernel
+        (kept, first), (last, tuned), kernel = parts, ended, self.kernel
         model, form, observed = prepared.subject
-        dims = dims_of((*kernel.choices, *built.named_choices))
+        dims = dims_of((*kernel.choices, *self.named_choices))
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
         found = (
@@ -344,7 +286,7 @@ class ChainPlan:
             *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
             *prepared.unread,
             *never_moved(*_moved(kernel.choices, tally), int(tally.rows), tuned.get("step_size", 1.0)),
-            *self._idle(built),
+            *self._idle(),
         )
         return from_chains(
             kept.posterior,
@@ -357,16 +299,58 @@ class ChainPlan:
             state=list(last),
             form=form,
             dims=dims,
+            sampler=self.plan.asked.name,
             run={
                 **environment(self.settings, 0.0, prepared.seed),
                 **placed_on(self.mesh),
                 **run,
                 **{k: np.asarray(v) for k, v in tuned.items()},
                 "starts": begun.words,
-                "plan": Told(lambda: self.plan(*prepared.args)),
+                "plan": Told(lambda: self.plan.plan(*prepared.args)),
             },
             **fields,
         )
+
+
+def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> Chains:
+    """Write the chains of a kernel for the form of a program.
+
+    Args:
+        plan: the plan that they are of, with the settings.
+        form: the program.
+        moves: the kernel.
+        reasons: why it was chosen, where the program decided.
+    """
+    method = plan.method
+    one_by_one, sizes = method.chain_method == "sequential", (method.chains, method.warmup, method.draws, method.thin)
+    form = form_for(moves, form)
+    many = tuned_loop(moves, form, *((1, *sizes[1:]) if one_by_one else sizes))
+    loop = OneByOne(many, sizes[0]) if one_by_one else many
+    kernel = many.kernel
+    states = initial_state(form) if kernel.states is None else without_factors(kernel.states)
+    states = with_gradient(moves, form, states)
+    shown = [c for c in kernel.choices if not is_own(c)]
+    given_start = cache(lambda names: starts_at(form, states, shown, dict.fromkeys(names), sizes[0]))
+    if method.init:
+        given_start(tuple(method.init))  # a name that no site has is refused before anything runs
+    whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
+    named = record(form, ("deterministic",))
+    named_choices = named.choices if whole else ()
+    return Chains(
+        plan,
+        moves,
+        reasons,
+        kernel,
+        loop,
+        jax.jit(loop),
+        drawn_starts(moves, kernel, form, states, sizes[0]),
+        given_start,
+        deterministics(named.form, named.own) if named_choices else None,
+        named_choices,
+        many.form,
+        log_densities(form) if kernel.incremental else None,
+        whole,
+    )
 
 
 def _moved(choices: Sequence[Choice], tally: Tally) -> tuple[list[str], np.ndarray]:

@@ -21,51 +21,52 @@ from ...running.driver import Chunk, Drive
 from ...running.options import RunOptions
 from ...running.saving import Saver
 from ...running.spread import spread_on
-from ..plan import Builder, Prepared
+from ..plan import Prepared
 from ..resuming import begun_of, put_back, taken_up
 from .chain_course import ChainCourse, portions_of
 from .chain_rows import Drawn
-from .chain_store import Chains, chain_stream, found_store
+from .chain_store import Drawing, chain_stream, found_store
 from .row_streams import Stream
 from .starts import Begun
 
 
 @runtime_checkable
-class Driven(Chains, Protocol):
-    """What driving chains asks of their plan besides."""
+class Driven(Drawing, Protocol):
+    """What driving chains asks of them besides."""
 
-    run: RunOptions | None
-    mesh: Mesh | None
-    prepare: Builder
+    @property
+    def plan(self) -> Any:
+        """The plan that they are of."""
 
-    def longer(self, draws: int) -> Driven:
-        """Return the plan with another number of draws."""
+    @property
+    def mesh(self) -> Mesh | None:
+        """The devices that share them."""
 
     def collected(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
         """Make the result of what the chains left."""
 
 
-def run_chains(plan: Driven, prepared: Prepared, begun: Begun, options: RunOptions) -> Result:
+def run_chains(chains: Driven, prepared: Prepared, begun: Begun, options: RunOptions) -> Result:
     """Run chains in chunks.
 
     Raises: LawfulError where a callback raised, with the finished part as its attribute `result`.
     """
-    drive = chain_drive(plan, prepared, begun, options)
+    drive = chain_drive(chains, prepared, begun, options)
     drive.run()
-    return chain_result(plan, prepared, begun, drive)
+    return chain_result(chains, prepared, begun, drive)
 
 
-def iterate_chains(plan: Driven, prepared: Prepared, begun: Begun, options: RunOptions) -> Iterator[Chunk]:
+def iterate_chains(chains: Driven, prepared: Prepared, begun: Begun, options: RunOptions) -> Iterator[Chunk]:
     """Run chains chunk by chunk; only what checkpoints and callbacks need is kept."""
-    drive = chain_drive(plan, prepared, begun, options)
+    drive = chain_drive(chains, prepared, begun, options)
     if drive.stream is None:
         drive.keeping = bool(options.callbacks) or options.checkpoint is not None
-    yield from drive.shown_chunks(lambda portion: _shown(plan, prepared, portion.number, portion.rows))
+    yield from drive.shown_chunks(lambda portion: _shown(chains, prepared, portion.number, portion.rows))
 
 
-def resume_chains(plan: Driven, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+def resume_chains(chains: Driven, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with chains from a checkpoint."""
-    prepared, remarks = taken_up(plan, prepared, found)
+    prepared, remarks = taken_up(chains, prepared, found)
     built, inputs = prepared.built, list(prepared.inputs)
     begun = begun_of(found, lambda key: Begun(key, *jax.eval_shape(built.start, key, inputs)))
     stored = bool(found.header.get("stored"))
@@ -75,14 +76,14 @@ def resume_chains(plan: Driven, prepared: Prepared, found: Checkpoint, options: 
         raise LawfulError(
             f"{found.path}: the run keeps its draws in its checkpoints, and a store was given. Fix: leave out store=."
         )
-    drive = chain_drive(plan, prepared, begun, options, found.header["done"] if stored else None)
+    drive = chain_drive(chains, prepared, begun, options, found.header["done"] if stored else None)
     put_back(drive, found)
     drive.found = (*remarks, *drive.found)
     drive.run()
-    return chain_result(plan, prepared, begun, drive)
+    return chain_result(chains, prepared, begun, drive)
 
 
-def extend_chains(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
+def extend_chains(chains: Driven, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
     """Go on with chains for further draws: the result is that of a run that asked for all of them."""
     warm, done = drive.done
     if warm < drive.phases[0].total:
@@ -90,24 +91,24 @@ def extend_chains(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive, 
             f"extend: the run was ended after {warm} of {drive.phases[0].total} steps of its warm-up, so it has no "
             "draw to add to. Fix: inference.resume where there is a checkpoint, or a new run."
         )
-    longer = plan.longer(done + draws)
+    longer = chains.plan.longer(done + draws)
     ready = replace(longer.prepare(prepared.args), seed=prepared.seed, elsewhere=prepared.elsewhere)
-    onward = chain_drive(longer, ready, begun, replace(plan.run or RunOptions(), store=None))
+    onward = chain_drive(ready.built, ready, begun, replace(longer.run or RunOptions(), store=None))
     onward.state, onward.done, onward.seconds, onward.found = drive.state, [warm, done], drive.seconds, drive.found
     for number in range(2):
         onward.kept.write(number, 0, drive.rows(number))
     onward.run()
-    return chain_result(longer, ready, begun, onward)
+    return chain_result(ready.built, ready, begun, onward)
 
 
 def chain_drive(
-    plan: Driven, prepared: Prepared, begun: Begun, options: RunOptions, done: Sequence[int] | None = None
+    chains: Driven, prepared: Prepared, begun: Begun, options: RunOptions, done: Sequence[int] | None = None
 ) -> Drive:
     """Make the run of chains from a start; one that goes on has the steps of each phase that are `done`."""
     built, key, start = prepared.built, begun.key, begun.state
     if options.longest not in built.steps:
         built.steps[options.longest] = portions_of(built.loop, options.longest)
-    loop, steps, spread = built.loop, built.steps[options.longest], spread_on(plan.mesh)
+    loop, steps, spread = built.loop, built.steps[options.longest], spread_on(chains.mesh)
     course = ChainCourse(steps, loop, key, list(prepared.inputs), list(start), spread)
     size, info = built.kernel.size, built.kernel.info
 
@@ -116,23 +117,23 @@ def chain_drive(
 
     def drawn(drive: Drive, number: int) -> Mapping[str, Any]:
         names = [c.name for c in built.kernel.choices]
-        if drive.stream is not None:
+        if isinstance(drive.stream, Stream):
             known = drive.stream.part(number).posterior
             return {name: known[name] for name in names if name in known}
         return {name: np.moveaxis(x, 1, 0) for name, x in zip(names, drive.rows(number), strict=False)}
 
     saver = None
     if options.checkpoint is not None:
-        saver = Saver(options.checkpoint, plan.header(prepared), begun)
+        saver = Saver(options.checkpoint, chains.header(prepared), begun)
     drive = Drive(course, options, named, drawn, saver)
     if options.store is not None:
         piece = None if options.chunk == "auto" else int(options.chunk)
-        drive.stream, drive.found = chain_stream(plan, prepared, begun, options.store, course, piece, done)
+        drive.stream, drive.found = chain_stream(chains, prepared, begun, options.store, course, piece, done)
         drive.keeping = drive.stream is None
     return drive
 
 
-def chain_result(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
+def chain_result(chains: Driven, prepared: Prepared, begun: Begun, drive: Drive) -> Result:
     """Make the result of what is done."""
     built = prepared.built
     size = built.kernel.size
@@ -140,23 +141,23 @@ def chain_result(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive) -
         assert drive.failed is not None
         raise drive.failed
     if isinstance(drive.stream, Stream):
-        return _stored_result(plan, prepared, begun, drive, drive.stream)
+        return _stored_result(chains, prepared, begun, drive, drive.stream)
     early, late = drive.rows(0), drive.rows(1)
     pairs = zip(early[size:], late[size:], strict=True)
     numbers = [np.concatenate(pair) if len(pair[0]) else pair[1] for pair in pairs]
     warm, draws = drive.done
     last, tuned = _end(prepared, drive)
     out = Drawn(early[:size], late[:size], numbers, warm, last, tuned)
-    result = plan.collected(
+    result = chains.collected(
         prepared, out, drive.times(), begun, found=drive.found, interrupted=drive.interrupted, finished=draws,
-        more=lambda draws: extend_chains(plan, prepared, begun, drive, draws),
+        more=lambda draws: extend_chains(chains, prepared, begun, drive, draws),
     )  # fmt: skip
     if drive.failed is not None:
         raise failure(drive, result)
     return result
 
 
-def _stored_result(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive, stream: Stream) -> Result:
+def _stored_result(chains: Driven, prepared: Prepared, begun: Begun, drive: Drive, stream: Stream) -> Result:
     """Make the result of a run whose draws are in its store."""
     first, kept = stream.part(0) if drive.phases[0].total else None, stream.part(1)
 
@@ -167,7 +168,7 @@ def _stored_result(plan: Driven, prepared: Prepared, begun: Begun, drive: Drive,
         )
 
     run = {**drive.times(), "store": str(stream.store.path)}
-    result = plan.result(
+    result = chains.made(
         prepared, (kept, first), stream.tally, _end(prepared, drive), run, begun,
         found=(*drive.found, *stream.found), interrupted=drive.interrupted, finished=drive.done[1], more=more,
     )  # fmt: skip
@@ -206,9 +207,9 @@ def _end(prepared: Prepared, drive: Drive) -> tuple[Sequence[Any], Mapping[str, 
 
 
 def _shown(
-    plan: Driven, prepared: Prepared, number: int, rows: Sequence[np.ndarray]
+    chains: Driven, prepared: Prepared, number: int, rows: Sequence[np.ndarray]
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
     """Give draws and numbers of some rows by name, (chain, draw, ...), as the result has them."""
     size, info = prepared.built.kernel.size, prepared.built.kernel.info
-    part = plan.shown(prepared, number, rows[:size], dict(zip(info, rows[size:], strict=True)))
+    part = chains.shown(prepared, number, rows[:size], dict(zip(info, rows[size:], strict=True)))
     return part.posterior, part.stats

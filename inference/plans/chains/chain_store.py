@@ -36,8 +36,8 @@ TIMES = ("seconds", "compile_seconds", "run_seconds", "status")  # attributes of
 
 
 @runtime_checkable
-class Chains(Protocol):
-    """What a run asks of the plan that began it: what it is of, and how its rows become draws, numbers and a result."""
+class Drawing(Protocol):
+    """What a run asks of the chains: what it is of, and how its rows become draws, numbers and a result."""
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -56,7 +56,7 @@ class Chains(Protocol):
     ) -> Tally:  # fmt: skip
         """Look at some rows of warm-up (0) or draws (1)."""
 
-    def result(
+    def made(
         self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
         run: Mapping[str, Any], begun: Begun, **fields: Any,
     ) -> Result:  # fmt: skip
@@ -64,13 +64,13 @@ class Chains(Protocol):
 
 
 def chain_stream(
-    plan: Chains, prepared: Prepared, begun: Begun, path: str | os.PathLike[str],
+    of: Drawing, prepared: Prepared, begun: Begun, path: str | os.PathLike[str],
     course: Course, piece: int | None, done: Sequence[int] | None = None,
 ) -> tuple[Stream | None, tuple[Finding, ...]]:  # fmt: skip
     """Make the stream of a run of chains into a store.
 
     Args:
-        plan: the chains.
+        of: the chains.
         prepared: their program and its arguments.
         begun: key and start.
         path: where the store is, or will be.
@@ -85,14 +85,14 @@ def chain_stream(
         LawfulError: something else stands there.
     """
     target = Path(path)
-    identity = {"fingerprints": plan.header(prepared)["fingerprints"], "begun": _digest(begun)}
+    identity = {"fingerprints": of.header(prepared)["fingerprints"], "begun": _digest(begun)}
     size, info, start = prepared.built.kernel.size, prepared.built.kernel.info, begun.state
 
     def shown(number: int, own: Sequence[np.ndarray]) -> Warmup:
-        return plan.shown(prepared, number, own[:size], dict(zip(info, own[size:], strict=True)))
+        return of.shown(prepared, number, own[:size], dict(zip(info, own[size:], strict=True)))
 
     def counted(tally: Tally, number: int, own: Sequence[np.ndarray]) -> Tally:
-        return plan.counted(prepared, tally, start, number, own[:size], dict(zip(info, own[size:], strict=True)))
+        return of.counted(prepared, tally, start, number, own[:size], dict(zip(info, own[size:], strict=True)))
 
     parts = [shown(number, phase.room(0)) for number, phase in enumerate(course.phases)]
     names = [names_of(prefix, *part) for prefix, part in zip(PREFIXES, parts, strict=True)]
@@ -110,12 +110,12 @@ def chain_stream(
     else:
         rows = max(1, min(piece or course.longest(1), max(phase.total for phase in course.phases)))
         try:
-            store = _made(plan, prepared, begun, target, course.phases, rows, parts, identity)
+            store = _made(of, prepared, begun, target, course.phases, rows, parts, identity)
         except OSError as error:
             message = f"{target}: a store could not be made ({error}). The run goes on in memory."
             warnings.warn(message, stacklevel=2)
             return None, (Finding("NOT_SAVED", message),)
-    stream = Stream(store, course.phases, rows, names, shown, counted, plan.tally(prepared, start))
+    stream = Stream(store, course.phases, rows, names, shown, counted, of.tally(prepared, start))
     return stream, ()
 
 
@@ -135,7 +135,7 @@ def found_store(folder: Path) -> Path:
 
 
 def _made(
-    plan: Chains, prepared: Prepared, begun: Begun, target: Path, phases: Sequence[Phase],
+    of: Drawing, prepared: Prepared, begun: Begun, target: Path, phases: Sequence[Phase],
     piece: int, parts: Sequence[Warmup], identity: Mapping[str, Any],
 ) -> Store:  # fmt: skip
     """Make a store from the tree of a result whose draws are all zero."""
@@ -146,8 +146,8 @@ def _made(
         return np.zeros((chains, chains, *array.shape[2:]), array.dtype)
 
     first, kept = (Warmup(*({name: zeros(x) for name, x in kind.items()} for kind in part)) for part in parts)
-    empty = plan.result(
-        prepared, (kept, first if phases[0].total else None), plan.tally(prepared, start), (start, {}), {}, begun
+    empty = of.made(
+        prepared, (kept, first if phases[0].total else None), of.tally(prepared, start), (start, {}), {}, begun
     )
     empty.__dict__["reasons"] = ()  # nothing is to be judged
     tree = tree_of(empty, log_likelihood=False, log_prior=False, save_warmup=True, in_full=True)

@@ -18,7 +18,7 @@ from ...checkpoints.checkpoints import Checkpoint
 from ...results.result import Result
 from ...running.course import Course
 from ...running.driver import Chunk, Drive
-from ...running.options import RunOptions, without_store
+from ...running.options import RunOptions
 from ...running.saving import Saver
 from ..chains.chain_runs import failure
 from ..plan import Prepared
@@ -29,10 +29,11 @@ from .whole_runs import WholeRuns
 
 @runtime_checkable
 class Driven(Protocol):
-    """What driving a population asks of the plan that began it."""
+    """What driving a population asks of it."""
 
-    name: str
-    settings: dict[str, Any]
+    @property
+    def plan(self) -> Any:
+        """The plan that it is of."""
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
@@ -41,27 +42,27 @@ class Driven(Protocol):
         """Make the result of what the runs left."""
 
 
-def run_population(plan: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Result:
+def run_population(population: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Result:
     """Run a population in chunks.
 
     Raises: LawfulError where a callback raised, with the finished runs as its attribute `result`.
     """
-    drive = population_drive(plan, prepared, key, options)
+    drive = population_drive(population, prepared, key, options)
     drive.run()
-    return population_result(plan, prepared, drive)
+    return population_result(population, prepared, drive)
 
 
-def iterate_population(plan: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Iterator[Chunk]:
+def iterate_population(population: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Iterator[Chunk]:
     """Run a population chunk by chunk."""
-    drive = population_drive(plan, prepared, key, options)
+    drive = population_drive(population, prepared, key, options)
     yield from drive.shown_chunks(lambda portion: ({}, portion.told))
 
 
-def resume_population(plan: Driven, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+def resume_population(population: Driven, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
     """Go on with a population from a checkpoint."""
-    prepared, remarks = taken_up(plan, prepared, found)
+    prepared, remarks = taken_up(population, prepared, found)
     key = begun_of(found, lambda key: key)
-    drive = population_drive(plan, prepared, key, options)
+    drive = population_drive(population, prepared, key, options)
     try:
         put_back(drive, found)
     except CheckpointMismatch as error:
@@ -74,13 +75,12 @@ def resume_population(plan: Driven, prepared: Prepared, found: Checkpoint, optio
         ) from error
     drive.found = remarks
     drive.run()
-    return population_result(plan, prepared, drive)
+    return population_result(population, prepared, drive)
 
 
-def population_drive(plan: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
+def population_drive(population: Driven, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
     """Make the run of a population."""
-    without_store(plan.name, options)
-    built, inputs, runs = prepared.built, list(prepared.inputs), plan.settings["runs"]
+    built, inputs, runs = prepared.built, list(prepared.inputs), population.plan.method.runs
     portions = built.portions(options.longest)
     before = len(built.names) + len(built.conditional) + 2
     stats = [((part, name), before + place) for place, (part, name) in enumerate(built.stats) if part >= 0]
@@ -89,11 +89,11 @@ def population_drive(plan: Driven, prepared: Prepared, key: jax.Array, options: 
         course = PopulationCourse(portions, key, inputs, runs, [(name, position) for (_, name), position in stats])
     else:
         course = WholeRuns(portions, key, inputs, runs, stats)
-    saver = None if options.checkpoint is None else Saver(options.checkpoint, plan.header(prepared), key)
+    saver = None if options.checkpoint is None else Saver(options.checkpoint, population.header(prepared), key)
     return Drive(course, options, lambda number, rows: {}, None, saver)
 
 
-def population_result(plan: Driven, prepared: Prepared, drive: Drive) -> Result:
+def population_result(population: Driven, prepared: Prepared, drive: Drive) -> Result:
     """Make the result of the runs that are finished."""
     course: Any = drive.course
     if drive.state is None:  # it failed before its first step
@@ -103,7 +103,7 @@ def population_result(plan: Driven, prepared: Prepared, drive: Drive) -> Result:
     fields: dict[str, Any] = {"found": drive.found, "interrupted": drive.interrupted}
     if not drive.complete:
         fields["finished"] = sum(drive.done)
-    result = plan.collected(prepared, (outputs, log_evidence), drive.times(), **fields)
+    result = population.collected(prepared, (outputs, log_evidence), drive.times(), **fields)
     if drive.failed is not None:
         raise failure(drive, result)
     return result

@@ -15,11 +15,11 @@ from lawful.late import arviz_base, arviz_stats, xarray
 
 from ...findings.evidence import pooled_evidence
 from ...findings.move_statistics import OF
+from ...registered import method_of
 from ..grouped import on_host
 from ..record import Record
 
 GROUP = "sample_stats_smc"
-INDEPENDENT = ("importance", "annealed_importance")  # whose particles are, so that the tail of their weights tells
 
 
 def by_component(group: str, stats: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -44,7 +44,7 @@ def population_statistics(result: Record) -> dict[str, xarray.Dataset]:
     if "n_stages" in stats:
         stats = {name: _unused_as_nan(array, stats["n_stages"]) for name, array in stats.items()}
     stats["log_evidence"] = result.log_evidence
-    if result.sampler in INDEPENDENT:
+    if getattr(method_of(result.sampler), "independent", False):  # the tail of their weights tells
         stats["pareto_k"] = _pareto_k(result)
     pooled, error = pooled_evidence(result.log_evidence)
     found = {name: statistics(part, "stage") for name, part in by_component(GROUP, stats).items()}

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import inspect
 import json
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from lawful.form import Form
 from lawful.form.dependence import dependence
 
 from ...findings.evidence import kish_ess
+from ...registered import method_of
 from ..arguments import digest_of
 from ..datatree.summary import summary
 from ..leading import leading_first
@@ -215,12 +215,10 @@ def _identity(result: Record) -> list[tuple[str, str]]:
 
 def _call(result: Record) -> str:
     """Write the call that made a result, as far as the result tells it."""
-    from lawful import inference
-
-    build = getattr(inference, result.sampler, None)
-    if not callable(build):
+    kind = method_of(result.sampler)
+    if kind is None:
         return ""
-    names = [name for name in inspect.signature(build).parameters if name in result.run]
+    names = [f.name for f in fields(kind) if f.name in result.run]
     words = [f"{name}={result.run[name] if name in OBJECTS else repr(result.run[name])}" for name in names]
     if "devices" in result.run:
         words.append("mesh=mesh")

@@ -350,7 +350,7 @@ def test_a_store_is_refused_where_it_means_nothing(tmp_path):
     plan = inference.tempered_smc(model, particles=10)
     with pytest.raises(LawfulError, match="enumerate"):
         inference.mcmc(model, enumerate="all", run=options)
-    plan.inner.run = options
+    plan.run = options
     with pytest.raises(LawfulError, match="once their run has ended"):
         plan(KEY, Y)
     with pytest.raises(LawfulError, match="a folder of its own"):
