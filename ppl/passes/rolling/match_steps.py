@@ -106,7 +106,7 @@ class _Operand:
         """
         delay, *place = self.pattern[high - 1] or (high,)
         for k in range(high - 1, low + delay - 1, -1):
-            if self.places[k] != (k - delay, *place):
+            if self.pattern[k] != self.pattern[high - 1] and self.places[k] != (k - delay, *place):
                 low = k + 1 - delay
                 break
         return max([low, *(place[0] + 1 for place in self.places[low : min(low + delay, high)] if place)])
