@@ -23,15 +23,15 @@ MEGA = 10**6
 @pytest.mark.fault(22)
 def test_f22_the_error_says_how_much_and_what_fits(whole, monkeypatch):
     (steps,) = PLAN.prepare((Y,)).built.steps.values()
-    take, calls = type(steps).take, []
+    advance, calls = type(steps).advance, []
 
     def fails(self, *args):
         calls.append(args)
         if len(calls) == 4:
             raise MemoryError
-        return take(self, *args)
+        return advance(self, *args)
 
-    monkeypatch.setattr(type(steps), "take", fails)
+    monkeypatch.setattr(type(steps), "advance", fails)
     with pytest.raises(MemoryLimitError, match="bytes") as caught:
         run(PLAN)
     assert_prefix(caught.value.result, whole, 4)
