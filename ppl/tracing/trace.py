@@ -81,16 +81,14 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
         raise LawfulError(
             f"trace: the program or an argument that is not an array is not hashable: {error}."
         ) from error
-    watch = watch_of(program)
-    key = (*key, watch.key)
-    data = needed(source_of(program), arrays)
-    key = (*key, data)
+    watch, source = watch_of(program), source_of(program)
+    data = needed(source, arrays)
+    key = (*key, watch.key, data)
     if key not in _forms:
         if isinstance(program, Rewritten):
             form = program.form(*args)
             watch.ran()
-            data = needed(source_of(program), arrays)  # which the program may have taught just now
-            key = (*key[:-1], data)
+            data = needed(source, arrays)  # which the program may have taught just now
         else:
             if data is not None:
                 given = rebuild(as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays))
