@@ -147,7 +147,7 @@ class _Run(Fold[Any]):
         math: Any = jnp if self.staged else np
         stacked: dict[int, list[Any]] = {}
         for index in range(node.length - 1, -1, -1) if node.reverse else range(node.length):
-            xs = [math.take(x, index, axis=len(v.plates)) for x, v in zip(stacks, node.xs, strict=True)]
+            xs = [x[(*[slice(None)] * len(v.plates), index)] for x, v in zip(stacks, node.xs, strict=True)]
             carry, stacked[index] = step(carry, index, xs)
         if not node.length:
             return [*carry, *(np.zeros(out.full_shape, out.dtype) for out in node.ys)]

@@ -13,6 +13,7 @@ import pytest
 import lawful
 from lawful import cond, inference, plate, sample, scan
 from lawful.backends.xla import emit
+from lawful.form import Loop
 from lawful.inference import kernels
 from tests.structure.programs import equations
 from tests.tiers import rest_slow
@@ -102,7 +103,7 @@ def test_all_chains_move_the_same_part_so_that_one_arm_of_the_program_runs():
     """The branch over sites has a scalar index, and nothing is gathered chain by chain."""
     plan = inference.mcmc(labels, kernels.mh(), chains=50, warmup=0, draws=3)
     prepared = plan.prepare((jnp.zeros(200),))
-    body = prepared.built.loop.body
+    (body,) = (node.body for node in prepared.built.form.nodes if isinstance(node, Loop))
     state = [jnp.zeros(v.full_shape, v.dtype) for v in body.inputs]
     run = emit(body)
     found = list(equations(jax.make_jaxpr(lambda *x: run(jax.random.key(0), *x)[0])(*state)))

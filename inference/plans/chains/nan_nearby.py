@@ -104,5 +104,5 @@ def _redrawn(
         chosen = [rng.random((LANES, *x.shape)) < share for x in here]
         mixed, lost = jax.tree.map(np.asarray, looked(keys, chosen))
         if lost.any():
-            return {c.address: x[int(lost.argmax())] for c, x in zip(parts.choices, mixed, strict=True)}
+            return {c.address: np.asarray(x[int(lost.argmax())]) for c, x in zip(parts.choices, mixed, strict=True)}
     return None

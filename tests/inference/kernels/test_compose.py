@@ -128,7 +128,7 @@ def test_a_part_of_a_mixture_that_was_not_picked_tells_nothing():
 def test_all_chains_of_a_mixture_use_one_kernel_at_a_step():
     """Only the kernel that is picked is computed, since the pick has no axis of chains."""
     built = inference.mcmc(model, COMPOSED[1], chains=4, warmup=0, draws=2).prepare((Y,)).built
-    (pick,) = (site for site in built.loop.body.sites() if site.address[-1] == "pick")
+    (pick,) = (site for site in built.form.sites() if site.address[-1] == "pick")
     assert pick.plates == ()
     result = run(COMPOSED[1], chains=40, draws=60)
     theta = (np.diff(result.posterior["theta"], axis=1) != 0).sum(axis=-1)  # 3 by a walk, at most 1 by a single site
