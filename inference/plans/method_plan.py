@@ -7,6 +7,7 @@ program, as the marginal of summed sites, whose results are told of the program 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -152,6 +153,12 @@ class Plan:
     def within(self, model: Any, method: Any, reasons: tuple[str, ...] = ()) -> Plan:
         """Give the plan on another program by which this one goes."""
         return Plan(model, method, self.asked, reasons)
+
+    def starting(self, init: Any) -> Plan:
+        """Give the plan of chains from another start; what is compiled is shared."""
+        found = copy(self)
+        found.method = replace(self.method, init=init)
+        return found
 
     def longer(self, draws: int) -> Plan:
         """Give the plan with another number of draws."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from copy import copy
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -153,8 +151,7 @@ def sampled(
         many = model.n_classes > 1
         plan = _tempered(program, "class" if many else None, many and from_optima, **chosen)
         return plan(key, at, reference_of(climbed(), at, model, select)) if from_optima else plan(key, at)
-    plan = copy(_chains(model, **chosen))  # what is compiled is shared, the starts are not
-    plan.method = replace(plan.method, init=_starts(climbed(), at, model, chosen["chains"]))
+    plan = _chains(model, **chosen).starting(_starts(climbed(), at, model, chosen["chains"]))
     return plan(key, at)
 
 

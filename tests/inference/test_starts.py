@@ -145,3 +145,12 @@ def test_the_first_call_compiles_two_programs_and_a_few_small_ones():
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
     assert len(compiled) <= 6, compiled
+
+
+def test_plans_from_other_starts_share_what_is_compiled():
+    plan = inference.mcmc(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), kernels.mh(), warmup=0, draws=1, chains=2)
+    built = plan.prepare(()).built
+    for value in (0.5, -1.5):
+        given = plan.starting({"x": value})
+        assert given(0).run["starts"] == ["given", "given"]
+        assert given.prepare(()).built is built and plan.method.init is None
