@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.special import ndtr
 
@@ -80,7 +81,8 @@ def normal_site(
     block: Block, address: Any, shape: tuple[int, ...], plates: Sequence[Any] = (), droppable: bool = False
 ) -> Var:
     """Append standard normals of a shape."""
-    law, parameters = law_of(dist.Normal(jnp.zeros(shape), 1.0).to_event(len(shape)))
+    dtype = jnp.result_type(float)  # NumPy has nothing to compile
+    law, parameters = law_of(dist.Normal(np.zeros(shape, dtype), 1.0).to_event(len(shape)))
     noise = Var(tuple(law.shape), law.dtype, tuple(plates))
     constants = tuple(block.constant(x) for x in parameters)
     block.nodes.append(Site(address, law, constants, noise, plates=tuple(plates), droppable=droppable))

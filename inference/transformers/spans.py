@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lawful.form import Branch, Det, Loop, Site, Var
@@ -20,6 +18,7 @@ from lawful.form.builder import Tupled
 from lawful.form.fold import Fold
 from lawful.form.operations.equation import Equation
 from lawful.form.operations.from_jaxpr import unfold
+from lawful.form.operations.on_numpy import evaluate
 
 LOG = "log"
 type Term = Fraction | str
@@ -242,10 +241,8 @@ def _constant(array: Any) -> Span:
 
 def _evaluated(node: Det, given: Sequence[Span | None]) -> Span:
     """Compute an operation on known numbers."""
-    with jax.ensure_compile_time_eval():
-        numbers = [0.0 if x is None or x.value is None else x.value for x in given]
-        values = [jnp.full(v.full_shape, x, v.dtype) for v, x in zip(node.ins, numbers, strict=True)]
-        outs = node.function(*values)
+    numbers = [0.0 if x is None or x.value is None else x.value for x in given]
+    outs = evaluate(node.function, [np.full(v.full_shape, x, v.dtype) for v, x in zip(node.ins, numbers, strict=True)])
     return _constant(outs[0]) if len(outs) == 1 else CONSTANT
 
 

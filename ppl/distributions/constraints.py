@@ -155,32 +155,34 @@ def _is_known_to_fit(constraint: Any, value: Any) -> bool:
         return bool(jnp.all(fits(constraint, value)))
 
 
-def fits(constraint: Any, value: Any) -> jax.Array:
+@np.errstate(invalid="ignore")  # of infinite numbers, which fit or do not
+def fits(constraint: Any, value: Any) -> Any:
     """Tell for each event whether it lies inside a constraint, or misses it by rounding alone.
 
     >>> fits(constraints.unit_interval, jnp.array([-0.1, 0.0, 1.0, jnp.nan])).tolist()
     [False, True, True, False]
     """
-    value = device_array(value)
+    known = isinstance(value, np.ndarray | np.generic)  # which NumPy tells without compiling
+    xp, value = (np, np.asarray(value, jnp.result_type(value))) if known else (jnp, device_array(value))
     if hasattr(constraint, "base_constraint"):
         inner = fits(constraint.base_constraint, value)
         return _all(inner, constraint.event_dim - constraint.base_constraint.event_dim)
     if constraint is constraints.boolean:
-        return jnp.ones((), bool)
+        return xp.ones((), bool)
     floating = jnp.issubdtype(value.dtype, jnp.floating)
     last = float(jnp.finfo(value.dtype).eps) * ROUNDING if floating else 0.0
     if constraint is constraints.simplex:
         near = max(SUM_TO_ONE, last)
-        return jnp.all(value >= -last, axis=-1) & (jnp.abs(jnp.sum(value, axis=-1) - 1) <= near)
+        return xp.all(value >= -last, axis=-1) & (xp.abs(xp.sum(value, axis=-1) - 1) <= near)
     if constraint in LOWER:
-        return _all(~jnp.isnan(value), 2) & _all(jnp.diagonal(value, axis1=-2, axis2=-1) >= 0, 1)
+        return _all(~xp.isnan(value), 2) & _all(xp.diagonal(value, axis1=-2, axis2=-1) >= 0, 1)
     low, high = getattr(constraint, "lower_bound", None), getattr(constraint, "upper_bound", None)
     slack = 0 if low is None or high is None or not floating else last
     tests = [] if low is None else [value >= low - slack]
     tests += [] if high is None else [value <= high + slack]
-    tests = tests or [~jnp.isnan(value)]
+    tests = tests or [~xp.isnan(value)]
     if constraint is constraints.ordered_vector:
-        tests.append(jnp.all(jnp.diff(value, axis=-1) >= 0, axis=-1, keepdims=True))
+        tests.append(xp.all(xp.diff(value, axis=-1) >= 0, axis=-1, keepdims=True))
     if constraint.is_discrete and floating:
         tests.append(value % 1 == 0)
     return _all(functools.reduce(operator.and_, tests), constraint.event_dim)
@@ -207,5 +209,5 @@ def _parts(distribution: Any) -> Iterator[Any]:
             yield from (part for part in parts if isinstance(part, Distribution))
 
 
-def _all(found: jax.Array, axes: int) -> jax.Array:
-    return jnp.all(found, axis=tuple(range(-axes, 0))) if axes > 0 else found
+def _all(found: Any, axes: int) -> Any:
+    return found.all(axis=tuple(range(-axes, 0))) if axes > 0 else found

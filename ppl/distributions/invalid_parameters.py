@@ -122,8 +122,8 @@ def outside(name: str, constraint: Any, value: Any) -> Fault | None:
     >>> outside("probs", constraints.unit_interval, np.array([0.5, 1.5]))
     Fault(index=(1,), words="'probs' is 1.5, not in the unit interval", value=1.5)
     """
-    with jax.ensure_compile_time_eval():
-        bad = np.argwhere(~np.asarray(fits(constraint, value)))
+    with jax.ensure_compile_time_eval():  # of bounds that are arrays
+        bad = np.argwhere(~np.asarray(fits(constraint, np.asarray(value))))
     if not len(bad):
         return None
     index = tuple(map(int, bad[0]))

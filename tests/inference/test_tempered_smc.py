@@ -31,13 +31,12 @@ def normal(y):
 
 
 def exact_evidence(y):
-    covariance = jnp.eye(len(y)) + 100.0
-    return float(dist.MultivariateNormal(jnp.zeros(len(y)), covariance).log_prob(y))
+    return float(scipy.stats.multivariate_normal.logpdf(y, np.zeros(len(y)), np.eye(len(y)) + 100.0))
 
 
 def exact_posterior(y):
     precision = len(y) + 0.01
-    return float(jnp.sum(y) / precision), precision**-0.5
+    return float(np.sum(y) / precision), precision**-0.5
 
 
 SETTINGS = {
@@ -145,8 +144,8 @@ def test_summed_sites_leave_the_evidence_and_come_back_as_draws(false_alarm):
             z = sample("z", dist.Bernoulli(0.3))
             sample("y", dist.Normal(mu + 2.0 * z, 1.0), obs=y)
 
-    y, states = jnp.array([0.3, 2.5]), np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
-    scores = dist.MultivariateNormal(2.0 * states, jnp.eye(2) + 1.0).log_prob(y)
+    y, states = np.array([0.3, 2.5]), np.array([(0, 0), (0, 1), (1, 0), (1, 1)])
+    scores = scipy.stats.multivariate_normal.logpdf(y - 2.0 * states, np.zeros(2), np.eye(2) + 1.0)
     masses = np.exp(scores) * 0.3 ** states.sum(axis=1) * 0.7 ** (2 - states.sum(axis=1))
     result = inference.tempered_smc(shifted, particles=200, runs=32, enumerate=["z"])(key_of("tempered/summed"), y)
     critical = scipy.stats.t.isf(false_alarm / 6, 31)

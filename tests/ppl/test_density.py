@@ -88,11 +88,11 @@ def test_jit_and_vmap_keep_the_density(name):
     form = lawful.trace(program, *args)
     records = [eager(name, seed) for seed in SEEDS]
     names = [c.address for c in choices_of(form)]
-    stacked = {a: jnp.stack([full(form, run)[a] for run in records]) for a in names}
+    stacked = {a: np.stack([full(form, run)[a] for run in records]) for a in names}
     jitted = jax.jit(lambda values: form.log_density(values, *args))
     one = jitted({a: x[0] for a, x in stacked.items()})
     np.testing.assert_allclose(one, records[0].log_density, rtol=1e-12)
-    many = jax.vmap(jitted, axis_size=len(records))(stacked) if names else jnp.stack([one] * len(records))
+    many = jax.vmap(jitted, axis_size=len(records))(stacked) if names else [one] * len(records)
     np.testing.assert_allclose(many, [run.log_density for run in records], rtol=1e-12)
 
 
@@ -138,11 +138,11 @@ def test_one_element_outside_the_support_makes_a_plate_impossible(name):
             sample("x", family.make())
 
     form = lawful.trace(program)
-    good = jnp.asarray(family.inside)
+    good = np.asarray(family.inside)
     single = lawful.trace(lambda: sample("x", family.make())).log_density({"x": good})
-    np.testing.assert_allclose(form.log_density({"x": jnp.stack([good, good])}), 2 * single, rtol=1e-12)
+    np.testing.assert_allclose(form.log_density({"x": np.stack([good, good])}), 2 * single, rtol=1e-12)
     for value in family.outside:
-        assert form.log_density({"x": jnp.stack([good, jnp.asarray(value, good.dtype)])}) == -jnp.inf
+        assert form.log_density({"x": np.stack([good, np.asarray(value, good.dtype)])}) == -jnp.inf
 
 
 def test_densities_are_those_of_an_independent_library():

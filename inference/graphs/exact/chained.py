@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.form.operations.device import device_array
+
 from .. import chains
 from ..chains.logs import safe_log
 from ..model.places import Places
@@ -83,7 +85,7 @@ class Chained:
             self.plan.places, pendants.places, core_rows, pendants.core_factors, pendants.kept, found, singles
         )
         with jax.ensure_compile_time_eval():
-            return jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.int32)), where)
+            return jax.tree.map(lambda x: device_array(np.asarray(x, np.int32)), where)
 
     def marginals(self, where: Where, potentials: Potentials) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
         """Give the log of the mass, and marginals by family and by group."""

@@ -21,6 +21,7 @@ from lawful.errors import MalformedFileError
 
 from ..model.graph import FactorGraph
 from ..model.notes import GroupNote, Notes
+from ..model.potentials import log_scores
 from ..model.structure import Count
 from .assembling import observed_by_number
 from .listing import concrete
@@ -124,7 +125,7 @@ def _made(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> FactorGraph:
         cards, count = tuple(group["cardinalities"]), 1 if group["shared"] else len(scopes)
         if tables.shape != (count, *cards) or scopes.shape != (len(scopes), len(cards)):
             raise ValueError(f"{group['name']!r} has tables {tables.shape} and scopes {scopes.shape}")
-        graph.add(group["name"], scopes, cards, jnp.asarray(tables), shared=group["shared"])
+        graph.add(group["name"], scopes, cards, log_scores(tables), shared=group["shared"])
         names = None if group["names"] is None else tuple(group["names"])
         note = GroupNote(names, arrays.get(f"places {k}"), arrays.get(f"entries {k}"))
         notes = notes.adding(group["name"], note)

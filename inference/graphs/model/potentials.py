@@ -49,8 +49,10 @@ def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[An
 
 
 def log_scores(given: Any) -> Any:
-    """Make an array of floats; traced ones stay as they are."""
-    array = device_array(given)
+    """Make an array of floats, of NumPy where they are few; traced ones stay as they are."""
+    array: Any = device_array(given)
+    if not traced(array) and array.size <= BY_NUMPY:
+        array = np.asarray(array)
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
@@ -81,7 +83,7 @@ def spread(array: Any, full: tuple[int, ...]) -> Any:
 
 def kept(scores: Any) -> Any:
     """Keep many numbers in JAX, which would copy NumPy's at each call; few may stay where nothing is compiled."""
-    return jnp.asarray(scores) if isinstance(scores, np.ndarray) and scores.size > BY_NUMPY else scores
+    return device_array(scores) if isinstance(scores, np.ndarray) and scores.size > BY_NUMPY else scores
 
 
 def refuse_not_finite(scores: Any, what: str) -> None:

@@ -178,7 +178,8 @@ class _Dealt:
 
     def _coins(self, name: str, wanted: Var) -> Var:
         """Append a fair coin for each item where it is wanted."""
-        law, parameters = law_of(dist.Bernoulli(jnp.full(self.choices[self.place].full_shape, 0.5)))
+        shape, dtype = self.choices[self.place].full_shape, jnp.result_type(float)
+        law, parameters = law_of(dist.Bernoulli(np.full(shape, 0.5, dtype)))
         constants = [self.block.constant(p) for p in parameters]
         none = self.block.constant(np.zeros(law.shape, law.dtype))
         return self.block.site((PREFIX, name), RedrawLaw(law), (wanted, none, *constants))

@@ -184,7 +184,7 @@ def _move_form(kernel: PopulationHMC, on: OnPath, frame: Frame, shared: Sequence
     values = tuple(Var(c.full_shape, c.dtype) for c in frame.choices)
     parts = Var((), dtype), Var((), dtype)
     vector = frame.enter(block, given, values)
-    law, parameters = law_of(dist.Uniform(jnp.zeros((), dtype), jnp.ones((), dtype)))
+    law, parameters = law_of(dist.Uniform(np.zeros((), dtype), np.ones((), dtype)))
     u = block.site((PREFIX, "length"), law, [block.constant(p) for p in parameters])
     step = block.det(_Step(kernel.step_of(frame.size), kernel.jitter), memory, u, label="length of a step")
     count = block.det(_Count(kernel.step_of(frame.size), kernel.steps), memory, label="number of leapfrogs")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful.distributions.law import law_of
@@ -148,7 +149,7 @@ def _step_form(on: OnPath, maps: Sequence[Map], factor: Var) -> Form:
     dtype = jnp.result_type(float)
     rest, slope = Var((), dtype), Var((), dtype)
     d = sum(m.size for m in maps)
-    law, parameters = law_of(dist.Normal(jnp.zeros(d, dtype), jnp.ones((), dtype)))
+    law, parameters = law_of(dist.Normal(np.zeros(d, dtype), np.ones((), dtype)))
     noise = block.site((PREFIX, "step"), law, [block.constant(p) for p in parameters])
     *new, jacobian = block.det(JointStep(tuple(maps)), root, noise, *values, label="step")
     new_rest, new_slope = block.splice(tempered.parts(), (*inputs, at, *new))[:2]

@@ -53,7 +53,7 @@ class JointWalk:
         places = [position for position, choice in enumerate(choices) if choice.address in maps]
         dtype, values = jnp.result_type(float), list(state.values)
         root = block.constant(np.asarray(self.scale * self.root, dtype))
-        law, parameters = law_of(dist.Normal(jnp.zeros(len(self.root), dtype), jnp.ones((), dtype)))
+        law, parameters = law_of(dist.Normal(np.zeros(len(self.root), dtype), np.ones((), dtype)))
         moved = [choices[position] for position in places]
         shapes = [maps[choice.address].shape for choice in moved]
         present = presence_of(program).vector(block, inputs, moved, shapes)

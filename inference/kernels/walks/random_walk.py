@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful.addresses import as_address
@@ -51,7 +52,7 @@ class RandomWalk:
                 continue
             bijector = bijector_of(choice)
             shape = jax.eval_shape(bijector.inv, jax.ShapeDtypeStruct(choice.full_shape, choice.dtype)).shape
-            law, parameters = law_of(dist.Normal(jnp.zeros(shape, choice.dtype), moved[choice.address]))
+            law, parameters = law_of(dist.Normal(np.zeros(shape, choice.dtype), moved[choice.address]))
             constants = [block.constant(p) for p in parameters]
             step = block.site((PREFIX, "step", *choice.address), law, constants)
             if choice.address in present:

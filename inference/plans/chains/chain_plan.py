@@ -22,6 +22,7 @@ from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import Choice, choices_of, dims_of
+from lawful.form.operations.device import device_array
 from lawful.passes.record import record
 
 from ...checkpoints.checkpoints import Checkpoint
@@ -214,7 +215,7 @@ class Chains:
         if not method.init:
             found: tuple[list[jax.Array], jax.Array] = self.start(key, inputs)
             return found
-        origin = jnp.full((method.chains, 2), GIVEN, jnp.int32).at[:, 1].set(0)
+        origin = device_array(np.tile(np.array([GIVEN, 0], np.int32), (method.chains, 1)))
         return self.given_start(tuple(method.init))(key, inputs, method.init), origin
 
     def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:

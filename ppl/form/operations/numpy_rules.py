@@ -163,6 +163,23 @@ def pad(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     return np.pad(array, [(low, high) for low, high, _ in params["padding_config"]], constant_values=value)
 
 
+def dot_general(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
+    """Multiply arrays: sum over pairs of axes; pairs side by side come first in the result."""
+    left, right = operands
+    (summed, others), (beside, along) = params["dimension_numbers"]
+    kind = params["preferred_element_type"] or left.dtype
+    if not left.dtype == right.dtype == kind or left.dtype.kind not in "iuf":
+        return NotImplemented
+    names = list(range(left.ndim)), list(range(left.ndim, left.ndim + right.ndim))
+    for one, other in zip((*summed, *beside), (*others, *along), strict=True):
+        names[1][other] = one
+    own = [
+        [n for k, n in enumerate(names[0]) if k not in (*summed, *beside)],
+        [n for k, n in enumerate(names[1]) if k not in (*others, *along)],
+    ]
+    return np.asarray(np.einsum(left, names[0], right, names[1], [*beside, *own[0], *own[1]], optimize=True))
+
+
 def sort(operands: list[np.ndarray], params: dict[str, Any]) -> Any:
     """Sort by the first of several keys."""
     axis = params["dimension"]

@@ -119,7 +119,7 @@ ROWS: dict[str, Row] = {
     # Element by element.
     **dict.fromkeys(_OTHERS.split(), _each()),
     "add": _added(np.add, 1, 1, commutes=True, keeps_nan=True, notation=infix("+", 1)),
-    "add_any": _added(None, 1, 1, commutes=True),
+    "add_any": _added(np.add, 1, 1, commutes=True),
     "sub": _added(np.subtract, 1, -1, keeps_nan=True, notation=infix("-", 1)),
     "neg": _added(np.negative, -1, keeps_nan=True, notation=Notation("-{0}", 2, (2,))),
     "mul": _smooth(np.multiply, commutes=True, notation=infix("*", 2), linear=lambda of: sum(of) == 1,
@@ -139,8 +139,8 @@ ROWS: dict[str, Row] = {
     "xor": _each(np.bitwise_xor, commutes=True), "not": _each(np.invert), "is_finite": _each(np.isfinite),
     "exp": _smooth(np.exp), "log": _smooth(np.log), "expm1": _smooth(np.expm1),
     "log1p": _smooth(np.log1p), "logistic": _each(keeps_nan=True), "tanh": _each(np.tanh, keeps_nan=True),
-    "sin": _each(keeps_nan=True), "cos": _each(keeps_nan=True), "pow": _each(),
-    "sqrt": _smooth(np.sqrt, power=0.5), "rsqrt": _each(power=-0.5), "square": _each(keeps_nan=True, power=2.0),
+    "sin": _smooth(np.sin), "cos": _smooth(np.cos), "pow": _each(),
+    "sqrt": _smooth(np.sqrt, power=0.5), "rsqrt": _each(power=-0.5), "square": _smooth(np.square, power=2.0),
     "integer_pow": Row(axes=axes.elementwise, numpy=lambda x, p: x[0] ** p["y"] if p["y"] >= 0 else NotImplemented,
                        keeps_nan=True, power="y", notation=Notation("{0}**{y}", 3, (3,))),
     "floor": _each(np.floor, flat=True), "ceil": _each(np.ceil, flat=True), "round": _each(flat=True),
@@ -184,8 +184,8 @@ ROWS: dict[str, Row] = {
     "cumsum": Row(axes=axes.along("axis"), numpy=lambda x, p: np.cumsum(x[0], p["axis"], x[0].dtype)
                   if not p["reverse"] else NotImplemented, totals=True),
     **dict.fromkeys("cumprod cummax cummin cumlogsumexp".split(), Row(axes=axes.along("axis"))),
-    "dot_general": Row(axes=axes.dot_general), "cholesky": Row(axes=axes.by_matrices, factorises=True),
-    "triangular_solve": Row(axes=axes.by_matrices),
+    "dot_general": Row(axes=axes.dot_general, numpy=numpy.dot_general),
+    "cholesky": Row(axes=axes.by_matrices, factorises=True), "triangular_solve": Row(axes=axes.by_matrices),
     # Random numbers.
     "random_bits": Row(axes=lambda p, of, shape, axis: (None,) if of[0] == () else None, sizes="shape", draws=True),
     "random_gamma": Row(axes=lambda p, of, shape, axis: (None, axis) if of[0] == () else None, draws=True),

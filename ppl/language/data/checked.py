@@ -49,7 +49,12 @@ def _may_move(distribution: Any) -> bool:
     stack = handlers()
     if not stack or not stack[0].drawn:
         return False
-    return not isinstance(of_elements(distribution.support), constraints.ParameterFreeConstraint)
+    return not _is_fixed(distribution.support)
+
+
+def _is_fixed(support: Any) -> bool:
+    """Tell whether a support is the same for all parameters."""
+    return isinstance(of_elements(support), constraints.ParameterFreeConstraint)
 
 
 def of_its_shape(message: SampleMessage, value: Any, wanted: Any = True) -> jax.Array:
@@ -176,8 +181,9 @@ def outside_support(site: Any, index: tuple[int, ...], value: Any, support: str)
 def _check_support(message: SampleMessage, array: jax.Array, wanted: np.ndarray) -> None:
     support = message.distribution.support
     try:
-        with jax.ensure_compile_time_eval():
-            inside = contains(support, array)
+        with jax.ensure_compile_time_eval(), np.errstate(invalid="ignore"):
+            known = _is_fixed(support) and not isinstance(array, jax.core.Tracer)
+            inside = contains(support, np.asarray(array) if known else array)  # NumPy has nothing to compile
     except NotImplementedError:  # numpyro has constraints without a test; such values are scored, not refused
         return
     if isinstance(inside, jax.core.Tracer):

@@ -93,7 +93,7 @@ def test_a_restriction_is_compiled_and_differentiated():
     # Down, the pair (1, 4) is inside and reads nine entries of its table, (0, 3) and (4, 7) have one end there and
     # read three each; right, the pair (0, 1) is inside, and (1, 2), (3, 4) and (4, 5) have one end there.
     assert [float(jnp.sum(g)) for g in found] == [9 + 3 + 3, 9 + 3 + 3 + 3]
-    never = graph.potentials.unary[0].at[2, 2].set(-jnp.inf)
+    never = jnp.asarray(graph.potentials.unary[0]).at[2, 2].set(-jnp.inf)
 
     def left_out(unary):
         return restriction.held_score(graph.potentials._replace(unary=(unary,)), states)

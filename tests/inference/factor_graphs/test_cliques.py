@@ -54,11 +54,12 @@ def test_all_pairs_of_disjoint_sets_are_found_in_any_order(sizes):
         assert (cliques.members[to, number], cliques.members[of, number]) == (first, second)
         assert np.unravel_index(to_second, cliques.shape) == (of, to, number)
     given = [jnp.asarray(rng.normal(size=(1, len(pairs)))) for _ in range(2)]
-    squares = cliques.squares(*given)
-    for ours, theirs in zip(cliques.ends(squares), given, strict=True):
+    squares = jax.jit(cliques.squares)(*given)
+    for ours, theirs in zip(jax.jit(cliques.ends)(squares), given, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     ends = Ends(net_of(structure).blocks[0].columns, (len(pairs),))
-    np.testing.assert_allclose(cliques.add(jnp.ones((1, 25)), squares), ends.add(jnp.ones((1, 25)), tuple(given)))
+    ones = np.ones((1, 25))
+    np.testing.assert_allclose(jax.jit(cliques.add)(ones, squares), jax.jit(ends.add)(ones, tuple(given)))
 
 
 def test_what_is_not_all_pairs_of_disjoint_sets_is_none():

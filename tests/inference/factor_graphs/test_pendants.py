@@ -88,7 +88,7 @@ def test_a_graph_without_a_possible_assignment_has_mass_zero_and_no_nan():
     tables[-1] = jnp.array([[[0.0, -jnp.inf], [0.0, -jnp.inf]]])
     found = infer(graph.replace(Potentials(graph.potentials.unary, tuple(tables))), "chain")
     assert (float(found.log_z), found.verdict) == (-np.inf, "infeasible")
-    assert all(float(jnp.abs(x).max()) == 0 for x in (*found.variables, *found.factors))
+    assert all(np.abs(x).max() == 0 for x in (*found.variables, *found.factors))
 
 
 @pytest.mark.slow
@@ -219,4 +219,5 @@ def test_a_long_chain_is_taken_by_loops_and_keeps_its_digits_in_float32():
 def test_the_mass_alone_is_that_of_the_marginals(seed):
     graph = hanging(seed)
     split = plans.chained_plan(graph.structure, True)
-    assert float(split.total(split.where, graph.potentials)) == pytest.approx(float(by_rounds(graph).log_z), rel=1e-13)
+    mass = jax.jit(split.total)(split.where, graph.potentials)
+    assert float(mass) == pytest.approx(float(by_rounds(graph).log_z), rel=1e-13)

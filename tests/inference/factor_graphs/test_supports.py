@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+import scipy.special
+import scipy.stats
 
 import lawful
 from lawful import inference
@@ -20,13 +22,13 @@ def arrivals(y):
 def test_a_restricted_site_has_the_sum_over_its_range():
     graph = to_factor_graph(arrivals, 2.5, truncate={"n": (1, 9)})
     n = np.arange(1, 10)
-    prior = dist.Poisson(3.0).log_prob(n)
-    joint = prior + dist.Normal(1.0 * n, 2.0).log_prob(2.5)
+    prior = scipy.stats.poisson.logpmf(n, 3.0)
+    joint = prior + scipy.stats.norm.logpdf(2.5, n, 2.0)
     found = eliminated(graph)
-    assert float(found.log_z) == pytest.approx(float(jax.nn.logsumexp(joint)), abs=1e-12)
-    np.testing.assert_allclose(found.beliefs["n"], jax.nn.softmax(joint), atol=1e-12)
+    assert float(found.log_z) == pytest.approx(scipy.special.logsumexp(joint), abs=1e-12)
+    np.testing.assert_allclose(found.beliefs["n"], scipy.special.softmax(joint), atol=1e-12)
     assert graph.structure.families[0].states == tuple(map(str, n))
-    assert graph.notes.outside["n"] == pytest.approx(1 - float(jnp.sum(jnp.exp(prior))), abs=1e-12)
+    assert graph.notes.outside["n"] == pytest.approx(1 - np.sum(np.exp(prior)), abs=1e-12)
     assert "9 states; at most 0.051 of its law is outside" in graph.summary()
 
 
@@ -37,9 +39,10 @@ def test_a_restricted_site_has_the_sum_over_its_range():
 def test_laws_of_whole_numbers_can_be_restricted(law):
     graph = to_factor_graph(lambda: lawful.sample("k", law), truncate={"k": (0, 12)})
     base = law.base_dist if isinstance(law, dist.Independent) else law
-    kept = jnp.exp(base.log_prob(jnp.arange(13).reshape((13, *[1] * len(base.batch_shape))))).sum(axis=0)
-    assert float(eliminated(graph).log_z) == pytest.approx(float(jnp.sum(jnp.log(kept))), abs=1e-12)
-    assert graph.notes.outside["k"] == pytest.approx(float(jnp.max(1 - kept)), abs=1e-12)
+    values = np.arange(13).reshape((13, *[1] * len(base.batch_shape)))
+    kept = np.exp(jax.jit(type(base).log_prob)(base, values)).sum(axis=0)
+    assert float(eliminated(graph).log_z) == pytest.approx(np.sum(np.log(kept)), abs=1e-12)
+    assert graph.notes.outside["k"] == pytest.approx(np.max(1 - kept), abs=1e-12)
 
 
 def thinned(seen):
@@ -52,8 +55,8 @@ def thinned(seen):
 def test_values_outside_the_support_of_a_law_have_no_mass():
     graph = to_factor_graph(thinned, 1.0, truncate={"k": (-1, 6)})
     k = np.arange(6)
-    truth = jax.nn.logsumexp(dist.Binomial(5, 0.12).log_prob(k) + dist.Normal(1.0 * k, 1.0).log_prob(1.0))
-    assert float(eliminated(graph).log_z) == pytest.approx(float(truth), abs=1e-12)
+    truth = scipy.special.logsumexp(scipy.stats.binom.logpmf(k, 5, 0.12) + scipy.stats.norm.logpdf(1.0, k, 1.0))
+    assert float(eliminated(graph).log_z) == pytest.approx(truth, abs=1e-12)
     assert graph.notes.outside["k"] <= 1e-12
 
 
@@ -67,7 +70,7 @@ def test_a_restricted_site_of_a_loop_has_the_mass_of_each_step():
 
     graph = to_factor_graph(program, truncate={"n": (0, 20)})
     assert [(f.name, f.shape, f.cardinality) for f in graph.structure.families] == [("n", (6,), 21)]
-    table, weights = np.exp(dist.Poisson(1.0 + 0.5 * np.arange(21)[:, None]).log_prob(np.arange(21))), np.eye(21)[0]
+    table, weights = scipy.stats.poisson.pmf(np.arange(21), 1.0 + 0.5 * np.arange(21)[:, None]), np.eye(21)[0]
     for _ in range(6):
         weights = weights @ table
     assert float(eliminated(graph).log_z) == pytest.approx(np.log(weights.sum()), abs=1e-12)
