@@ -108,6 +108,7 @@ def fields(joint: Joint, y: Int[Array, " n"]) -> Float[Array, "n K"]:
     return total.at[second].add(joint.tables[at, y[first], :])
 
 
+@jax.jit
 def log_score(joint: Joint, y: Int[Array, " n"]) -> Float[Array, ""]:
     """Give log P(y, reports) under the learner's law times the neighbours; -inf where a count is not met.
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lawful.errors import MemoryLimitError, NonFiniteError, ObservationError
+from lawful.form.operations.device import device_array
 from lawful.inference.graphs import counts as counting
 
 from .bags import Bags
@@ -52,7 +53,7 @@ def count_log_likelihood(z: Any, bags: Bags, *, approximate: bool = False) -> Fl
     z = checked_logits(z, bags)
     found = jnp.zeros(bags.n_bags, z.dtype)
     for chosen, _, solved in _solved(z, bags, approximate):
-        found = found.at[chosen].set(jnp.where(bags.known[chosen], solved.log_evidence, 0))
+        found = _put(found, chosen, bags.known[chosen], solved.log_evidence)
     return found
 
 
@@ -121,7 +122,7 @@ def checked_logits(z: Any, bags: Bags) -> jax.Array:
     >>> checked_logits(np.zeros(2, np.float32), Bags.from_ids([0, 0], [1])).dtype.name
     'float32'
     """
-    z = jnp.asarray(z)
+    z = device_array(z)
     if not jnp.issubdtype(z.dtype, jnp.floating):
         z = z.astype(float)
     shape = (bags.n_rows,) if bags.counts.ndim == 1 else (bags.n_rows, bags.n_classes)
@@ -138,6 +139,17 @@ def checked_logits(z: Any, bags: Bags) -> jax.Array:
     return z
 
 
+@jax.jit
+def _members(z: jax.Array, rows: Any) -> jax.Array:
+    """Give the logits of the members of bags (G, B); what pads a bag is never one."""
+    return jnp.append(z, jnp.asarray(-jnp.inf, z.dtype))[rows]
+
+
+@jax.jit
+def _put(found: jax.Array, chosen: Any, known: Any, log_evidence: jax.Array) -> jax.Array:
+    return found.at[chosen].set(jnp.where(known, log_evidence, 0))
+
+
 def _solved(z: jax.Array, bags: Bags, approximate: bool) -> Iterator[tuple[np.ndarray, np.ndarray, Any]]:
     """Solve bags of like sizes at once: their numbers (G,), their rows (G, B), messages and log evidence."""
     for chosen in bags.size_classes:
@@ -147,8 +159,8 @@ def _solved(z: jax.Array, bags: Bags, approximate: bool) -> Iterator[tuple[np.nd
         if not len(chosen):
             continue
         if z.ndim == 1:
-            h = jnp.append(z, jnp.asarray(-jnp.inf, z.dtype))[rows]
-            yield chosen, rows, counting.solve(h, jnp.asarray(bags.log_weights(chosen), z.dtype))
+            weights = device_array(np.asarray(bags.log_weights(chosen), z.dtype))
+            yield chosen, rows, counting.solve(_members(z, rows), weights)
         else:
             yield chosen, rows, _classes(z, bags, chosen, rows, approximate)
 

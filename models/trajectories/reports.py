@@ -128,7 +128,12 @@ def slopes_of(
 
 def ordered(parameters: Parameters, order: Sequence[int], reference: int = 0) -> Parameters:
     """Put classes in an order, and compare with a reference class."""
-    found: Parameters = jax.tree.map(lambda leaf: leaf[np.asarray(order)], parameters)
+    return _ordered(parameters, np.asarray(order), reference)
+
+
+@partial(jax.jit, static_argnames="reference")
+def _ordered(parameters: Parameters, order: Any, reference: int) -> Parameters:
+    found: Parameters = jax.tree.map(lambda leaf: leaf[order], parameters)
     return found._replace(gate=found.gate - found.gate[reference : reference + 1])
 
 
