@@ -59,6 +59,12 @@ def _start(name: str, value: Any) -> Any:
     return value
 
 
+def _kernel(name: str, value: Any) -> Any:
+    if value is not None and not hasattr(value, "build") and not hasattr(value, "propose") and not callable(value):
+        raise LawfulError(f"{name}: expected a kernel or a proposal, as kernels.mh(), got {value!r}.")
+    return as_kernel(value)
+
+
 def _uncalled(name: str, value: Any) -> Any:
     refuse_uncalled(value, name)
     return value
@@ -67,9 +73,9 @@ def _uncalled(name: str, value: Any) -> Any:
 type Count = Annotated[int, at_least(1)]
 type Steps = Annotated[int, at_least(0)]
 type Options = Annotated[RunOptions, Read(_options)]
-type Kernel = Annotated[Any, Read(lambda name, value: as_kernel(value))]
+type Kernel = Annotated[Any, Read(_kernel)]
 # of particles: a kernel, or one whose parameters are fitted to them
-type Mover = Annotated[Any, Read(lambda name, value: value if is_fitted(value) else as_kernel(value))]
+type Mover = Annotated[Any, Read(lambda name, value: value if is_fitted(value) else _kernel(name, value))]
 type Proposal = Annotated[Any, Read(lambda name, value: propose(value))]
 type Ladder = Annotated[Any, Read(lambda name, value: ladder_of(value))]
 type PathOf = Annotated[Any, Read(_uncalled)]

@@ -218,6 +218,8 @@ class _Writer:
     def settings(self, block: Block, learnt: Sequence[Var], row: Var | None = None) -> list[Var]:
         """Append step size and root of every tuner, and whether the scales are known, at a row of the schedule."""
         found: list[Var] = []
+        if not self.tuners:
+            return found
         scaled = block.constant(np.array(True)) if row is None else block.det(_scaled, row, label="scales known?")
         for tuner, known in zip(self.tuners, self.each(learnt), strict=True):
             found += block.det(tuner.settings, scaled, *known, label="settings", adds=[(self.plate,), (), ()])
@@ -257,11 +259,12 @@ class _Writer:
         after, numbers, signals = self.step(inner, fixed, state)
         after, new = self.learnt(inner, row, signals, known, state, after)
         kept = self.lifted(inner, self.native.leave, fixed, after)
-        body = inner.form((*shared, *state, *known, row), (*after, *new, *kept, *numbers))
+        told = (row,) if known else ()  # where nothing is learnt, no step is told what it learns
+        body = inner.form((*shared, *state, *known, *told), (*after, *new, *kept, *numbers))
         if name:
             body = with_addresses(body, lambda address: (*name, *address))
-        rows = block.constant(np.asarray(schedule(warmup, draws), row.dtype))
-        last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), (rows,))
+        rows = [block.constant(np.asarray(schedule(warmup, draws), row.dtype)) for row in told]
+        last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), rows)
         return last[: len(carried)], last[len(carried) :], stacked
 
     def learnt(
