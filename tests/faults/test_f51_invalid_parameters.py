@@ -328,7 +328,7 @@ def test_f51_a_constant_is_refused_when_the_program_is_traced():
 
     with pytest.raises(ParameterError, match="site 'z'.*'probs' is 1.5, not in the unit interval"):
         lawful.trace(program)
-    (finding,) = lawful.inspection.lint.check.check_program(program)
+    (finding,) = lawful.check_program(program)
     assert finding.code == "invalid-parameter" and finding.site == ("z",)
 
 
