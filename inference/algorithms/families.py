@@ -5,9 +5,11 @@ method of chains is a kernel that keeps the posterior. A new method says how it 
 """
 
 import functools
+from abc import abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
+from lawful.errors import LawfulError
 from lawful.form import Form
 
 from ..contract import Contract, Transformer
@@ -52,9 +54,9 @@ class Populations(Method):
     pauses: ClassVar[bool] = False  # whether particles pause in the program, and are resampled there
     on_path: ClassVar[bool] = False  # whether they go along a path from the prior to the posterior
 
+    @abstractmethod
     def compose(self) -> Transformer:
         """Compose the method of transformers: what it does to the Form of a program."""
-        raise NotImplementedError
 
     @functools.cached_property
     def transformer(self) -> Transformer:
@@ -176,7 +178,9 @@ class MarkovChains(Method):
 
     def compose(self) -> Any:
         """Compose the method of kernels: what moves the chains."""
-        raise NotImplementedError
+        raise LawfulError(
+            f"{type(self).__name__}: expected compose(), which gives the kernel of the chains. Fix: write it."
+        )
 
     @functools.cached_property
     def composed(self) -> Any:

@@ -4,6 +4,7 @@ Law: with a given ladder and a given kernel it is properly weighted, E[Z-hat] = 
 sample size, or scales taken from the particles, leave it consistent in their number.
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -109,9 +110,9 @@ class Tempered(Resampled):
             )
 
     @property
+    @abstractmethod
     def way(self) -> Path:
         """The path."""
-        raise NotImplementedError
 
     def compose(self) -> Transformer:
         """Weigh, resample and move at every point of the path."""

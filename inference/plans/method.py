@@ -8,6 +8,7 @@ its name, and resuming, reports, the command line and advice read the register.
 import functools
 import inspect
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Concatenate
@@ -15,6 +16,7 @@ from typing import Any, ClassVar, Concatenate
 import numpy as np
 from jax.sharding import Mesh
 
+from lawful.errors import LawfulError
 from lawful.form import Form
 
 from ..contract import Contract
@@ -35,7 +37,7 @@ NO_SETTINGS = (*EXECUTION[1:], "init")  # of a recipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class Method(ABC):
     """What all methods have in common: how a run of them is executed.
 
     Args:
@@ -94,21 +96,21 @@ class Method:
         return with_bar(self.run, self.progress, self.mesh, one_by_one=one_by_one)
 
     @property
+    @abstractmethod
     def contract(self) -> Contract:
         """What the method claims."""
-        raise NotImplementedError
 
     def program(self, model: Any) -> Any:
         """Give the program that is run for a model; by default the model."""
         return model
 
+    @abstractmethod
     def engine(self, form: Form, plan: Plan) -> Engine:
         """Write and compile the algorithm for the form of the program."""
-        raise NotImplementedError
 
     def eager(self, model: Any) -> Any:
         """Give the plan that runs the program as it is."""
-        raise NotImplementedError
+        raise LawfulError(f"{self.name}: mode: expected 'staged', got 'eager', which this method does not have.")
 
     def beside(self, summed: Enumeration) -> Any:
         """Give the same method for the marginal of the sites that are not summed."""

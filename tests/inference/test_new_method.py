@@ -16,6 +16,7 @@ from scipy import stats
 from lawful import inference
 from lawful.__main__ import main
 from lawful.inference import RunOptions, kernels
+from lawful.inference.algorithms.families import Populations
 
 from . import back_to_front as example
 from .back_to_front import back_to_front, coin, model
@@ -107,3 +108,8 @@ def test_it_runs_on_four_devices_and_is_resumed_after_a_kill(root, tmp_path):
 def test_a_bare_proposal_means_its_kernel_here_too():
     settings = back_to_front(model, particles=8, kernel=kernels.random_walk(0.5)).method
     assert settings.kernel == kernels.mh(kernels.random_walk(0.5))
+
+
+def test_a_method_without_a_composition_is_refused_when_its_settings_are_given():
+    with pytest.raises(TypeError, match="abstract method 'compose'"):
+        Populations(particles=2)
