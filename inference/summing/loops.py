@@ -40,7 +40,7 @@ class _Setting:
         label: stands in the addresses of the factors and picks.
         carried: position of each carry that depends on summed sites, with the axes of the elements in it.
         shape: elements of the state.
-        scaled: whether each step takes a scale out of the weights.
+        scaled: whether each step takes the largest weight out.
     """
 
     node: Loop
@@ -50,7 +50,7 @@ class _Setting:
     label: Address
     carried: dict[int, Axes]
     shape: tuple[int, ...]
-    scaled: bool = True
+    scaled: bool = False
 
     @property
     def n_const(self) -> int:
@@ -63,11 +63,11 @@ class _Setting:
 
 @dataclass(eq=False)
 class _Body:
-    """A walked body: inputs, weights of the state before a step (and the log of their scale), and what it gives."""
+    """A walked body: inputs, weights of the state before a step, and what it gives."""
 
     walk: Walker
     inputs: tuple[Var, ...]
-    belief: tuple[Var, ...]
+    belief: Var
     previous: Plate
     frame: Frame
     after: tuple[Plate, ...]
@@ -91,9 +91,9 @@ def chain(walk: Walker, node: Loop, frame: Frame) -> None:
     probe = _find_state(walk, setting, before)
     after = math.prod(p.size for p in probe.after)
     size = before if probe.after == (probe.previous,) else max(before, after)
-    # What draws the sites that stay weighs by the evidence of each step. Without such sites, double precision keeps ten
-    # digits of log weights up to 1e6 as they are; single precision needs the largest taken out.
-    setting.scaled = bool(_kept(setting, probe)) or probe.belief[0].dtype != np.float64
+    # What draws the sites that stay weighs by the evidence of each step, which is taken out of the weights. Without such
+    # sites, double precision keeps ten digits of log weights up to 1e6; single precision needs the largest taken out.
+    setting.scaled = not _kept(setting, probe) and probe.belief.dtype != np.float64
     body = _walk_body(walk, setting, size)
     _write(walk, setting, body, size, frame)
 
@@ -171,9 +171,9 @@ def _walk_body(walk: Walker, setting: _Setting, size: int) -> _Body:
             flat_in = inside = own.like()
         inputs.append(flat_in)
         given.append(inside)
-    shapes = ((size, *setting.shape), setting.shape)[: 1 + setting.scaled]
-    belief = tuple(Var(shape, jnp.result_type(float)) for shape in shapes)
-    inner.pool.add(unflat(block, _weights(block, belief), (previous,)), {previous: tuple(range(len(setting.shape)))})
+    belief = Var((size, *setting.shape), jnp.result_type(float))
+    weights = _without(inner, belief, _largest, setting) if setting.scaled else belief
+    inner.pool.add(unflat(block, weights, (previous,)), {previous: tuple(range(len(setting.shape)))})
     frame = inner.run(setting.body.form, given, _wanted(walk, setting))
     carry_out = [frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
     after = inner.plates(carry_out)
@@ -217,13 +217,10 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     pool.eliminate({p for t in pool.tables for p in t.term.plates} - set(body.after))
     weights = _padded(block, flat(block, pool.joint(body.after), body.after), size, -jnp.inf)
     kept = _kept(setting, body)
-    belief, totals = [weights], [*pool.totals]
-    if setting.scaled:  # the largest weight costs less than their sum
-        scale = block.det(log_sum if kept else _largest, weights, label="scale of the weights")
-        belief.append(scale)
-        totals.append(block.det(jnp.sum, scale, label="scale") if setting.shape else scale)
-    if totals:
-        block.factor((PREFIX, *walk.job.label(("~total", *setting.label))), total(block, totals))
+    if kept:
+        weights = _without(inner, weights, log_sum, setting)
+    if pool.totals:
+        block.factor((PREFIX, *walk.job.label(("~total", *setting.label))), total(block, pool.totals))
     carry: list[Var] = []
     for position, value in enumerate(body.carry(setting)):
         assert isinstance(value, Var)
@@ -235,10 +232,10 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     saved = _saved(body)
     stored = [flat(block, v, v.plates) if v.plates else v for v in saved]
     plain_out = [body.frame.env[ys[i]] for i in plain]
-    outputs: list[Any] = [*carry, *belief, *plain_out, *kept.values(), *stored]
+    outputs: list[Any] = [*carry, weights, *plain_out, *kept.values(), *stored]
     inputs = (
         *body.inputs[: setting.n_const + setting.n_carry],
-        *body.belief,
+        body.belief,
         *body.inputs[setting.n_const + setting.n_carry :],
     )
     form = block.form(inputs, outputs)
@@ -259,8 +256,7 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
         frame.env[out] = value
     step = ChainStep(setting, body, after, saved, tuple(stacked[len(plain) + len(kept) :]), walk.stacked)
     walk.pool.steps.append(step)
-    weights = _weights(walk.block, last[n : n + len(belief)])
-    walk.pool.add(unflat(walk.block, weights, (after,)), {after: tuple(range(len(setting.shape)))})
+    walk.pool.add(unflat(walk.block, last[n], (after,)), {after: tuple(range(len(setting.shape)))})
 
 
 def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
@@ -284,7 +280,7 @@ def _saved(body: _Body) -> tuple[Var, ...]:
 
 
 def _start(walk: Walker, setting: _Setting, size: int) -> tuple[list[Var], list[Var], list[Var]]:
-    """The loop's operands: constants, initial carry with the weights of the state and their scale, scanned values."""
+    """The loop's operands: constants, initial carry with the weights of the state, scanned values."""
     block, outer, node = walk.block, setting.outer, setting.node
     split = setting.n_const, setting.n_const + setting.n_carry
     before = math.prod(p.size for p in outer)
@@ -303,10 +299,7 @@ def _start(walk: Walker, setting: _Setting, size: int) -> tuple[list[Var], list[
         weights = flat(block, walk.pool.use_up(outer, node), outer)
     else:
         weights = block.constant(np.zeros((before, *setting.shape), jnp.result_type(float)))
-    belief = [_padded(block, weights, size, -jnp.inf)]
-    if setting.scaled:  # what the start weighs is counted by the first step
-        belief.append(block.constant(np.zeros(setting.shape, weights.dtype)))
-    return constants, [*init, *belief], xs
+    return constants, [*init, _padded(block, weights, size, -jnp.inf)], xs
 
 
 def _flat_padded(block: Block, value: Var, plates: Sequence[Plate], size: int) -> Var:
@@ -326,13 +319,16 @@ def _padded(block: Block, value: Var, size: int, fill: float | None) -> Var:
     return block.det(pad, value, label="pad")
 
 
-def _weights(block: Block, belief: Sequence[Var]) -> Var:
-    """The weights of a state, of which their scale was counted."""
-    return belief[0] if len(belief) == 1 else block.det(_lowered, *belief, label="weights of the state")
+def _without(walk: Walker, weights: Var, scale: Callable[[jax.Array], jax.Array], setting: _Setting) -> Var:
+    """Take a scale out of the weights of a state, and count it among the totals of the step."""
+    by = walk.block.det(scale, weights, label="scale of the weights")
+    walk.pool.totals.append(walk.block.det(jnp.sum, by, label="scale") if setting.shape else by)
+    return walk.block.det(_lowered, weights, by, label="weights of the state")
 
 
 def _lowered(weights: jax.Array, by: jax.Array) -> jax.Array:
-    return weights - jnp.where(jnp.isfinite(by), by, 0.0)
+    limit = jnp.finfo(by.dtype).max  # weights of zero stay what they are
+    return weights - jnp.clip(by, -limit, limit)
 
 
 def _largest(weights: jax.Array) -> jax.Array:

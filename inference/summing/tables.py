@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -251,7 +252,8 @@ class Pool:
         joint = self.joint((plate,))
         self.tables = [t for t in self.tables if plate not in t.term.plates]
         rest = tuple(p for p in joint.plates if p != plate)
-        message = self.block.det(log_sum, joint, label=f"sum over {summand.name}", plates=rest)
+        summed = partial(log_sum, axis=joint.plates.index(plate))  # of the whole table: mapped, its axes would be moved
+        message = self.block.det(summed, joint, label=f"sum over {summand.name}", adds=rest)
         self.steps.append(Elimination(summand, joint))
         self._keep(Table(message, self.dims(plate)))
 

@@ -22,7 +22,7 @@ from ..form.builder import Block, Tupled, renamed
 from ..form.cached import Pass, keeps
 from ..form.liveness import dependents, without_dead_code
 from ..form.operations.device import device_array
-from ..form.operations.equation import Equation, identity
+from ..form.operations.equation import Equation, identity, is_plain_call
 from ..form.operations.from_jaxpr import unfold
 from ..form.operations.stacks import Row
 from .xla import DEFAULT, apply_det, run_nodes
@@ -111,7 +111,7 @@ def _settled(node: Loop, known: Mapping[Var, Any], block: Block) -> Loop:
     The value of a site and its term come from one function, and are read apart; a carry that is one constant is none.
     """
     shapes = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in node.body.inputs]
-    body = unfold(lambda *inputs: run_nodes(node.body, inputs, {})[0], *shapes)
+    body = unfold(lambda *inputs: run_nodes(node.body, inputs, {})[0], *shapes, opened=is_plain_call)
     first, count = len(node.constants), len(node.init)
     carries, own = body.inputs[first : first + count], _known(body)
     names = dict(zip(body.inputs, node.constants, strict=False))
@@ -221,7 +221,8 @@ def _write(node: Loop, block: Block) -> None:
     for group in _groups(body, first, count):
         begun, left = [carries[i] for i in group], [body.outputs[i] for i in group]
         chained = dependents(body, begun)
-        if chained.isdisjoint(left):
+        told_last = not chained.isdisjoint(left)
+        if not told_last:
             kept = spread(left)
         else:
             core = [n for n in without_dead_code(replace(body, outputs=tuple(left))).nodes if chained & {*n.ins}]
@@ -237,14 +238,15 @@ def _write(node: Loop, block: Block) -> None:
                 Loop(
                     Form((*fixed, *begun, *read), tuple(core), (*left, *left, *told)), node.length, node.constants,
                     tuple(node.init[i] for i in group), tuple(stacks[v] for v in read),
-                    tuple(v.like() for v in begun), (*kept, *told.values()), node.reverse,
+                    tuple(node.carry_out[i] for i in group), (*kept, *told.values()), node.reverse,
                 )
             )  # fmt: skip
             stacks |= told
         for i, carry, stack in zip(group, begun, kept, strict=True):
             stacks[carry] = Var((node.length, *carry.shape), carry.dtype)
             block.nodes.append(Det(Shift(node.reverse), (node.init[i], stack), (stacks[carry],), "shift"))
-            last = Row(0 if node.reverse else node.length - 1)
-            block.nodes.append(Det(last, (stack,), (node.carry_out[i],), "last"))
+            if not told_last:
+                last = Row(0 if node.reverse else node.length - 1)
+                block.nodes.append(Det(last, (stack,), (node.carry_out[i],), "last"))
     for stack, out in zip(spread(body.outputs[count:]), node.ys, strict=True):
         block.nodes.append(Det(identity, (stack,), (out,), "steps"))

@@ -18,6 +18,7 @@ from lawful.backends.xla import compile, emit
 from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import Loop, walk
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference import enumerate, enumerate_sites, enumeration, kernels, recover
 from lawful.inference.check import preserves
 from lawful.inference.check.statistics.power import z_critical
@@ -307,7 +308,7 @@ def test_the_density_of_a_hidden_chain_has_the_recursion_of_the_states_alone_in_
 
     form = enumeration(lawful.trace(program, y), "all").marginal
     (loop,) = (n for n in unchained(score(form).form).nodes if isinstance(n, Loop) and n.init)
-    labels = [node.label for node in loop.body.nodes]
+    labels = [node.label for node in inlined(loop.body).nodes]
     assert labels.count("exp") == labels.count("log") == 1 and "gather" not in labels and len(labels) < 30
     ours, theirs = lawful.density(form, y), lawful.density(by_hand, y)
     for shift in (0.0, 0.3):

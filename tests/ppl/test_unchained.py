@@ -144,3 +144,38 @@ def test_elements_that_follow_each_other_are_read_at_once(order, at_once):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), ours, theirs)
     programs = [str(jax.make_jaxpr(run(f))(given[0])) for f in (form, rewritten(form))]
     assert ["gather" in program for program in programs] == [True, not at_once]
+
+
+@jax.custom_jvp
+def _plain(x):
+    return jnp.sin(x)
+
+
+@_plain.defjvp
+def _plain_jvp(at, move):
+    return jnp.sin(*at), 3.0 * move[0]
+
+
+def test_a_function_inside_a_loop_keeps_its_own_derivative():
+    def program(y):
+        def step(total, y):
+            x = sample("x", dist.Normal(0.0, 1.0))
+            sample("y", dist.Normal(total, 1.0), obs=y)
+            return _plain(total) + x, None
+
+        scan(step, 0.2, y)
+
+    y = jnp.array([0.4, -0.1, 0.9])
+
+    def by_hand(x):
+        total, weight = 0.2, jnp.sum(dist.Normal(0.0, 1.0).log_prob(x))
+        for step in range(3):
+            weight += dist.Normal(total, 1.0).log_prob(y[step])
+            total = _plain(total) + x[step]
+        return weight
+
+    density = lawful.density(program, y)
+    at = density.ravel()[0] + jnp.array([0.1, 0.5, -0.7])
+    ours, theirs = (jax.value_and_grad(f)(at) for f in (density.logp_vector, by_hand))
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-12)
+    np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-12, atol=1e-12)
