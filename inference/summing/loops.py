@@ -91,8 +91,8 @@ def chain(walk: Walker, node: Loop, frame: Frame) -> None:
     probe = _find_state(walk, setting, before)
     after = math.prod(p.size for p in probe.after)
     size = before if probe.after == (probe.previous,) else max(before, after)
-    # What draws the sites that stay weighs by the evidence of each step, which is taken out of the weights. Without such
-    # sites, double precision keeps ten digits of log weights up to 1e6; single precision needs the largest taken out.
+    # What draws the sites that stay weighs by the evidence of each step, which is taken out of the weights. Else double
+    # precision keeps ten digits of log weights up to 1e6; single precision needs the largest taken out.
     setting.scaled = not _kept(setting, probe) and probe.belief.dtype != np.float64
     body = _walk_body(walk, setting, size)
     _write(walk, setting, body, size, frame)

@@ -105,7 +105,7 @@ def test_values_inside_are_dropped_kept_or_read():
     plain, kept = (lawful.trace(model, LOWER, UPPER, impute) for impute in (False, True))
     assert [s.address for s in plain.sites()] == [("t",)] and "censored marginalised" in plain.show()
     assert "censored imputed as t.censored" in kept.show()
-    run = inference.mcmc(model, chains=2, warmup=20, draws=20, on_fault="flag")(KEY, LOWER, UPPER, True)
+    run = inference.mcmc(model, chains=2, warmup=100, draws=20, on_fault="flag")(KEY, LOWER, UPPER, True)
     inside = np.asarray(run.posterior["t.censored"])[..., 1:]
     assert ((inside >= np.maximum(LOWER[1:], 0.0)) & (inside <= UPPER[1:])).all() and inside.std(axis=1).min() > 0
 
