@@ -25,7 +25,7 @@ from .kernels.particles.cycle import population_cycle as population_cycle
 from .kernels.particles.hmc import population_hmc as population_hmc
 from .kernels.particles.move import move as move
 from .kernels.particles.walk import population_walk as population_walk
-from .laws.ess import ess_below as ess_below
+from .laws.resampling import ess_below as ess_below
 from .plans.method import Method as Method
 from .plans.method import call as call
 from .plans.method import method as method

@@ -299,7 +299,7 @@ def test_a_law_answers_by_its_members_whatever_its_class():
         ("lawful.errors", "from .form import Form", ["lawful.form"]),
         ("lawful.inference.laws.new", "from ..kernels.base.base import State", ["lawful.inference.kernels.base.base"]),
         ("lawful.inference.kernels.base.new", "from ..local.arms import arms", ["lawful.inference.kernels.local.arms"]),
-        ("lawful.inference.kernels.local.new", "from ..base.base import State\nfrom ...laws.ess import ess", []),
+        ("lawful.inference.kernels.local.new", "from ..base.base import State\nfrom ...laws.resampling import ess", []),
         ("lawful.form.new", "def f():\n    from .. import inference", ["lawful.inference"]),
     ],
 )

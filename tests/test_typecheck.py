@@ -6,7 +6,7 @@ from jaxtyping import TypeCheckError
 
 from lawful.addresses import as_address, key_at
 from lawful.form import Plate
-from lawful.inference.laws.ess import ess
+from lawful.inference.laws.resampling import ess
 from lawful.inference.laws.strata import push_stratified
 
 

@@ -15,7 +15,7 @@ from lawful.form import Form
 from ..contract import Contract, Transformer
 from ..devices.island_resampling import Islands, scheme_on
 from ..devices.mesh import devices_of
-from ..laws.ess import EssBelow
+from ..laws.resampling import EssBelow
 from ..laws.strata import systematic
 from ..plans.chains.chain_plan import ChainMethod, chains
 from ..plans.enumerated_plan import starts_beside

@@ -41,7 +41,7 @@ def tempered(
     """The composition: spawn from the prior, then at every point of the path weigh, resample and move.
 
     >>> from lawful.inference import kernels
-    >>> from lawful.inference.laws.schemes import scheme
+    >>> from lawful.inference.laws.resampling import scheme
     >>> tempered(10, scheme("systematic"), kernels.mh(), ladder=[0.5, 1.0], steps=1).contract.kind
     'preserves_measure'
     """

@@ -21,7 +21,7 @@ from lawful.errors import CheckpointMismatch
 from lawful.form import Form
 from lawful.tracing.number_arguments import as_written
 
-from ..laws.schemes import is_named
+from ..laws.resampling import is_named
 from .form_digests import content, digests_of, short
 
 __all__ = ["check", "fingerprints"]

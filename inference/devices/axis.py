@@ -63,7 +63,7 @@ class Axis:
         """Tell whether the device `by` places before this one is there without going round."""
         return (self.index() - by >= 0) & (self.index() - by < self.size)
 
-    # ---- reductions over the items of all devices, as `laws.offspring.Items` asks for
+    # ---- reductions over the items of all devices, as `laws.strata.Items` asks for
 
     def count(self, values: jax.Array) -> int:
         """Count the items."""

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from lawful.distributions.sampling.threefry import words
 
-from ..laws.offspring import ancestors_from_ends, expected_offspring, uniform_units
+from ..laws.strata import ancestors_from_ends, expected_offspring, uniform_units
 from .axis import Axis
 from .exchange import exchanged, gathered
 

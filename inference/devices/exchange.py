@@ -28,7 +28,7 @@ from jaxtyping import Array, Int
 
 from lawful.distributions.sampling.integer_weights import running_sum
 
-from ..laws.offspring import ancestors_from_ends
+from ..laws.strata import ancestors_from_ends
 from .axis import Axis
 from .neighbour_exchange import fetched, is_near
 

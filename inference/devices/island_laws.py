@@ -13,8 +13,7 @@ import jax.numpy as jnp
 
 from lawful.distributions.protocol import product_grid
 
-from ..laws.picks import AncestorsLaw
-from ..laws.scheme import Scheme
+from ..laws.resampling import AncestorsLaw, Scheme
 
 
 @dataclass(frozen=True)

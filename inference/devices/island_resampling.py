@@ -20,9 +20,7 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
-from ..laws.distinct import Distinct
-from ..laws.ess import ess
-from ..laws.schemes import scheme
+from ..laws.resampling import Distinct, ess, scheme
 from ..laws.strata import systematic
 from ..registered import stored_as
 from ..representations.lineage import identity, one_ancestry

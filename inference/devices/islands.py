@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..laws.ess import ess
+from ..laws.resampling import ess
 from ..laws.strata import systematic
 from .axis import Axis
 from .exact_resampling import draw_ends

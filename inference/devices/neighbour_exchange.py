@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from ..laws.offspring import ancestors_from_ends
+from ..laws.strata import ancestors_from_ends
 from .axis import Axis
 
 

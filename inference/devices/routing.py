@@ -12,8 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from ..laws.distinct import Distinct
-from ..laws.picks import ResampleLaw
+from ..laws.resampling import Distinct, ResampleLaw
 from ..laws.strata import systematic
 from .axis import Axis
 from .exact_resampling import ancestors, draw_ends

@@ -3,3 +3,5 @@
 Law: what an algorithm draws here it can also enumerate, from the same function of the same uniforms.
 May import: no other folder.
 """
+
+from . import multinomial, strata  # noqa: F401  (they register their schemes)

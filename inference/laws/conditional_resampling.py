@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 
-from .picks import AncestorsLaw, ResampleLaw
+from .resampling import AncestorsLaw, ResampleLaw
 
 
 @dataclass(frozen=True)

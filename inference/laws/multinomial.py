@@ -20,8 +20,8 @@ from lawful.distributions.sampling import uint64 as wide
 from lawful.distributions.sampling.integer_weights import cumulative, find, integer_masses, running_sum, shares
 from lawful.distributions.sampling.uint64 import Wide
 
-from .offspring import ancestors_from_ends, untouched
-from .scheme import Scheme
+from .resampling import Scheme, named
+from .strata import ancestors_from_ends, untouched
 
 
 def push_multinomial(u: Shaped[Array, "M 2"], weights: Float[Array, " N"], n_offspring: int) -> Int[Array, " M"]:
@@ -146,5 +146,7 @@ def _tuples(n_weights: int, n_offspring: int) -> int:
     return n_weights**n_offspring
 
 
-multinomial = Scheme("multinomial", _pair_per_offspring, push_multinomial, enumerate_multinomial, _tuples, paired=True)
-residual = Scheme("residual", _pair_per_offspring, push_residual, enumerate_residual, _tuples, paired=True)
+multinomial = named(
+    Scheme("multinomial", _pair_per_offspring, push_multinomial, enumerate_multinomial, _tuples, paired=True)
+)
+residual = named(Scheme("residual", _pair_per_offspring, push_residual, enumerate_residual, _tuples, paired=True))

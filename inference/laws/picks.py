@@ -1,4 +1,4 @@
-"""Picks: ancestors, picks, coins and orders.
+"""Picks: one item by its weight, one of equally likely indices, coins.
 
 Law: the draw and the list of all values come from one pure function of a uniform, so both describe one distribution.
 """
@@ -16,55 +16,6 @@ from lawful.distributions.protocol import Law
 from lawful.distributions.sampling.categorical import sample_categorical, sample_rows
 from lawful.distributions.sampling.threefry import words
 from lawful.distributions.sampling.uint64 import Wide, portion
-
-from .scheme import Scheme
-
-
-class AncestorsLaw(Law):
-    """A law of ancestors, which several cells may give."""
-
-    @property
-    def dtype(self) -> Any:
-        """Indices."""
-        return jnp.dtype("int32")
-
-    def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
-        """Sum the masses of the cells that give these ancestors."""
-        ancestors, masses = self.enumerate(*parameters)
-        return jax.scipy.special.logsumexp(jnp.where(jnp.all(ancestors == value, axis=1), masses, -jnp.inf))
-
-
-@dataclass(frozen=True)
-class ResampleLaw(AncestorsLaw):
-    """Ancestors of `offspring` particles drawn from `size` weights by a resampling scheme."""
-
-    scheme: Scheme
-    size: int
-    offspring: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """One ancestor per offspring."""
-        return (self.offspring,)
-
-    @property
-    def atoms(self) -> int:
-        """Number of cells of the scheme's partition of its uniforms."""
-        return self.scheme.cells(self.size, self.offspring)
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return str(self.scheme)
-
-    def draw(self, key: jax.Array, weights: jax.Array) -> jax.Array:
-        """Draw ancestors."""
-        return self.scheme.draw(key, weights, self.offspring).astype(jnp.int32)
-
-    def enumerate(self, weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """List the cells with their log masses."""
-        ancestors, masses = self.scheme.enumerate(weights, self.offspring)
-        return ancestors.astype(jnp.int32), masses
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from lawful.passes.add_plate import lift
 from lawful.passes.condition import fed
 
 from ..laws.conditional_resampling import ConditionalLaw
-from ..laws.picks import PickLaw, ResampleLaw
+from ..laws.picks import PickLaw
+from ..laws.resampling import ResampleLaw
 
 
 @dataclass(frozen=True)

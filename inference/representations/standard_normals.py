@@ -29,7 +29,8 @@ from lawful.form.builder import Block, Tupled
 from lawful.form.dependence import dependence
 from lawful.form.rewriting import with_operations, with_subforms
 
-from ..laws.picks import PickLaw, ResampleLaw
+from ..laws.picks import PickLaw
+from ..laws.resampling import ResampleLaw
 from .densities_of import NORMAL as NORMAL
 from .population import take
 

@@ -25,7 +25,8 @@ from lawful.form.liveness import has_weight, random_values
 from ..contract import PRESERVES, Transformer
 from ..laws.conditional_resampling import ConditionalLaw
 from ..laws.meaningless import cleaned
-from ..laws.picks import PickLaw, ResampleLaw
+from ..laws.picks import PickLaw
+from ..laws.resampling import ResampleLaw
 from ..representations.population import Population
 from ..representations.sequential import Sequential
 from ..representations.suspended import Advance

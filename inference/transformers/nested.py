@@ -18,8 +18,8 @@ from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
-from ..laws.ess import EssBelow
-from ..laws.schemes import scheme as scheme_named
+from ..laws.resampling import EssBelow
+from ..laws.resampling import scheme as scheme_named
 from ..representations.parameters import Around, parameters_of
 from ..representations.standard_normals import by_normals
 from .evidence_estimate import Filter, weighing

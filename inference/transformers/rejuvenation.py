@@ -22,9 +22,8 @@ from lawful.passes.add_plate import lift
 
 from ..contract import PRESERVES, Contract, Transformer
 from ..findings.move_statistics import kept_of, of_particles, over_moves, told
-from ..laws.distinct import Distinct
-from ..laws.picks import ResampleLaw
-from ..laws.schemes import scheme as scheme_named
+from ..laws.resampling import Distinct, ResampleLaw
+from ..laws.resampling import scheme as scheme_named
 from ..representations.absent_elements import refuse_absent
 from ..representations.densities_of import exact, scoped
 from ..representations.population import Population, gather

@@ -16,9 +16,8 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
-from ..laws.distinct import Distinct
-from ..laws.picks import ResampleLaw
-from ..laws.schemes import scheme as scheme_named
+from ..laws.resampling import Distinct, ResampleLaw
+from ..laws.resampling import scheme as scheme_named
 from ..representations.population import Population, gather
 from .push_evidence import push_evidence
 
@@ -32,7 +31,7 @@ def resample(scheme: Any, when: When | None = None, *, counted: bool = True) -> 
     """Replace the particles by their offspring, with equal weights.
 
     Args:
-        scheme: a resampling scheme with E[offspring_i] = N w_i, or the name of one of `laws.schemes`.
+        scheme: a resampling scheme with E[offspring_i] = N w_i, or the name of one of `laws.resampling`.
         when: a rule of (effective sample size, N); None resamples always.
         counted: whether the distinct ancestors are counted, for the diagnostics.
 

@@ -23,7 +23,7 @@ from lawful.form.builder import Block
 from lawful.passes.add_plate import lift
 
 from ..contract import PRESERVES, Contract, Transformer
-from ..laws.ess import ess
+from ..laws.resampling import ess
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.population import Population, Trail
 from ..representations.suspended import Advance

@@ -16,7 +16,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from ..laws.ess import ess
+from ..laws.resampling import ess
 from ..registered import stored_as
 from ..uncalled import refuse_uncalled
 from .root import RootStatus, falling_root

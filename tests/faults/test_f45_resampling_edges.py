@@ -7,8 +7,8 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import factor, inference, sample, scan
-from lawful.inference.laws.picks import PickLaw, ResampleLaw
-from lawful.inference.laws.schemes import SCHEMES
+from lawful.inference.laws.picks import PickLaw
+from lawful.inference.laws.resampling import SCHEMES, ResampleLaw
 from tests.schemes import schemes_and_thresholds
 
 WEIGHTS = {

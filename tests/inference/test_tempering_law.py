@@ -13,7 +13,7 @@ from lawful.inference.check.exact.exact_checks import transformed_form
 from lawful.inference.check.exact.measure import compare
 from lawful.inference.check.exact.outcomes import compiled_measure, reference_measure
 from lawful.inference.check.rows.reflect import reflect
-from lawful.inference.laws.schemes import scheme
+from lawful.inference.laws.resampling import scheme
 from lawful.tracing.trace import trace
 from tests.tiers import rest_slow
 

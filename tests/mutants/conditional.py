@@ -3,8 +3,7 @@
 import importlib
 
 from lawful.form.builder import Block
-from lawful.inference.laws.ess import EssBelow
-from lawful.inference.laws.schemes import scheme
+from lawful.inference.laws.resampling import EssBelow, scheme
 from lawful.inference.representations import conditional
 from lawful.inference.representations.densities_of import scoped
 from lawful.inference.transformers import backward_sampling as backward

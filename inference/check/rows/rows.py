@@ -28,8 +28,7 @@ from ...kernels import (
     split_merge,
 )
 from ...kernels.particles.move import move
-from ...laws.ess import ess_below
-from ...laws.schemes import scheme
+from ...laws.resampling import ess_below, scheme
 from ...representations.annealing_paths import data_by_data
 from ...representations.sequential import Suspend, suspend
 from ...representations.suspended import Advance

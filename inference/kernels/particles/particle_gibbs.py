@@ -21,9 +21,9 @@ from lawful.form.choices import choices_of
 from lawful.passes.record import record
 
 from ...contract import Contract
-from ...laws.ess import EssBelow
 from ...laws.picks import PickLaw
-from ...laws.schemes import scheme as scheme_named
+from ...laws.resampling import EssBelow
+from ...laws.resampling import scheme as scheme_named
 from ...registered import stored_as
 from ...representations.conditional import reference, retained, without_factors
 from ...representations.population import Population, gather

@@ -23,8 +23,8 @@ from lawful.form.builder import Block
 from lawful.passes.condition import conditioned
 
 from ...contract import Contract
-from ...laws.ess import EssBelow
-from ...laws.schemes import scheme as scheme_named
+from ...laws.resampling import EssBelow
+from ...laws.resampling import scheme as scheme_named
 from ...registered import stored_as
 from ...representations.parameters import Parameters, parameters_of
 from ...representations.sequential import Cuts

@@ -29,7 +29,7 @@ from ...checkpoints.checkpoints import Checkpoint
 from ...devices.mesh import devices_of, placed_on
 from ...devices.watch import watched
 from ...findings.findings import idle_device
-from ...laws.picks import ResampleLaw
+from ...laws.resampling import ResampleLaw
 from ...representations.absent_elements import form_for
 from ...representations.densities_of import is_own, refuse_improper
 from ...representations.population import Population as Particles

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import IndexRangeError, LawfulError, PathLimitError
-from lawful.inference.laws.schemes import SCHEMES, scheme
+from lawful.inference.laws.resampling import SCHEMES, scheme
 from lawful.inference.laws.strata import systematic
 
 NAMES = sorted(SCHEMES)

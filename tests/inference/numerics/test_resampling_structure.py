@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.laws.offspring import ancestors_from_ends
-from lawful.inference.laws.schemes import SCHEMES
-from lawful.inference.laws.strata import stratified, systematic
+from lawful.inference.laws.resampling import SCHEMES
+from lawful.inference.laws.strata import ancestors_from_ends, stratified, systematic
 from tests.structure.programs import equations
 from tests.tiers import rest_slow
 

@@ -12,8 +12,8 @@ from lawful.inference.devices.exact_resampling import offspring_ends
 from lawful.inference.devices.exchange import in_rounds
 from lawful.inference.devices.neighbour_exchange import fetched, is_near
 from lawful.inference.devices.routing import Systematic, Within
-from lawful.inference.laws.distinct import Distinct
-from lawful.inference.laws.schemes import scheme as scheme_named
+from lawful.inference.laws.resampling import Distinct
+from lawful.inference.laws.resampling import scheme as scheme_named
 
 KEY = jax.random.key(20261)
 
