@@ -74,14 +74,14 @@ from .transformers.nested import nested as nested
 from .transformers.noncentred import noncentred as noncentred
 from .transformers.pauses import Finish as Finish
 from .transformers.pauses import repeat_to_end as repeat_to_end
+from .transformers.pauses import spawn as spawn
 from .transformers.propose.fitted_proposals import local_proposals as local_proposals
 from .transformers.propose.propose import propose as propose
 from .transformers.propose.propose import propose_each as propose_each
-from .transformers.push_evidence import PushEvidence as PushEvidence
 from .transformers.rejuvenation import rejuvenate as rejuvenate
 from .transformers.rejuvenation import waste_free as waste_free
+from .transformers.resample import PushEvidence as PushEvidence
 from .transformers.resample import resample as resample
-from .transformers.spawn import spawn as spawn
 from .transformers.temper import temper as temper
 from .transformers.temperatures import by_ess as by_ess
 

@@ -111,15 +111,33 @@ class Transformer:
 
     def __call__(self, value: Any) -> Any:
         """Apply to a representation, or to a program, a function, which becomes another program."""
-        if callable(value) and not isinstance(value, Form) and not self.programs:
-            return Rewritten(value, self)
-        return self.apply(value)
+        return InTurn(self.parts)(value)
 
     def __rshift__(self, other: Transformer) -> Transformer:
         """Do this, then the other; the weaker contract is the contract of both."""
         weaker = self.contract if self.contract.kind == "bound" else other.contract
-        return Transformer(f"{self.name} >> {other.name}", lambda value: other(self(value)), weaker, programs=True)
+        both = InTurn((*self.parts, *other.parts))
+        return Transformer(f"{self.name} >> {other.name}", both, weaker, programs=True)
+
+    @property
+    def parts(self) -> tuple[Transformer, ...]:
+        """What is done one after the other; of what is no composition, itself."""
+        return self.apply.parts if isinstance(self.apply, InTurn) else (self,)
 
     def __repr__(self) -> str:
         """Show the name."""
         return self.name
+
+
+@dataclass(frozen=True)
+class InTurn:
+    """Transformers, one after the other; one that takes no functions makes of a function another program."""
+
+    parts: tuple[Transformer, ...]
+
+    def __call__(self, value: Any) -> Any:
+        """Apply them."""
+        for part in self.parts:
+            rewrites = callable(value) and not isinstance(value, Form) and not part.programs
+            value = Rewritten(value, part) if rewrites else part.apply(value)
+        return value

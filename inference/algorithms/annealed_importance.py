@@ -20,10 +20,9 @@ from ..plans.setting_types import Count, Mover, NonFinite, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.suspended import Advance
 from ..representations.traced import Trace
-from ..transformers.pauses import Finish, repeat_to_end
-from ..transformers.push_evidence import push_evidence_with
+from ..transformers.pauses import Finish, repeat_to_end, spawn
 from ..transformers.rejuvenation import rejuvenate
-from ..transformers.spawn import spawn
+from ..transformers.resample import push_evidence_with
 from ..transformers.temper import temper
 from ..transformers.temperatures import ladder_of
 from .families import Populations

@@ -13,9 +13,10 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 
 from ..contract import Contract, Transformer
-from ..devices.island_resampling import Islands, scheme_on
+from ..devices.island_resampling import NAMES, Islands
 from ..devices.mesh import devices_of
 from ..laws.resampling import EssBelow
+from ..laws.resampling import scheme as scheme_named
 from ..laws.strata import systematic
 from ..plans.chains.chain_plan import ChainMethod, chains
 from ..plans.enumerated_plan import starts_beside
@@ -128,7 +129,10 @@ class Resampled(Populations):
     @functools.cached_property
     def scheme(self) -> Any:
         """The scheme by which the method resamples."""
-        return scheme_on(self.resampling, devices_of(self.mesh), self.particles)
+        found = NAMES.get(self.resampling, self.resampling) if isinstance(self.resampling, str) else self.resampling
+        if isinstance(found, Islands):
+            return found.on(devices_of(self.mesh), self.particles)
+        return scheme_named(found)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from ..contract import Transformer
 from ..plans.method import call, method
 from ..plans.setting_types import Proposal
-from ..transformers.push_evidence import push_evidence_with
-from ..transformers.spawn import spawn
+from ..transformers.pauses import spawn
+from ..transformers.resample import push_evidence_with
 from .families import Populations
 
 

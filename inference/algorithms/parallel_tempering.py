@@ -13,6 +13,7 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.choices import choices_of
+from lawful.inspection.lint.improper_priors import refuse_improper
 
 from ..contract import Contract
 from ..kernels.combine.mh import mh
@@ -22,7 +23,6 @@ from ..plans.method import call, method
 from ..plans.method_plan import Engine, Plan
 from ..plans.plan import Prepared
 from ..plans.setting_types import Kernel
-from ..representations.densities_of import refuse_improper
 from ..results.log_densities import scored_draws
 from ..results.record import Warmup
 from ..results.result import Result

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..contract import Transformer
-from ..devices.island_resampling import resample_on
 from ..kernels.particles.move import move as move_with
 from ..plans.method import call, method
 from ..plans.refusals import EAGER
 from ..plans.setting_types import Cuts, Kernel, NonFinite, Proposal
 from ..representations.suspended import Advance
-from ..transformers.pauses import Finish, repeat_to_end
-from ..transformers.push_evidence import push_evidence_with
-from ..transformers.spawn import spawn
+from ..transformers.pauses import Finish, repeat_to_end, spawn
+from ..transformers.resample import push_evidence_with, resample
 from .families import Filters
 
 
@@ -28,7 +26,7 @@ def particle_filter(
     >>> particle_filter(10, scheme("systematic"), None).contract.kind
     'preserves_measure'
     """
-    renew = resample_on(scheme, when)
+    renew = resample(scheme, when)
     push = push_evidence_with(nonfinite)
     rejuvenate = renew if kernel is None else renew >> move_with(kernel)
     step = rejuvenate >> Advance >> push

@@ -11,17 +11,16 @@ from typing import Any, ClassVar
 from lawful.errors import LawfulError
 
 from ..contract import Transformer
-from ..devices.island_resampling import Islands, resample_on
+from ..devices.island_resampling import Islands
 from ..kernels.particles.default_move import PopulationMoves
 from ..plans.method import call, method
 from ..plans.setting_types import Count, Ladder, Mover, NonFinite, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.suspended import Advance
 from ..representations.traced import Trace
-from ..transformers.pauses import Finish, repeat_to_end
-from ..transformers.push_evidence import push_evidence_with
+from ..transformers.pauses import Finish, repeat_to_end, spawn
 from ..transformers.rejuvenation import rejuvenate, waste_free
-from ..transformers.spawn import spawn
+from ..transformers.resample import push_evidence_with, resample
 from ..transformers.temper import temper
 from ..transformers.temperatures import ladder_of
 from .families import Resampled
@@ -46,7 +45,7 @@ def tempered(
     'preserves_measure'
     """
     if steps is not None:
-        renew = resample_on(scheme) >> rejuvenate(kernel, steps)
+        renew = resample(scheme) >> rejuvenate(kernel, steps)
     else:
         renew = waste_free(kernel, chains_of(particles) if chains is None else chains, scheme)
     stage = Advance >> push_evidence_with(nonfinite) >> renew

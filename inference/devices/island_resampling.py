@@ -7,7 +7,7 @@ population of islands is enumerated exactly.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,12 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
-from ..laws.resampling import Distinct, ess, scheme
+from ..laws.resampling import Distinct, ess
 from ..laws.strata import systematic
 from ..registered import stored_as
-from ..representations.lineage import identity, one_ancestry
 from ..representations.population import Population, gather
-from ..transformers.resample import offspring, resample, resampled
+from ..representations.suspended import identity, one_ancestry
+from ..transformers.resample import When, offspring, resampled
 from .island_laws import WholeLaw, WithinLaw
 
 
@@ -43,16 +43,24 @@ class Islands:
     number: int = 0
     tau: float = 0.5
 
-    def on(self, devices: int) -> Islands:
-        """Put one island on each device where no number is given."""
-        return self if self.number else Islands(devices, self.tau)
+    def on(self, devices: int, particles: int) -> Islands:
+        """Put one island on each device where no number is given.
+
+        Raises: LawfulError: the particles do not fill the islands.
+        """
+        placed = self if self.number else Islands(devices, self.tau)
+        return checked(placed, particles)
+
+    def transformer(self, when: When | None = None) -> Transformer:
+        """Resample within islands, and mix those that have drifted apart."""
+        return on_islands(self, when)
 
     def __str__(self) -> str:
         """Name for people."""
         return f"islands({self.number}, tau={self.tau:g})"
 
 
-def on_islands(islands: Islands, when: Callable[[jax.Array, int], jax.Array] | None = None) -> Transformer:
+def on_islands(islands: Islands, when: When | None = None) -> Transformer:
     """Resample within islands, and mix those that have drifted apart.
 
     Args:
@@ -81,7 +89,7 @@ def on_islands(islands: Islands, when: Callable[[jax.Array, int], jax.Array] | N
     return Transformer(name, apply, PRESERVES)
 
 
-def checked(islands: Islands, particles: int) -> None:
+def checked(islands: Islands, particles: int) -> Islands:
     """Refuse islands that the particles do not fill evenly."""
     if islands.number < 1 or particles % islands.number:
         raise LawfulError(
@@ -89,6 +97,7 @@ def checked(islands: Islands, particles: int) -> None:
             f"{islands.number} particles.",
             particles=particles, islands=islands.number,
         )  # fmt: skip
+    return islands
 
 
 @dataclass(frozen=True)
@@ -156,28 +165,5 @@ def _whole(
     return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), ancestors)
 
 
-def scheme_on(given: Any, devices: int, particles: int) -> Any:
-    """Read a scheme for a population on many devices: "exact" is systematic resampling across all of them.
-
-    Raises: LawfulError: the particles do not fill the islands.
-
-    >>> str(scheme_on("exact", 4, 100)), str(scheme_on("islands", 4, 100)), str(scheme_on("residual", 4, 100))
-    ('systematic', 'islands(4, tau=0.5)', 'residual')
-    """
-    if isinstance(given, str):
-        named = {"exact": systematic, "islands": Islands()}
-        given = named.get(given, given)
-    if isinstance(given, Islands):
-        given = given.on(devices)
-        checked(given, particles)
-        return given
-    return scheme(given)
-
-
-def resample_on(scheme: Any, when: Callable[[jax.Array, int], jax.Array] | None = None) -> Transformer:
-    """Resample by a scheme, within islands and between them where it is one of islands.
-
-    >>> resample_on(Islands(4)).name, resample_on("systematic").name
-    ('resample(islands(4, tau=0.5))', 'resample(systematic)')
-    """
-    return on_islands(scheme, when) if isinstance(scheme, Islands) else resample(scheme, when)
+# Names of schemes beside those of `laws.resampling`: systematic resampling across all devices, and an island on each.
+NAMES = {"exact": systematic, "islands": Islands()}

@@ -1,7 +1,6 @@
 """Densities of a program, as algorithms write them into their own Forms: in total, of the prior, under a scope.
 
-Law: at any choices the log density is that of the program; without weights the prior is left, and a
-method that draws from the prior is refused where it does not integrate to one.
+Law: at any choices the log density is that of the program; without weights the prior is left.
 """
 
 from __future__ import annotations
@@ -12,17 +11,12 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lawful.addresses import show_address
-from lawful.distributions.law import IMPROPER
-from lawful.errors import ImproperPriorError, UnsupportedProgramError
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Node, Site, Var
 from lawful.form.builder import Block
-from lawful.form.choices import Choice
 from lawful.form.rewriting import with_subforms
 from lawful.passes.predict import without_weights as without_weights
 from lawful.passes.thread_sites import score
-
-NORMAL = "~normal"  # ends the address of the noise of a site
 
 
 def scored(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, tuple[Var, ...]]:
@@ -41,15 +35,6 @@ def scoped(form: Form, scope: tuple[str, ...]) -> Form:
         else:
             nodes.append(with_subforms(node, lambda inner: scoped(inner, scope)))
     return replace(form, nodes=tuple(nodes))
-
-
-def is_own(choice: Choice) -> bool:
-    """Tell whether an algorithm inside the program made a choice, which no result shows.
-
-    The noise of a site is a choice of the program that writes it so.
-    """
-    address = choice.address[:-1] if choice.address[-1] == NORMAL else choice.address
-    return any(isinstance(part, str) and part.startswith("~") for part in address)
 
 
 def unweighed(built: Any, where: str) -> Any:
@@ -73,27 +58,3 @@ def exact(built: Any, where: str, *, weighs: bool = False) -> Any:
             "behind. Fix: use it alone or in `repeat`; beside other kernels, use kernels.particle_gibbs."
         )
     return built if weighs else unweighed(built, where)
-
-
-def improper_sites(form: Form) -> tuple[Site, ...]:
-    """List the choices whose prior does not integrate to one."""
-    return tuple(site for site in form.sites() if site.observed is None and site.law.label == IMPROPER)
-
-
-def refuse_improper(form: Form, method: str) -> None:
-    """Refuse to start from a prior that cannot be drawn from.
-
-    Raises: ImproperPriorError naming the sites.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> refuse_improper(lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0))), "smc")
-    """
-    sites = improper_sites(form)
-    if sites:
-        names = ", ".join(f"'{show_address(site.address)}' ({site.source})" for site in sites)
-        raise ImproperPriorError(
-            f"{method}: the prior of {names} does not integrate to one, so it cannot be drawn from, and there is no "
-            "evidence. Fix: give a proper prior, or a proposal for these sites (the evidence is then that of the "
-            "unnormalised prior), or use inference.mcmc with a start.",
-            sites=tuple(site.address for site in sites),
-        )

@@ -28,7 +28,7 @@ class Trail:
     """What a population leaves behind on its way.
 
     Attributes:
-        ancestors: its lineage: the ancestors of each resampling, and of each loop what `lineage.History` keeps.
+        ancestors: its lineage: the ancestors of each resampling, and of each loop what `suspended.History` keeps.
         emitted: in a step of a loop, what the step gives out.
         emitted_at: how many resamplings of the step came before that.
         stats: numbers for the diagnostics, one dictionary a stage; those of a loop have an axis of steps.

@@ -26,12 +26,12 @@ from lawful.distributions.law import DistributionLaw, law_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Node, Site, Var
 from lawful.form.builder import Block, Tupled
+from lawful.form.choices import NORMAL as NORMAL
 from lawful.form.dependence import dependence
 from lawful.form.rewriting import with_operations, with_subforms
 
 from ..laws.picks import PickLaw
 from ..laws.resampling import ResampleLaw
-from .densities_of import NORMAL as NORMAL
 from .population import take
 
 

@@ -1,6 +1,8 @@
-"""Suspended: a population at a pause of its program: what has run, what the values are, what was left behind.
+"""Suspended: a population at a pause of its program: what has run, what the values are, who descends from whom.
 
-Law: a pause keeps every value that a later part of the program reads, and the end finds what only it reads.
+Law: a pause keeps every value that a later part of the program reads, and the end finds what only it reads. A value
+fetched by lineage is the one that the particle, or the ancestor that it is a copy of, had when it was made. Histories
+are never copied while the population runs: they are gathered once, backwards, at the end.
 """
 
 from __future__ import annotations
@@ -9,14 +11,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
-from lawful.form import Form, Var
+import jax.numpy as jnp
+
+from lawful.form import Form, Loop, Plate, Var
+from lawful.form.builder import Block
 from lawful.passes.add_plate import lift
 from lawful.passes.checked_draws import with_checked_draws
 
 from ..contract import PRESERVES, Transformer
-from .lineage import Shed
-from .population import Population, gained
+from .population import Population, gained, gather, take
 from .sequential import Segment, Sequential
+
+
+@dataclass(frozen=True)
+class History:
+    """The steps of one loop: the ancestors of each step, and what each step gave out, by particle of that step.
+
+    Where the choices are held, nothing is given out. `reads` are the loop's constants and what it scans over.
+    """
+
+    loop: Loop
+    ancestors: Var
+    emitted: tuple[Var, ...]
+    reads: tuple[Var, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shed:
+    """Values that only the end reads, by particle as it was after `depth` entries of the lineage."""
+
+    depth: int
+    values: dict[Var, Var]
+
+
+type Lineage = Sequence[Var | History]
 
 
 @dataclass(frozen=True)
@@ -91,3 +119,78 @@ def run_part(population: Population, form: Form, reads: Sequence[Var]) -> tuple[
     if lifted.weighted:
         population = gained(population, outputs[-1], lifted.checked)
     return outputs[: len(form.outputs)], population
+
+
+def identity(block: Block, plate: Plate) -> Var:
+    """Append the index of each particle."""
+    size = plate.size
+    return block.det(lambda: jnp.arange(size, dtype=jnp.int32), label="identity")
+
+
+def one_ancestry(block: Block, ancestors: Sequence[Var], plate: Plate) -> Var:
+    """Compose the ancestors of several resamplings, the first one first."""
+    if not ancestors:
+        return identity(block, plate)
+    index = ancestors[0]
+    for later in ancestors[1:]:
+        index = block.det(take, index, later, label="compose ancestors")
+    return index
+
+
+def fetch(block: Block, plate: Plate, values: dict[Var, Var], index: Var | None) -> dict[Var, Var]:
+    """Append the values that the particles' ancestors had; without an index each is its own ancestor."""
+    if index is None:
+        return dict(values)
+    return {v: gather(block, (x,), index, plate, _axes(index, plate))[0] for v, x in values.items()}
+
+
+def follow(block: Block, plate: Plate, history: History, index: Var | None = None) -> tuple[Var, dict[Var, Var]]:
+    """Follow a history backwards once, from the particles with the given indices at its end.
+
+    Returns: the index of each one's ancestor before the loop, and the loop's outputs of each step, its own or those of
+    its ancestor at that step.
+    """
+    emitted, loop = history.emitted, history.loop
+    inner = Block()
+    moving = [i for i, y in enumerate(emitted) if plate in y.plates]
+    start = identity(block, plate) if index is None else index
+    index_in = Var(start.shape, history.ancestors.dtype)
+    ancestors_in = Var((plate.size,), history.ancestors.dtype)
+    y_in = tuple(Var(emitted[i].shape[1:], emitted[i].dtype, emitted[i].plates) for i in moving)
+    picked = gather(inner, y_in, index_in, plate, _axes(start, plate))
+    before = inner.det(take, ancestors_in, index_in, label="parents")
+    body = inner.form((index_in, ancestors_in, *y_in), (before, *picked))
+    (root,), ys = block.loop(
+        body, loop.length, (), (start,), (history.ancestors, *(emitted[i] for i in moving)), not loop.reverse
+    )
+    own = dict(zip(loop.ys, emitted, strict=False))
+    return root, own | {loop.ys[i]: y for i, y in zip(moving, ys, strict=True)}
+
+
+def _axes(index: Var, plate: Plate) -> tuple[Plate, ...]:
+    """Give what a gather makes: particles by the indices of many, one value by that of one."""
+    return (plate,) if index.shape else ()
+
+
+def unwind(
+    block: Block, plate: Plate, lineage: Lineage, shed: Sequence[Shed], index: Var | None = None
+) -> tuple[dict[Var, Var], Var | None]:
+    """Go back through a lineage, from all particles or from the one with a given index.
+
+    Returns: every value that was left behind, by last particle, and which particle of the start each descends from
+    (None where nothing resampled).
+    """
+    found: dict[Var, Var] = {}
+    for depth in range(len(lineage), -1, -1):
+        for left in shed:
+            if left.depth == depth:
+                found = fetch(block, plate, left.values, index) | found
+        if depth == 0:
+            break
+        entry = lineage[depth - 1]
+        if isinstance(entry, History):
+            index, ys = follow(block, plate, entry, index)
+            found = ys | found
+        else:
+            index = entry if index is None else block.det(take, entry, index, label="compose ancestors")
+    return found, index

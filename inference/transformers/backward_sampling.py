@@ -20,9 +20,8 @@ from lawful.passes.condition import conditioned
 
 from ..laws.picks import PickLaw
 from ..representations.conditional import ahead
-from ..representations.lineage import History, fetch
 from ..representations.population import Population, gather
-from ..representations.suspended import Suspended
+from ..representations.suspended import History, Suspended, fetch
 from .conditional_smc import aimed
 from .pauses import finish
 

@@ -12,11 +12,10 @@ from lawful.form.liveness import is_random
 
 from ..contract import PRESERVES, Transformer
 from ..laws.picks import PickLaw
-from ..representations.lineage import unwind
 from ..representations.population import Population, closed, gather
-from ..representations.suspended import Suspended
+from ..representations.suspended import Suspended, unwind
 from .pauses import finish
-from .push_evidence import push_evidence
+from .resample import push_evidence
 
 
 def collapse(population: Population) -> Form:

@@ -30,10 +30,8 @@ from ..laws.resampling import ResampleLaw
 from ..representations.population import Population
 from ..representations.sequential import Sequential
 from ..representations.suspended import Advance
-from .pauses import repeat_to_end
-from .push_evidence import push_evidence_with
-from .resample import When, resample, resampled
-from .spawn import spawn
+from .pauses import repeat_to_end, spawn
+from .resample import When, push_evidence_with, resample, resampled
 from .through_loop import Step
 
 type Ancestors = Literal["retained", "sampled", "backward"]

@@ -25,10 +25,8 @@ from ..registered import stored_as
 from ..representations.sequential import Cuts, sequential
 from ..representations.suspended import Advance
 from .collapse import Collapse
-from .pauses import repeat_to_end
-from .push_evidence import PushEvidence
-from .resample import When, resample
-from .spawn import spawn
+from .pauses import repeat_to_end, spawn
+from .resample import PushEvidence, When, resample
 
 
 @stored_as("filter")

@@ -1,12 +1,13 @@
-"""Resample: particles are replaced by their offspring, always or where the weights say so.
+"""Push evidence, and resample: the mean of the weights becomes a factor, and particles are replaced by their offspring.
 
-Law: [[resample(p)]] = [[p]], for every scheme with E[offspring_i] = N w_i.
+Law: [[push_evidence(p)]] = [[p]]: what the weights lose the factor has. [[resample(p)]] = [[p]], always or where the
+weights say so, for every scheme with E[offspring_i] = N w_i.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,10 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
+from ..laws.meaningless import cleaned
 from ..laws.resampling import Distinct, ResampleLaw
 from ..laws.resampling import scheme as scheme_named
-from ..representations.population import Population, gather
-from .push_evidence import push_evidence
+from ..representations.population import Population, gather, mean_weights
 
 type When = Callable[[jax.Array, int], jax.Array]
 type Draw = Callable[..., Var]
@@ -27,11 +28,62 @@ type Level = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
 type Arm = Callable[..., tuple[Var, ...]]
 
 
+@runtime_checkable
+class Resampler(Protocol):
+    """A scheme that resamples a population in a way of its own, as islands of particles do."""
+
+    def transformer(self, when: When | None) -> Transformer:
+        """Give the transformer, by a rule of when."""
+
+
+def push_evidence(population: Population, nonfinite: str = "error") -> Population:
+    """Bring the weights to mean one and put their mean forward as one factor.
+
+    Weights without a meaning stay, but for two policies: "dead" reads NaN as zero, and "rejected" +inf as well, as a
+    kernel does that refuses what it cannot weigh.
+    """
+    block, plate, log_weight = population.block, population.plate, population.log_weight
+    if nonfinite in READ_AS_ZERO:
+        read = READ_AS_ZERO[nonfinite]
+        log_weight, broken = block.det(read, log_weight, label=f"{nonfinite}: zero", adds=[(plate,), ()])
+        population.trail.note("n_nonfinite", broken)
+    weight, log_weight, log_mean, ess = block.det(
+        mean_weights, log_weight, label="normalise weights", adds=[(plate,), (plate,), (), ()]
+    )
+    block.factor(population.address("evidence"), log_mean)
+    population.trail.note("log_evidence_increment", log_mean)
+    population.trail.note("ess", ess)
+    return population.next_stage(weight=weight, log_weight=log_weight, ess=ess)
+
+
+def nan_is_dead(log_weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Read NaN as weight zero, and count."""
+    broken = jnp.isnan(log_weight)
+    return jnp.where(broken, -jnp.inf, log_weight), jnp.sum(broken, dtype=jnp.int32)
+
+
+READ_AS_ZERO = {"dead": nan_is_dead, "rejected": cleaned}
+
+
+def push_evidence_with(nonfinite: str = "error", *, again: bool = True) -> Transformer:
+    """Push the evidence, with a policy for NaN weights; with `again=False` only where weights have changed since."""
+
+    def apply(population: Population) -> Population:
+        if population.weight is not None and population.ess is not None and not again:
+            return population
+        return push_evidence(population, nonfinite)
+
+    return Transformer("push_evidence", apply, PRESERVES)
+
+
+PushEvidence = Transformer("push_evidence", push_evidence, PRESERVES)
+
+
 def resample(scheme: Any, when: When | None = None, *, counted: bool = True) -> Transformer:
     """Replace the particles by their offspring, with equal weights.
 
     Args:
-        scheme: a resampling scheme with E[offspring_i] = N w_i, or the name of one of `laws.resampling`.
+        scheme: a resampling scheme with E[offspring_i] = N w_i, the name of one of `laws.resampling`, or a `Resampler`.
         when: a rule of (effective sample size, N); None resamples always.
         counted: whether the distinct ancestors are counted, for the diagnostics.
 
@@ -39,6 +91,8 @@ def resample(scheme: Any, when: When | None = None, *, counted: bool = True) -> 
     >>> resample("systematic", when=ess_below(0.5)).name
     'resample(systematic, when ess < 0.5 N)'
     """
+    if isinstance(scheme, Resampler):
+        return scheme.transformer(when)
     scheme = scheme_named(scheme)
     name = f"resample({scheme}{'' if when is None else f', when {when!r}'})"
 

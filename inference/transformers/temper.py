@@ -30,7 +30,7 @@ from ..representations.suspended import Advance
 from ..representations.tempered import Tempered, tempered
 from ..representations.tempered_program import times
 from ..representations.traced import Traced
-from .push_evidence import push_evidence
+from .resample import push_evidence
 from .temperatures import AdaptiveLadder, ladder_of
 
 ADAPTIVE = Contract(

@@ -22,12 +22,11 @@ from lawful.passes.checked_draws import with_checked_draws
 
 from ..contract import Transformer
 from ..representations.conditional import ahead, on_reference
-from ..representations.lineage import History, Shed, follow, one_ancestry
 from ..representations.population import Population, Trail, gained, gather
 from ..representations.sequential import Sequential
-from ..representations.suspended import Suspended, settled
+from ..representations.suspended import History, Shed, Suspended, follow, one_ancestry, settled
 from .moves_at_pauses import Target, rejuvenated, replayed, until
-from .push_evidence import push_evidence
+from .resample import push_evidence
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Builder: a form is written node by node; transformers append nodes to a block and close it into a form.
 
-Law: what a block appends reads only values that exist, and shapes follow from the functions themselves.
+Law: what a block appends reads only values that exist, and shapes follow from the functions themselves. What a loop
+carries and a branch takes and gives may be a bundle: records, which are made flat here and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..addresses import Address
 from ..messages import Source
+from .bundles import filled, like, listed, rows
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from .operations.device import device_array
 from .rewriting import with_operands, with_results
@@ -132,9 +134,49 @@ class Block:
         self.nodes.append(Branch(index, tuple(forms), tuple(operands), fresh, label=label))
         return fresh
 
-    def splice(self, form: Form, inputs: Sequence[Var]) -> tuple[Var, ...]:
+    def scan(
+        self,
+        write: Callable[[Block, Any, Any, Any], tuple[Any, Any]],
+        length: int,
+        constants: Any,
+        init: Any,
+        xs: Any,
+        *,
+        reverse: bool = False,
+        carried: Any = None,
+    ) -> tuple[Any, Any]:
+        """Append a loop, whose step a function writes: bundles in, bundles out, as in `jax.lax.scan`.
+
+        Args:
+            write: (the block of the step, constants, state, one row of `xs`) -> (state after the step, what it gives).
+            length: how many steps.
+            constants: what all steps read.
+            init: the state before the first step.
+            xs: what the steps read one row each of.
+            reverse: whether the last row comes first.
+            carried: types of the state in a step, where those of `init` do not vary with a plate that it varies with.
+
+        Returns: the last state, and what the steps give, stacked.
+        """
+        inner = Block()
+        given, state, row = like(constants), like(init if carried is None else carried), rows(xs)
+        after, out = write(inner, given, state, row)
+        body = inner.form((given, state, row), (after, out))
+        last, stacked = self.loop(body, length, listed(constants), listed(init), listed(xs), reverse)
+        return filled(state, last), filled(out, stacked)
+
+    def switch(self, index: Var, arms: Sequence[Callable[[Block, Any], Any]], operands: Any, *, label: str) -> Any:
+        """Append a branch, whose arms functions write: (the block of the arm, operands) -> bundle, alike in all."""
+        forms, results = [], []
+        for arm in arms:
+            inner, given = Block(), like(operands)
+            results.append(arm(inner, given))
+            forms.append(inner.form(given, results[-1]))
+        return filled(results[0], self.branch(index, forms, listed(operands), forms[0].outputs, label))
+
+    def splice(self, form: Form, inputs: Any) -> tuple[Var, ...]:
         """Append a copy of all nodes of a form; returns its outputs."""
-        mapping = dict(zip(form.inputs, inputs, strict=True))
+        mapping = dict(zip(form.inputs, listed(inputs), strict=True))
         for variable, array in form.constants:
             mapping[variable] = variable.like()
             self.constants.append((mapping[variable], array))
@@ -142,9 +184,9 @@ class Block:
             self.nodes.append(renamed(node, mapping))
         return tuple(mapping[v] for v in form.outputs)
 
-    def form(self, inputs: Sequence[Var], outputs: Sequence[Var], **fields: Any) -> Form:
-        """Close the block."""
-        return Form(tuple(inputs), tuple(self.nodes), tuple(outputs), tuple(self.constants), **fields)
+    def form(self, inputs: Any, outputs: Any, **fields: Any) -> Form:
+        """Close the block; inputs and outputs may be bundles."""
+        return Form(listed(inputs), tuple(self.nodes), listed(outputs), tuple(self.constants), **fields)
 
 
 def unmapped_shape(value: Var, plates: tuple[Plate, ...]) -> tuple[int, ...]:

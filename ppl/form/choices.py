@@ -15,6 +15,8 @@ from ..sources import Statement
 from .fold import placed
 from .nodes import Det, Factor, Form, Site
 
+NORMAL = "~normal"  # ends the address of the noise of a site
+
 
 @dataclass(frozen=True)
 class Choice(Statement):
@@ -88,6 +90,15 @@ def kind_of(node: Det | Site | Factor) -> str | None:
     if isinstance(node, Site):
         return "sample" if node.observed is None else "observed"
     return "factor" if isinstance(node, Factor) else "deterministic"
+
+
+def is_own(choice: Choice) -> bool:
+    """Tell whether an algorithm inside the program made a choice, which no result shows.
+
+    The noise of a site is a choice of the program that writes it so.
+    """
+    address = choice.address[:-1] if choice.address[-1] == NORMAL else choice.address
+    return any(isinstance(part, str) and part.startswith("~") for part in address)
 
 
 def loop_dims(loops: Mapping[str, Sequence[tuple[str | None, int]]]) -> dict[str, tuple[str, ...]]:

@@ -24,7 +24,7 @@ from lawful.inference.contract import PRESERVES, Transformer
 from lawful.inference.kernels.combine.mh import Proposed
 from lawful.inference.laws.resampling import scheme
 from lawful.inference.transformers.collapse import collapse
-from lawful.inference.transformers.push_evidence import push_evidence
+from lawful.inference.transformers.resample import push_evidence
 from lawful.tracing.trace import trace
 
 pytestmark = pytest.mark.tier0

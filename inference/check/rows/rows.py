@@ -36,12 +36,10 @@ from ...representations.traced import Trace
 from ...summing.enumerate_sites import enumerate_sites
 from ...transformers.collapse import Collapse
 from ...transformers.marginalise import marginalise
-from ...transformers.pauses import Finish, repeat_to_end
+from ...transformers.pauses import Finish, repeat_to_end, spawn
 from ...transformers.propose.propose import propose_each
-from ...transformers.push_evidence import PushEvidence
 from ...transformers.rejuvenation import rejuvenate
-from ...transformers.resample import resample
-from ...transformers.spawn import spawn
+from ...transformers.resample import PushEvidence, resample
 from ...transformers.temper import temper
 from ..exact.suite import Needs
 from ..programs.called import Called

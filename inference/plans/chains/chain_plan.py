@@ -21,7 +21,7 @@ from lawful.errors import NoFiniteStartError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
-from lawful.form.choices import Choice, choices_of, dims_of
+from lawful.form.choices import Choice, choices_of, dims_of, is_own
 from lawful.form.operations.device import device_array
 from lawful.passes.record import record
 
@@ -33,7 +33,6 @@ from ...kernels.base.base import KernelForm, initial_state
 from ...kernels.gradient.gradient import with_gradient
 from ...representations.absent_elements import form_for
 from ...representations.conditional import without_factors
-from ...representations.densities_of import is_own
 from ...results.batches import in_one_row
 from ...results.collect import from_chains
 from ...results.copies import Told

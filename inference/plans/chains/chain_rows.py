@@ -14,10 +14,9 @@ import numpy as np
 
 from lawful.backends.xla import emit
 from lawful.form import Form
-from lawful.form.choices import Choice
+from lawful.form.choices import Choice, is_own
 from lawful.passes.thread_sites import score
 
-from ...representations.densities_of import is_own
 from ...results.record import Warmup, masked
 from .one_by_one import OneByOne
 from .tuned_loop import TunedLoop

@@ -25,14 +25,14 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice, choices_of, is_own
+from lawful.inspection.lint.improper_priors import improper_sites
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
 
 from ...kernels.base.base import KernelForm
 from ...kernels.base.frame import frame_of
 from ...kernels.gradient.gradient import leaves_of
-from ...representations.densities_of import improper_sites, is_own
 
 GIVEN, PRIOR, CUBE = range(3)  # what a chain begins from
 WORDS = ("given", "draw from the prior", "point of the cube (-2, 2)")

@@ -20,8 +20,9 @@ from lawful.form import Form, Loop
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import through
-from lawful.form.choices import Choice, choices_of, dims_of
+from lawful.form.choices import Choice, choices_of, dims_of, is_own
 from lawful.inference.running.portions import Portions
+from lawful.inspection.lint.improper_priors import refuse_improper
 from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
 
@@ -31,7 +32,6 @@ from ...devices.watch import watched
 from ...findings.findings import idle_device
 from ...laws.resampling import ResampleLaw
 from ...representations.absent_elements import form_for
-from ...representations.densities_of import is_own, refuse_improper
 from ...representations.population import Population as Particles
 from ...representations.sequential import sequential
 from ...results.batches import in_one_row
