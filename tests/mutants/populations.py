@@ -12,18 +12,9 @@ from lawful.inference.laws import multinomial as picks
 from lawful.inference.laws import picks as laws
 from lawful.inference.laws import strata
 from lawful.inference.representations.population import equal_log_weight, mean_weights, take
-from lawful.inference.transformers import (
-    push_evidence as weights,
-)
-from lawful.inference.transformers import (
-    resample as transformers,
-)
-from lawful.inference.transformers import (
-    temperatures as ladders,
-)
-from lawful.inference.transformers import (
-    through_loop as steps,
-)
+from lawful.inference.transformers import resample as transformers
+from lawful.inference.transformers import temperatures as ladders
+from lawful.inference.transformers import through_loop as steps
 from tests.mutants.patching import patched
 
 # ---- resampling schemes
@@ -162,7 +153,7 @@ def reset_anyway():
 
 def _mean(change):
     """Patch `mean_weights`: `change(log_weight, (weight, logs, log_mean, ess))` gives other results."""
-    return patched(weights, "mean_weights", lambda original: lambda lw: change(lw, original(lw)))
+    return patched(transformers, "mean_weights", lambda original: lambda lw: change(lw, original(lw)))
 
 
 def not_divided():
@@ -208,7 +199,7 @@ def incoming_ignored():
 
         def __enter__(self):
             self.step = mock.patch.object(steps.Step, "advance", _noting(steps.Step.advance))
-            self.push = patched(weights, "push_evidence", make)
+            self.push = patched(transformers, "push_evidence", make)
             self.step.__enter__()
             return self.push.__enter__()
 

@@ -27,7 +27,7 @@ from lawful.inference.check import (
     unbiased,
 )
 from lawful.inference.laws import strata
-from lawful.inference.transformers import push_evidence as weights
+from lawful.inference.transformers import resample as weights
 from lawful.inference.transformers import temperatures as ladders
 from tests.inference.kernels import test_incremental
 
