@@ -44,6 +44,9 @@ from .results.predictive import Predictive as Predictive
 from .results.predictive import predictive as predictive
 from .results.recover import recover as recover
 from .results.result import Result as Result
+from .running.bar import (
+    progress_bar as progress_bar,
+)
 from .running.driver import Chunk as Chunk
 from .running.options import RunOptions as RunOptions
 from .running.progress import (
@@ -51,9 +54,6 @@ from .running.progress import (
 )
 from .running.progress import (
     log_to as log_to,
-)
-from .running.progress import (
-    progress_bar as progress_bar,
 )
 from .running.progress import (
     stop_when as stop_when,

@@ -50,7 +50,7 @@ DEFERRED = {
     "lawful.__main__": "the command line answers --help without loading JAX",
     "lawful.inference.results.report.page": "jinja2 may be missing",
     "lawful.inference.checkpoints.stored": "zarr may be missing",
-    "lawful.inference.running.progress": "tqdm may be missing",
+    "lawful.inference.running.bar": "tqdm may be missing",
     "lawful.inference.running.memory": "not every system has limits of resources",
 }
 MOST_FILES = 25

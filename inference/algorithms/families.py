@@ -14,7 +14,6 @@ from lawful.form import Form
 
 from ..contract import Contract, Transformer
 from ..devices.island_resampling import NAMES, Islands
-from ..devices.mesh import devices_of
 from ..laws.resampling import EssBelow
 from ..laws.resampling import scheme as scheme_named
 from ..laws.strata import systematic
@@ -131,7 +130,7 @@ class Resampled(Populations):
         """The scheme by which the method resamples."""
         found = NAMES.get(self.resampling, self.resampling) if isinstance(self.resampling, str) else self.resampling
         if isinstance(found, Islands):
-            return found.on(devices_of(self.mesh), self.particles)
+            return found.on(self.devices, self.particles)
         return scheme_named(found)
 
 

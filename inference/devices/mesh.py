@@ -38,22 +38,13 @@ def auto(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,))
 
 
-def devices_of(mesh: Mesh | None) -> int:
-    """Count the devices of a mesh; none stands for one."""
-    return 1 if mesh is None else axis_of(mesh).size
-
-
-def placed_on(mesh: Mesh | None) -> dict[str, Any]:
-    """Say what a result tells of its devices: their kind, and of a mesh their number."""
-    if mesh is None:
-        return {"device": jax.default_backend()}
-    return {"device": mesh.devices.flat[0].platform, "devices": devices_of(mesh)}
+def placed_on(mesh: Mesh) -> dict[str, Any]:
+    """Say what a result tells of its devices: their kind and number."""
+    return {"device": mesh.devices.flat[0].platform, "devices": axis_of(mesh).size}
 
 
 def checked_mesh(mesh: Any, **sizes: int) -> None:
     """Refuse a mesh that does not split every one of some numbers evenly."""
-    if mesh is None:
-        return
     devices = axis_of(mesh).size
     for name, size in sizes.items():
         if size % devices:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import functools
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,18 +129,18 @@ class Limits:
     out_of_support: float = 0.0
 
 
-def idle_device(device: str, what: str, step: Callable[[], int]) -> tuple[Finding, ...]:
-    """Remark that an accelerator has too little to do; a processor never has.
+def idle_device(device: str, what: str, size: int) -> tuple[Finding, ...]:
+    """Remark that an accelerator has too little to do.
 
     Args:
         device: its platform, as JAX names it.
         what: of what there could be more, "chains" or "particles".
-        step: tells the bytes of numbers that one device works on at once.
+        size: bytes of numbers that one device works on at once.
 
-    >>> idle_device("cpu", "chains", lambda: 400), idle_device("gpu", "chains", lambda: 400)[0].code
-    ((), 'IDLE_DEVICE')
+    >>> idle_device("gpu", "chains", 400)[0].code
+    'IDLE_DEVICE'
     """
-    if device == "cpu" or (size := step()) >= BUSY:
+    if size >= BUSY:
         return ()
     message = (
         f"a step works on {size} bytes at once, which leaves a {device} mostly idle; a small model is slower there, "

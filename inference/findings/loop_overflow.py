@@ -6,7 +6,7 @@ unbiased for the probability of that. A loop that no draw takes beyond its bound
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.addresses import show_address
 from lawful.backends.pointwise import ask_at_prior
-from lawful.form import Factor, Form, Site, walk
+from lawful.form import Factor, Form, Site
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
 from lawful.messages import OVERFLOW
@@ -26,27 +26,26 @@ from .findings import Finding
 DRAWS = 2048
 
 
-def overflow_findings(form: Form, args: tuple[Any, ...]) -> tuple[Finding, ...]:
-    """Estimate for each bounded loop the probability that a run of the prior goes beyond the bound.
+def overflow_findings(form: Form, args: tuple[Any, ...], loops: Sequence[Factor]) -> tuple[Finding, ...]:
+    """Estimate for each bounded loop, given by its factor, the probability that a run of the prior goes beyond it.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def geometric():
     ...     def heads(n):
     ...         return lawful.sample("heads", dist.Bernoulli(0.5)) == 1
     ...     return lawful.bounded_loop(heads, lambda n: n + 1, 0, max_steps=1)
-    >>> (finding,) = overflow_findings(lawful.trace(geometric), ())
+    >>> form = lawful.trace(geometric)
+    >>> (finding,) = overflow_findings(form, (), [node for node in form.nodes if isinstance(node, Factor)])
     >>> finding.code, finding.sites, abs(finding.value - 0.25) < 0.05
     ('OVERFLOW', ('loop',), True)
     """
-    loops = {node.address: node for node in walk(form) if isinstance(node, Factor) and node.role == OVERFLOW}
-    if not loops:
-        return ()
+    bounds = {node.address: node for node in loops}
     asked, run = _reader(form)
     inputs, _, _ = split_arguments(args)
     found = []
     for place, share in zip(asked, run(inputs), strict=True):
         if share > 0:
-            node = loops[place.address]
+            node = bounds[place.address]
             name = show_address(place.address[:-1])
             found.append(
                 Finding(

@@ -20,8 +20,9 @@ from lawful.form.choices import choices_of, dims_of
 from ..checkpoints.checkpoints import Checkpoint
 from ..results.result import Result
 from ..running.driver import Chunk
+from ..running.environment import key_of
 from ..running.options import RunOptions
-from .plan import Prepared, key_of
+from .plan import Prepared
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,13 +22,13 @@ from lawful.form import Form
 from ..contract import Contract
 from ..devices.mesh import checked_mesh
 from ..registered import METHODS
-from ..running.default_bar import with_bar
+from ..running.bar import with_bar
 from ..running.options import RunOptions
 from ..summing.enumerate_sites import Enumeration, Sites
 from ..uncalled import refuse_uncalled
 from .method_plan import Engine, Plan
-from .refusals import EAGER, refuse
-from .setting_types import Mode, OnFault, Options, readings
+from .refusals import EAGER, USUAL, refuse
+from .setting_types import Mode, OnFault, Options, read
 
 EXECUTION = ("enumerate", "mode", "run", "progress", "mesh", "chain_method")
 COMMON = ("on_fault", *EXECUTION)
@@ -72,12 +72,13 @@ class Method(ABC):
     def __post_init__(self) -> None:
         """Read the settings by their types, and refuse those that do not go together."""
         kind: Any = type(self)
-        for name, reading in readings(kind).items():
-            if getattr(self, name) is not None:
-                self.set(name, reading(name, getattr(self, name)))
-        refuse_uncalled(self.enumerate, "enumerate")
-        refuse(kind, vars(self))
-        checked_mesh(self.mesh, **{self.shared: getattr(self, self.shared)})
+        vars(self).update(read(kind, vars(self)))
+        if callable(self.enumerate):
+            refuse_uncalled(self.enumerate, "enumerate")
+        if any(getattr(self, name, usual) is not usual for name, usual in USUAL.items()):
+            refuse(kind, vars(self))
+        if self.mesh is not None:
+            checked_mesh(self.mesh, **{self.shared: getattr(self, self.shared)})
 
     def set(self, name: str, value: Any) -> None:
         """Set what is read, while the record is made."""
@@ -88,6 +89,11 @@ class Method(ABC):
         for name, value in usual.items():
             if getattr(self, name) is None:
                 self.set(name, value)
+
+    @functools.cached_property
+    def devices(self) -> int:
+        """The number of devices."""
+        return 1 if self.mesh is None else int(self.mesh.size)
 
     @functools.cached_property
     def watched(self) -> RunOptions | None:

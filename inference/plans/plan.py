@@ -5,17 +5,13 @@ Law: a second call with equal shapes runs the compiled program of the first; not
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import operator
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
@@ -25,7 +21,6 @@ from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.constant_data import refuse_other_data
-from lawful.form.arguments.random_keys import one_key
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.inspection.lint.scales import checked_scales
 from lawful.inspection.lint.unread_inputs import gaps, unread_arguments
@@ -36,10 +31,10 @@ from lawful.tracing.trace import source_of, trace
 
 from ..findings.findings import Finding
 from ..representations.parameters import Around
-from ..running.index_width import in_index_range
+from ..running.environment import seed_of
+from ..running.memory import in_index_range
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
 
 
 class Subject(NamedTuple):
@@ -184,52 +179,3 @@ def refuse_traced(given: Any, remedy: str) -> None:
         f"an inference was called inside jit, vmap or grad{which}: a result holds numbers, checks and text, which "
         f"these cannot follow. Fix: {remedy}; or call it outside, in a loop of Python."
     )
-
-
-def seed_of(key: Any) -> Any:
-    """Tell a user's key in types that JSON has: an integer as it is, a typed key by its data and its kind.
-
-    None for a kind without a name, which no text can make again.
-
-    >>> seed_of(7), seed_of(jax.random.key(7))
-    (7, {'key': [0, 7], 'impl': 'threefry2x32'})
-    """
-    if isinstance(key, (int, np.integer)):
-        return int(key)
-    typed = one_key(key)
-    kind = jax.random.key_impl(typed)
-    return {"key": np.asarray(jax.random.key_data(typed)).tolist(), "impl": kind} if isinstance(kind, str) else None
-
-
-def key_of(seed: Any) -> jax.Array:
-    """Make the key again that `seed_of` told.
-
-    >>> seed_of(key_of({"key": [0, 7], "impl": "threefry2x32"}))
-    {'key': [0, 7], 'impl': 'threefry2x32'}
-    """
-    if not isinstance(seed, Mapping):
-        return one_key(seed)
-    return jax.random.wrap_key_data(jnp.asarray(seed["key"], jnp.uint32), impl=seed["impl"])
-
-
-def environment(settings: Mapping[str, Any], seconds: float, seed: Any = None) -> dict[str, Any]:
-    """Describe a run: settings, seed where it is known, times, versions and device."""
-    return {
-        **settings,
-        **({} if seed is None else {"seed": seed}),
-        **times(seconds),
-        **_versions(),
-        "device": jax.default_backend(),
-        "x64": bool(jax.config.read("jax_enable_x64")),
-    }
-
-
-def times(seconds: float) -> dict[str, float]:
-    """Tell compiling and running apart, where that was measured."""
-    compiling = getattr(seconds, "compiling", 0.0)
-    return {"seconds": float(seconds), "compile_seconds": compiling, "run_seconds": float(seconds) - compiling}
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}

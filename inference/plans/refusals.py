@@ -12,6 +12,7 @@ from typing import Any
 
 from lawful.errors import LawfulError
 
+USUAL = {"enumerate": None, "mode": "staged", "run": None, "mesh": None, "chain_method": "vectorized"}  # none refused
 EAGER = "eager"  # in the metadata of a field: the values that it has in mode "eager"
 
 

@@ -14,16 +14,17 @@ from typing import Annotated, Any, Literal, TypeAliasType, Union, get_args, get_
 
 import numpy as np
 
-from lawful.errors import LawfulError
+from lawful.errors import IndexRangeError, LawfulError
 
 from ..kernels.combine.mh import as_kernel
 from ..representations.sequential import Cuts as WrittenCuts
-from ..running.index_width import countable
 from ..running.options import RunOptions
 from ..transformers.propose.propose import propose
 from ..transformers.rejuvenation import is_fitted
 from ..transformers.temperatures import ladder_of
 from ..uncalled import refuse_uncalled
+
+MOST = 2**31 - 1  # particles and chains are numbered by 32 bits
 
 type Reading = Callable[[str, Any], Any]
 
@@ -41,7 +42,9 @@ def at_least(least: int) -> Read:
     def whole(name: str, value: Any) -> Any:
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
             raise LawfulError(f"{name}: expected an integer of {least} or more, got {value!r}.")
-        countable(name, int(value))
+        if value > MOST:
+            message = f"{name}: {value} are more than 32-bit numbers count ({MOST})."
+            raise IndexRangeError(message, size=value, limit=MOST)
         return value
 
     return Read(whole)
@@ -66,7 +69,8 @@ def _kernel(name: str, value: Any) -> Any:
 
 
 def _uncalled(name: str, value: Any) -> Any:
-    refuse_uncalled(value, name)
+    if callable(value):
+        refuse_uncalled(value, name)
     return value
 
 
@@ -87,6 +91,19 @@ type OnFault = Literal["raise", "flag"]
 type Mode = Literal["staged", "eager"]
 type Keep = Literal["paths", "last"]
 type NonFinite = Literal["error", "dead", "flag"]
+
+
+def read(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the settings of a class of which something is given, None being nothing.
+
+    >>> @dataclass(frozen=True)
+    ... class Example:
+    ...     size: Count = 1
+    ...     keep: Keep | None = None
+    >>> read(Example, {"size": 2, "keep": None})
+    {'size': 2}
+    """
+    return {name: reading(name, given[name]) for name, reading in readings(kind).items() if given[name] is not None}
 
 
 @functools.cache

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.form import Factor, walk
+from lawful.messages import OVERFLOW
 
 from ..findings.loop_overflow import overflow_findings
-from .record import Arrays, Warmup, WeightedParticles, leading
+from .record import Arrays, Warmup, WeightedParticles
 from .result import Result
 
 
@@ -68,8 +70,8 @@ def from_population(
             f"{log_evidence.shape}."
         )
     stats = dict(stats or {})
-    _check_lead(values, np.shape(log_weight)[:2], "particles")
-    _check_lead(draws, (len(log_evidence), *leading(draws)[1:]), "draws")
+    _lead(values, "particles", *np.shape(log_weight))
+    size = _lead(draws, "draws", len(log_evidence))
     stages = max([np.shape(a)[1] for a in stats.values() if np.ndim(a) > 1], default=1)
     if dead_at is None:
         dead_at = np.where(np.isneginf(log_evidence), stages - 1, -1)
@@ -80,7 +82,7 @@ def from_population(
         stats["root_share"] = np.array([count.max() / count.sum() for count in counts])
     return Result(
         sampler,
-        draws if shuffle is None else _shuffled(draws, shuffle),
+        draws if shuffle is None else _shuffled(draws, _order(*size, shuffle)),
         WeightedParticles(values, log_weight),
         stats,
         log_evidence=log_evidence,
@@ -118,8 +120,7 @@ def from_chains(
     >>> result.ok, sorted({finding.code for finding in result.reasons})
     (False, ['HIGH_RHAT', 'LOW_ESS'])
     """
-    lead = leading(posterior)
-    _check_lead(posterior, lead, "draws")
+    lead = _lead(posterior, "draws")
     return Result(
         sampler,
         posterior,
@@ -135,8 +136,10 @@ def _noticed(fields: dict[str, Any]) -> dict[str, Any]:
     """Add what the bounds of the program's loops cut off to what was found."""
     if fields.get("form") is None or fields.get("args") is None:
         return fields
-    cut = overflow_findings(fields["form"], fields["args"])
-    return {**fields, "found": (*fields.get("found", ()), *cut)} if cut else fields
+    loops = [node for node in walk(fields["form"]) if isinstance(node, Factor) and node.role == OVERFLOW]
+    if not loops:
+        return fields
+    return {**fields, "found": (*fields.get("found", ()), *overflow_findings(fields["form"], fields["args"], loops))}
 
 
 def _groups(observed: Arrays | None, constants: Arrays | None, log_likelihood: Arrays | None) -> Mapping[str, Arrays]:
@@ -144,20 +147,22 @@ def _groups(observed: Arrays | None, constants: Arrays | None, log_likelihood: A
     return {name: group for name, group in named.items() if group}
 
 
-def _check_lead(arrays: Arrays, lead: tuple[int, ...], second: str) -> None:
+def _lead(arrays: Arrays, second: str, *known: int) -> tuple[int, ...]:
+    """Give the two leading axes that all arrays have, of which some may be known."""
+    first = np.shape(next(iter(arrays.values()), np.empty((0, 0))))[:2]
+    lead = (*known, *first[len(known) :])
     for name, array in arrays.items():
-        if tuple(np.shape(array)[:2]) != tuple(lead):
+        if np.shape(array)[:2] != lead:
             raise LawfulError(
-                f"variable '{name}': expected the leading axes (chains, {second}) = {tuple(lead)}, got shape "
-                f"{tuple(np.shape(array))}.",
+                f"variable '{name}': expected the leading axes (chains, {second}) = {lead}, got shape "
+                f"{np.shape(array)}.",
                 site=name,
             )
+    return lead
 
 
-def _shuffled(draws: Arrays, seed: int) -> Arrays:
-    runs, length = leading(draws)
-    order = _order(runs, length, seed)
-    return {name: array[np.arange(runs)[:, None], order] for name, array in draws.items()}
+def _shuffled(draws: Arrays, order: np.ndarray) -> Arrays:
+    return {name: array[np.arange(len(order))[:, None], order] for name, array in draws.items()}
 
 
 @functools.lru_cache(maxsize=8)

@@ -13,6 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from lawful.tracing.trace import trace
 AS_IT_IS = ("form", "model", "more")
 
 
+@dataclass(frozen=True)
 class Told:
     """A text that is written when it is first read, as what a plan says of itself.
 
@@ -30,13 +32,16 @@ class Told:
     'two chains'
     """
 
-    def __init__(self, write: Callable[[], str]) -> None:
-        """Write nothing yet."""
-        self._write = functools.cache(write)
+    write: Callable[[], str]
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The text."""
+        return self.write()
 
     def __str__(self) -> str:
-        """Write it."""
-        return self._write()
+        """Read it."""
+        return self.text
 
 
 def pickled(fields: Mapping[str, Any]) -> dict[str, Any]:

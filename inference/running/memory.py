@@ -1,12 +1,13 @@
-"""Memory: how many bytes a run takes at its peak, told before it begins, and whether they are there.
+"""Memory: how many bytes a run takes at its peak, whether they are there, and whether its arrays can be indexed.
 
-Law: a run that does not fit is refused before anything of it is computed. Where what is stored outweighs the rest, the
-estimate is within a factor of two of the true peak. Of several limits each is told with its name; where a system says
-nothing there is none.
+Law: a run that does not fit is refused before anything of it is computed, and an index never wraps. Where what is
+stored outweighs the rest, the estimate is within a factor of two of the true peak. Of several limits each is told with
+its name; where a system says nothing there is none.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import MemoryLimitError
-from lawful.form import Form, Loop, Var, subforms
+from lawful.addresses import show_address
+from lawful.errors import IndexRangeError, MemoryLimitError
+from lawful.form import Det, Form, Loop, Node, Site, Var, subforms
 from lawful.form.cached import per_form
 
+LARGEST = 2**31 - 1  # elements that 32-bit indices count
 LITTLE = 1 << 24  # bytes for which nothing is looked up, so that small runs cost nothing more
 
 
@@ -106,14 +109,71 @@ def peak_bytes(form: Form) -> int:
     return peak
 
 
-def output_bytes(form: Form) -> int:
-    """Return the bytes of the outputs of a form."""
-    return sum(map(bytes_of, form.outputs))
+def in_index_range(form: Form, runs: int = 1) -> Form:
+    """Return a form whose arrays have no more elements than an index can count.
+
+    This is 2**31 - 1 without 64 bits, for histories, too.
+
+    Args:
+        form: the algorithm.
+        runs: number of runs, which stack the outputs.
+
+    Raises: IndexRangeError naming the array and its size.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = in_index_range(lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0))))
+    """
+    if jax.config.read("jax_enable_x64"):
+        return form
+    for node, value in _values(form):
+        size = math.prod(value.full_shape)
+        if size > LARGEST:
+            raise _too_large(node, value, size, f"shape {value.full_shape}, {size} elements")
+    for value in form.outputs:
+        size = runs * math.prod(value.full_shape)
+        if size > LARGEST:
+            raise _too_large(None, value, size, f"{runs} runs of shape {value.full_shape}, {size} elements")
+    return form
 
 
-def row_bytes(loop: Loop) -> int:
-    """Return the bytes that a step of a loop leaves."""
-    return sum(map(bytes_of, loop.body.outputs[len(loop.init) :]))
+def _values(form: Form) -> Iterator[tuple[Node, Var]]:
+    for node in form.nodes:
+        for out in node.outs:
+            yield node, out
+        for inner in subforms(node):
+            yield from _values(inner)
+
+
+def _too_large(node: Any, value: Var, size: int, words: str) -> IndexRangeError:
+    if isinstance(node, Site):
+        what = f"site '{show_address(node.address)}'"
+    elif isinstance(node, Loop):
+        what = f"the history of a loop of {node.length} steps"
+    else:
+        what = f"the value '{node.label}'" if isinstance(node, Det) else "a value"
+    return IndexRangeError(
+        f"{what} has {words}, more than 32-bit indices count ({LARGEST}). Fix: take fewer particles, runs or chains, "
+        "keep no history (keep='last' of inference.smc), or enable 64 bits, jax_enable_x64.",
+        size=size, limit=LARGEST,
+    )  # fmt: skip
+
+
+class Held(NamedTuple):
+    """Bytes that a form holds: at its peak, in all outputs and in each, and what a step of one of its loops leaves."""
+
+    peak: int
+    outputs: int
+    each: tuple[int, ...]
+    row: int
+
+
+@per_form
+def held_by(form: Form) -> Held:
+    """Tell what a form holds; without a loop its outputs are one row."""
+    each = tuple(map(bytes_of, form.outputs))
+    loops = (node for node in form.nodes if isinstance(node, Loop))
+    rows = [sum(map(bytes_of, loop.body.outputs[len(loop.init) :])) for loop in loops]
+    return Held(peak_bytes(form), sum(each), each, max(rows, default=sum(each)))
 
 
 def bytes_of(value: Var) -> int:

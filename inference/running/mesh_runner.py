@@ -21,7 +21,7 @@ from lawful.inference.running.portions import Portions
 from lawful.passes.rolling.roll import rolled
 
 from ..devices.local_form import Share, local_form
-from ..devices.mesh import auto, axis_of, devices_of, readable, replicated
+from ..devices.mesh import auto, axis_of, readable, replicated
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Devices:
 
     def shape(self, value: Var) -> tuple[int, ...]:
         """Give the shape of a value with the shares of all devices."""
-        own, size = _shared_axis(value), devices_of(self.mesh)
+        own, size = _shared_axis(value), axis_of(self.mesh).size
         return tuple(n * size if i == own else n for i, n in enumerate(value.full_shape))
 
     def put(self, arrays: Any, places: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Progress: what a run tells of itself after every chunk, and callbacks that show it, write it down, or end the run.
+"""Progress: what a run tells of itself after every chunk, and callbacks that write it down or end the run.
 
 Law: looking changes no draw. What is costly to know, r-hat and effective sizes, is computed only where it is asked for,
 on at most 1000 draws a chain and 64 numbers a variable.
@@ -10,9 +10,6 @@ import functools
 import json
 import math
 import os
-import sys
-import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,110 +158,3 @@ def log_to(path: str | os.PathLike[str]) -> Callback:
     if not target.parent.is_dir():
         raise LawfulError(f"log_to: there is no folder {target.parent}. Fix: make it first.", path=str(target))
     return _LogTo(target)
-
-
-def told(progress: Progress) -> str:
-    """Write a few words on a run.
-
-    >>> told(Progress("sampling", 50, 100, 1.5, acceptance_rate=0.25, divergences=2))
-    'sampling 50/100, acceptance 0.25, 2 divergences'
-    >>> told(Progress("sampling", 50, 100, 1.5, compile_seconds=2.0))
-    'sampling 50/100, compiling 2.0 s'
-    """
-    parts = [f"{progress.phase} {progress.step}/{progress.total}", *_details(progress)]
-    return ", ".join(parts)
-
-
-def _details(progress: Progress) -> list[str]:
-    parts = []
-    if not math.isnan(progress.acceptance_rate):
-        parts.append(f"acceptance {progress.acceptance_rate:.2f}")
-    if progress.beta is not None:
-        parts.append(f"beta {progress.beta:.3g}")
-    if progress.log_evidence is not None:
-        parts.append(f"log evidence {progress.log_evidence:.2f}")
-    if progress.divergences:
-        parts.append(f"{progress.divergences} divergences")
-    if progress.n_nonfinite:
-        parts.append(f"{progress.n_nonfinite} not finite")
-    if progress.compile_seconds >= 0.1:
-        parts.append(f"compiling {progress.compile_seconds:.1f} s")
-    return parts
-
-
-class Bar:
-    """A bar of tqdm for each phase; without tqdm a line every 10 s, where a person can read it."""
-
-    every = 10.0
-
-    def __init__(self, file: Any = None, wait: float = 0.0) -> None:
-        """Show nothing yet; with `wait` nothing before a run has taken so many seconds."""
-        self.file, self.wait = file, wait
-        self.phase: str | None = None
-        self.bar: Any = None
-        self.last = -math.inf
-
-    def __call__(self, progress: Progress) -> None:
-        """Show a chunk."""
-        if self.phase is None and progress.seconds < self.wait:
-            return
-        make = _tqdm()
-        if make is None:
-            self._line(progress)
-            return
-        if self.phase != progress.phase:
-            self.close()
-            self.phase = progress.phase
-            hidden = False if in_notebook() else None  # None: where the file is no terminal
-            self.bar = make(total=progress.total, desc=progress.phase, file=self.file, disable=hidden, leave=True)
-        self.bar.set_postfix_str(", ".join(_details(progress)), refresh=False)
-        self.bar.update(progress.step - self.bar.n)
-
-    def close(self) -> None:
-        """End the bar that is shown."""
-        if self.bar is not None:
-            self.bar.close()
-        self.phase, self.bar = None, None
-
-    def _line(self, progress: Progress) -> None:
-        file = sys.stderr if self.file is None else self.file
-        now = time.monotonic()
-        if file.isatty() and (now - self.last >= self.every or progress.step == progress.total):
-            self.last = now
-            print(f"{told(progress)}, {progress.seconds:.0f} s", file=file, flush=True)
-
-    def __repr__(self) -> str:
-        """Show how it is made."""
-        return "progress_bar()"
-
-
-def progress_bar() -> Callback:
-    """Show how far a run is, on the standard error: a bar of tqdm where it is installed, else a line every 10 s.
-
-    Where the standard error is not a terminal nothing is shown.
-
-    >>> progress_bar()
-    progress_bar()
-    """
-    return Bar()
-
-
-def in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook.
-
-    >>> in_notebook()
-    False
-    """
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
-
-
-@functools.cache
-def _tqdm() -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a notebook without widgets gets a bar of text
-            from tqdm.auto import tqdm
-    except ImportError:
-        return None
-    return tqdm

@@ -63,7 +63,7 @@ def test_f22_a_run_that_does_not_fit_is_refused_before_anything_of_it_runs(name,
     with pytest.raises(MemoryLimitError, match=f"^{name}: .*the memory of the test.* Fix: ") as caught:
         plan(KEY)
     assert (caught.value.needed, caught.value.available) == (told, told - 1) and caught.value.chunk >= 1
-    assert 4 * caught.value.chunk * plan.prepare(()).built._need(plan.prepare(())).step <= told
+    assert 4 * caught.value.chunk * plan.prepare(()).built.need.step <= told
 
 
 def test_f22_a_device_that_refuses_on_the_way_is_told_by_the_same_error():

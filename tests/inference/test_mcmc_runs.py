@@ -74,7 +74,7 @@ def test_few_chains_on_an_accelerator_get_a_remark_and_no_bit(plan, whole, monke
     (remark,) = [f for f in result.reasons if f.code == "IDLE_DEVICE"]
     assert "leaves a gpu mostly idle" in remark.message and "raise chains" in remark.message
     assert result.status == whole.status and 0 < remark.value < remark.limit
-    assert not inference.findings.findings.idle_device("gpu", "chains", lambda: remark.limit)
+    assert not inference.findings.findings.idle_device("gpu", "chains", remark.limit)
 
 
 def test_chains_differ_and_equal_keys_give_equal_chains(plan, whole):

@@ -25,11 +25,12 @@ from ...eager.run import Run
 from ...eager.running import placed_in, run
 from ...eager.trace_mh import Move, move
 from ...findings.findings import Finding
-from ...plans.plan import refuse_traced, seed_of, times
+from ...plans.plan import refuse_traced
 from ...results.collect import from_chains
 from ...results.record import Warmup
 from ...results.result import Result
 from ...running.driver import Chunk, Drive, Portion
+from ...running.environment import seed_of, times
 from ...running.options import RunOptions
 from .courses import EagerChains
 from .plans import STAGED, EagerPlan, ended, observed_in_all

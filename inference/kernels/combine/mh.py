@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Protocol
 
 import jax.numpy as jnp
@@ -121,6 +122,8 @@ def mh(proposal: Any = None) -> MH:
 
 def as_kernel(kernel: Any) -> Any:
     """Take a kernel as it is, a bare proposal or a program as the proposal of `mh`, and None as `mh()`."""
-    refuse_uncalled(kernel, "kernel")
-    bare = kernel is None or hasattr(kernel, "propose") or not hasattr(kernel, "build")
-    return MH(kernel) if isinstance(kernel, SingleSite) else mh(kernel) if bare else kernel
+    if isinstance(kernel, SingleSite):
+        return MH(kernel)
+    if isinstance(kernel, FunctionType | type):
+        refuse_uncalled(kernel, "kernel")
+    return kernel if hasattr(kernel, "build") and not hasattr(kernel, "propose") else mh(kernel)

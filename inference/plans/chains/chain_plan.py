@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import jax
@@ -26,7 +26,7 @@ from lawful.form.operations.device import device_array
 from lawful.passes.record import record
 
 from ...checkpoints.checkpoints import Checkpoint
-from ...devices.mesh import devices_of, placed_on, readable, replicated, spread_over
+from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
 from ...findings.findings import Finding, idle_device, map_findings, never_moved
 from ...kernels.base.base import KernelForm, initial_state
@@ -39,11 +39,11 @@ from ...results.copies import Told
 from ...results.log_densities import log_densities
 from ...results.record import Warmup, masked
 from ...results.result import Result
-from ...running.compile_time import timed
 from ...running.driver import Chunk
+from ...running.environment import environment, timed, times
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions
-from ..plan import Prepared, environment, times
+from ..plan import Prepared
 from ..resuming import header_of
 from .chain_rows import Drawn, deterministics, draws_of, thinned, whole_run, without_own
 from .chain_runs import iterate_chains, resume_chains, run_chains
@@ -103,7 +103,7 @@ class Chains:
         """
         if self.plan.run is not None and self.plan.run.store is not None:  # memory holds a piece of the draws
             return self._run(prepared, key)
-        with memory_for(self._need(prepared), devices_of(self.mesh)):
+        with memory_for(self.need, self.plan.method.devices):
             return self._run(prepared, key)
 
     def _run(self, prepared: Prepared, key: Any) -> Result:
@@ -132,7 +132,7 @@ class Chains:
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-        devices = devices_of(self.mesh)
+        devices = self.plan.method.devices
         return header_of(prepared, self.settings, self.plan.asked, devices if devices > 1 else None)
 
     def resumed(self, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
@@ -159,7 +159,7 @@ class Chains:
 
     def memory(self, prepared: Prepared) -> int:
         """Estimate the bytes that a run takes at its peak."""
-        return self._need(prepared).peak
+        return self.need.peak
 
     def lines(self, prepared: Prepared) -> list[str]:
         """Say which site is moved how."""
@@ -171,8 +171,9 @@ class Chains:
         """Give the chains as a Form."""
         return self.form
 
-    def _need(self, prepared: Prepared) -> Need:
-        """Tell what a run takes: all states and numbers, one step of the chains, and the values named at each draw."""
+    @cached_property
+    def need(self) -> Need:
+        """What a run takes: all states and numbers, one step of the chains, and the values named at each draw."""
         method = self.plan.method
         chains, warmup, draws, thin = method.chains, method.warmup, method.draws, method.thin
         loop: Any = self.loop.loop if isinstance(self.loop, OneByOne) else self.loop
@@ -191,12 +192,11 @@ class Chains:
             ),
         )
 
-    def _idle(self) -> tuple[Finding, ...]:
+    def _idle(self, device: str) -> tuple[Finding, ...]:
         """Remark that an accelerator has too little to do, where more chains would be taken side by side."""
-        loop, there = self.loop, placed_on(self.mesh)
-        if isinstance(loop, OneByOne):
+        if device == "cpu" or isinstance(self.loop, OneByOne):
             return ()
-        return idle_device(there["device"], "chains", lambda: loop.memory()[1] // there.get("devices", 1))
+        return idle_device(device, "chains", self.loop.memory()[1] // self.plan.method.devices)
 
     def _begun(self, prepared: Prepared, start_key: jax.Array, run_key: jax.Array) -> Begun:
         """Find where every chain begins.
@@ -279,6 +279,7 @@ class Chains:
         dims = dims_of((*kernel.choices, *self.named_choices))
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
+        told = {**environment(self.settings, 0.0, prepared.seed, self.mesh), **run}
         found = (
             *fields.pop("found", ()),
             *broken_findings(prepared, tally),
@@ -286,7 +287,7 @@ class Chains:
             *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
             *prepared.unread,
             *never_moved(*_moved(kernel.choices, tally), int(tally.rows), tuned.get("step_size", 1.0)),
-            *self._idle(),
+            *self._idle(told["device"]),
         )
         return from_chains(
             kept.posterior,
@@ -301,9 +302,7 @@ class Chains:
             dims=dims,
             sampler=self.plan.asked.name,
             run={
-                **environment(self.settings, 0.0, prepared.seed),
-                **placed_on(self.mesh),
-                **run,
+                **told,
                 **{k: np.asarray(v) for k, v in tuned.items()},
                 "starts": begun.words,
                 "plan": Told(lambda: self.plan.plan(*prepared.args)),

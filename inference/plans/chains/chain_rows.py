@@ -51,7 +51,7 @@ def draws_of(built: Any, inputs: Sequence[Any], states: Sequence[np.ndarray], nu
     choices = built.kernel.choices
     values = dict(zip((c.name for c in choices), states, strict=False))
     flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
-    draws = without_own(masked(values, flags), choices)
+    draws = without_own(masked(values, flags) if flags else values, choices)
     if built.named is not None:
         draws |= named_values(built.named, built.named_choices, inputs, list(values.values()))
     lp = states[-1]

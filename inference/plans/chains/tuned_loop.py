@@ -27,7 +27,7 @@ from ...kernels.base.base import KernelForm, state_inputs
 from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, Native, leaves_of, replaced
 from ...kernels.gradient.window_adaptation import ROW, Learnt, Tuner, schedule, tuned_names
 from ...representations.densities_of import unweighed
-from ...running.memory import output_bytes, peak_bytes
+from ...running.memory import held_by
 from .warm_up_regions import Window, closed, observed, window
 from .warm_up_restarts import RESTARTS, Watched, moved, seen, watched
 
@@ -84,8 +84,8 @@ class TunedLoop:
 
     def memory(self) -> tuple[int, int]:
         """Tell the bytes of all states and numbers that are kept, and those that a step takes beside them."""
-        kept = output_bytes(self.form)
-        return kept, peak_bytes(self.form) - kept
+        held = held_by(self.form)
+        return held.outputs, held.peak - held.outputs
 
     def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
         """Give the states of the warmup and the draws, from what a run kept."""

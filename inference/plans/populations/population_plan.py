@@ -6,8 +6,9 @@ Law: it is properly weighted: E[Z-hat] = Z and E[ sum_i w_i f(x_i) ] is the inte
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lawful.backends.xla import emit
-from lawful.form import Form, Loop
+from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import through
@@ -27,7 +28,6 @@ from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
 
 from ...checkpoints.checkpoints import Checkpoint
-from ...devices.mesh import devices_of, placed_on
 from ...devices.watch import watched
 from ...findings.findings import idle_device
 from ...laws.resampling import ResampleLaw
@@ -40,13 +40,13 @@ from ...results.copies import Told
 from ...results.invalid_draws import invalid_draws
 from ...results.record import masked
 from ...results.result import Result
-from ...running.compile_time import timed
 from ...running.driver import Chunk
-from ...running.memory import Need, bytes_of, memory_for, output_bytes, peak_bytes, row_bytes
+from ...running.environment import environment, timed, times
+from ...running.memory import Need, held_by, memory_for
 from ...running.mesh_runner import sharded_portions, sharded_runner
 from ...running.options import RunOptions
 from ...transformers.propose.propose import proposed_sites
-from ..plan import Prepared, environment, times
+from ..plan import Prepared
 from ..resuming import header_of
 from .population_runs import iterate_population, resume_population, run_population
 from .stages import joined, weight_findings
@@ -92,10 +92,10 @@ class Population:
 
     def result(self, prepared: Prepared, key: Any) -> Result:
         """Run: the result holds equal-weight draws, weighted particles, and the evidence of every run."""
-        with memory_for(self._need(prepared), devices_of(self.mesh)):
+        with memory_for(self.need, self.plan.method.devices):
             if self.plan.run is not None:
                 return run_population(self, prepared, one_key(key), self.plan.run)
-            with watched(self.mesh):
+            with watched(self.mesh) if self.mesh is not None else nullcontext():
                 out, seconds = timed(self.run, one_key(key), prepared.inputs)
             return self.collected(prepared, out, times(seconds))
 
@@ -105,7 +105,7 @@ class Population:
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-        devices = None if self.mesh is None else devices_of(self.mesh)  # one draws its particles in blocks, too
+        devices = None if self.mesh is None else self.plan.method.devices  # one draws its particles in blocks, too
         return header_of(prepared, self.plan.method.told(), self.plan.asked, devices)
 
     def resumed(self, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
@@ -131,7 +131,7 @@ class Population:
 
     def memory(self, prepared: Prepared) -> int:
         """Estimate the bytes that a run takes at its peak."""
-        return self._need(prepared).peak
+        return self.need.peak
 
     def lines(self, prepared: Prepared) -> list[str]:
         """Say what will be done."""
@@ -147,17 +147,17 @@ class Population:
         """Give the population as a Form."""
         return self.form
 
-    def _need(self, prepared: Prepared) -> Need:
-        """Tell what runs take: one beside outputs of those before, or all outputs and draws, which are copied twice."""
+    @cached_property
+    def need(self) -> Need:
+        """What runs take: one beside outputs of those before, or all outputs and draws, which are copied twice."""
         runs, particles = self.plan.method.runs, self.plan.method.particles
-        outputs = output_bytes(self.form)
-        values = sum(map(bytes_of, self.form.outputs[: len(self.names)]))
-        peak = max(peak_bytes(self.form) + (runs - 1) * outputs, runs * (outputs + 2 * values))
+        held = held_by(self.form)
+        peak = max(held.peak + (runs - 1) * held.outputs, runs * (held.outputs + 2 * sum(held.each[: len(self.names)])))
         last = ", keep='last' where the histories are not needed" if self.plan.method.keep == "paths" else ""
         return Need(
             f"{self.name}: {runs} runs of {particles} particles",
             peak,
-            max((row_bytes(node) for node in self.form.nodes if isinstance(node, Loop)), default=outputs),
+            held.row,
             lambda free, _: f"about {max(1, particles * free // (2 * max(peak, 1)))} particles, fewer runs{last}",
         )
 
@@ -167,11 +167,12 @@ class Population:
         n, k = len(self.names), len(self.conditional)
         values = dict(zip(self.names, outputs[:n], strict=True))
         active = dict(zip(self.conditional, outputs[n : n + k], strict=True))
-        values = masked(values, active)
+        values = masked(values, active) if active else values
         log_weight, index = outputs[n + k : n + k + 2]
         noted = dict(zip(self.stats, outputs[n + k + 2 :], strict=True))
         roots, stats = noted.pop(ROOTS, None), joined(noted)
-        there, method = placed_on(self.mesh), self.plan.method
+        method, held = self.plan.method, held_by(self.form)
+        told = {**environment(method.told(), 0.0, prepared.seed, method.mesh), **run}
         found = (
             *weight_findings(
                 prepared.form,
@@ -184,7 +185,7 @@ class Population:
                 partial(invalid_draws, prepared.form, prepared.args, values),
             ),
             *prepared.unread,
-            *idle_device(there["device"], "particles", lambda: peak_bytes(self.form) // there.get("devices", 1)),
+            *(() if told["device"] == "cpu" else idle_device(told["device"], "particles", held.peak // method.devices)),
         )
         log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate
         rows = np.arange(len(index))[:, None]
@@ -210,16 +211,11 @@ class Population:
             found=(*fields.pop("found", ()), *found),
             form=form,
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
-            run={
-                **environment(method.told(), 0.0, prepared.seed),
-                **there,
-                **run,
-                "plan": Told(lambda: self.plan.plan(*prepared.args)),
-            },
+            run={**told, "plan": Told(lambda: self.plan.plan(*prepared.args))},
             **fields,
         )
-        told: Result = method.finished(result)
-        return told
+        finished: Result = method.finished(result)
+        return finished
 
 
 def population(plan: Any, form: Form) -> Population:

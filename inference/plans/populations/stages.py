@@ -20,7 +20,7 @@ from lawful.form.liveness import has_weight
 from lawful.passes.checked_draws import checked_draws
 
 from ...findings.findings import Finding
-from ...findings.move_statistics import move_findings
+from ...findings.move_statistics import LOST, NO_SLOPE, move_findings
 from ...representations.sequential import Cuts, sequential
 from ...results.invalid_draws import REMEDY, InvalidDraws
 from ...transformers.propose.propose import proposed_sites
@@ -158,7 +158,8 @@ def weight_findings(
         code, sites, words = _blamed(reasons or (), (*weighing_sites(subject), *drawn))
         message = f"{count} weights were NaN ({words}) and were read as zero: the target is restricted to the rest."
         found.append(Finding(code, message, sites, count, 0))
-    found += move_findings(stats)
+    if LOST in stats or NO_SLOPE in stats:
+        found += move_findings(stats)
     times = weighings(form, settings.get("cuts")) if paused else 2
     if times < 2 and not found:
         weighed = "weighed once" if times else "never weighed"

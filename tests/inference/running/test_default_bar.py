@@ -12,9 +12,8 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.inference import Progress, kernels
-from lawful.inference.running import default_bar
-from lawful.inference.running import progress as progress_module
-from lawful.inference.running.progress import Bar
+from lawful.inference.running import bar as bar_module
+from lawful.inference.running.bar import Bar
 
 WALK = kernels.random_walk(0.5)
 
@@ -55,7 +54,7 @@ def terminal(monkeypatch):
     """Make the standard error a terminal, from when a test calls it on: pytest puts its own there before."""
 
     def begin():
-        monkeypatch.delenv(default_bar.SWITCH)
+        monkeypatch.delenv(bar_module.SWITCH)
         monkeypatch.setattr(sys, "stderr", Terminal())
         return sys.stderr
 
@@ -71,13 +70,13 @@ def bars(plan):
 def test_every_method_has_a_bar_where_a_person_watches_and_none_elsewhere(method, monkeypatch):
     build = METHODS[method]
     assert not bars(build()) and not bars(build(progress=False)) and bars(build(progress=True))
-    monkeypatch.delenv(default_bar.SWITCH)
+    monkeypatch.delenv(bar_module.SWITCH)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert not bars(build())  # as in a job whose errors go to a file
     monkeypatch.setattr(sys, "stderr", Terminal())
     (bar,) = bars(build())
-    assert bar.wait == default_bar.WAIT == 3.0 and not bars(build(progress=False))
-    monkeypatch.setenv(default_bar.SWITCH, "0")
+    assert bar.wait == bar_module.WAIT == 3.0 and not bars(build(progress=False))
+    monkeypatch.setenv(bar_module.SWITCH, "0")
     assert not bars(build())
 
 
@@ -109,7 +108,7 @@ def test_summed_sites_pass_the_wish_on(terminal):
 @pytest.mark.parametrize("with_tqdm", [True, False])
 def test_nothing_is_shown_before_a_run_has_taken_three_seconds(with_tqdm, monkeypatch):
     if not with_tqdm:
-        monkeypatch.setattr(progress_module, "_tqdm", lambda: None)
+        monkeypatch.setattr(bar_module, "_tqdm", lambda: None)
     bar = Bar(Terminal(), wait=3.0)
     for seconds in (0.1, 2.9):
         bar(Progress("sampling", 10, 100, seconds))
@@ -137,6 +136,6 @@ def test_the_kernel_of_a_notebook_is_told_by_its_shell(monkeypatch):
         get_ipython = staticmethod(ZMQInteractiveShell)
 
     monkeypatch.setitem(sys.modules, "IPython", IPython)
-    assert progress_module.in_notebook()
+    assert bar_module.in_notebook()
     monkeypatch.setattr(IPython, "get_ipython", staticmethod(lambda: None))
-    assert not progress_module.in_notebook()
+    assert not bar_module.in_notebook()

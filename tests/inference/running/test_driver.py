@@ -15,8 +15,9 @@ from jaxtyping import TypeCheckError
 from lawful import deterministic, inference, sample, scan
 from lawful.errors import LawfulError
 from lawful.inference import RunOptions, Status, kernels, log_to, progress_bar, stop_when
-from lawful.inference.running import progress as progress_module
-from lawful.inference.running.progress import Progress, told
+from lawful.inference.running import bar as bar_module
+from lawful.inference.running.bar import told
+from lawful.inference.running.progress import Progress
 
 KEY = jax.random.key(5)
 Y = jnp.array([0.3, -0.2, 1.1])
@@ -210,7 +211,7 @@ class Terminal(io.StringIO):
 @pytest.mark.parametrize("with_tqdm", [True, False])
 def test_a_bar_is_shown_on_a_terminal_alone(with_tqdm, monkeypatch):
     if not with_tqdm:
-        monkeypatch.setattr(progress_module, "_tqdm", lambda: None)
+        monkeypatch.setattr(bar_module, "_tqdm", lambda: None)
     for file, shown in ((Terminal(), True), (io.StringIO(), False)):
         bar = progress_bar()
         bar.file = file

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from lawful import inference, sample
-from lawful.inference.running.compile_time import timed
+from lawful.inference.running.environment import timed
 
 
 def test_only_the_first_call_compiles():

@@ -1,0 +1,131 @@
+"""Environment: what a result tells of how it was made: seed, wall time and compile time, versions, device.
+
+Law: compiling is counted once, however its parts lie inside each other, and never above the wall time. JAX is listened
+to while something is timed, and at no other time.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from lawful.form.arguments.random_keys import one_key
+
+from ..devices.mesh import placed_on
+
+LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
+PREFIX = "/jax/core/compile/"  # events of tracing, lowering and compiling
+
+_spans: ContextVar[list[tuple[float, float]] | None] = ContextVar("lawful_compiling", default=None)
+
+
+class Seconds(float):
+    """Wall time in seconds; `compiling` of them went into tracing and compiling.
+
+    >>> Seconds(3.0, 2.0).compiling, Seconds(3.0, 2.0) + 1.0
+    (2.0, 4.0)
+    """
+
+    compiling: float
+
+    def __new__(cls, seconds: float, compiling: float = 0.0) -> Seconds:
+        """Make one of both numbers."""
+        made = super().__new__(cls, seconds)
+        made.compiling = compiling
+        return made
+
+
+def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, Seconds]:
+    """Run a function to its end and give the wall time in seconds, and how much of it compiled."""
+    spans: list[tuple[float, float]] = []
+    token, start = _spans.set(spans), time.perf_counter()
+    jax.monitoring.register_event_duration_secs_listener(_note)
+    try:
+        out = jax.block_until_ready(function(*operands))
+    finally:
+        jax.monitoring.unregister_event_duration_listener(_note)
+        _spans.reset(token)
+    stop = time.perf_counter()
+    return out, Seconds(stop - start, covered([(max(a, start), min(b, stop)) for a, b in spans]))
+
+
+def covered(spans: list[tuple[float, float]]) -> float:
+    """Return the length of the union of intervals.
+
+    >>> covered([(0.0, 2.0), (1.0, 3.0), (1.5, 1.7), (5.0, 6.0)])
+    4.0
+    """
+    total, reached = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        if stop > reached:
+            total += stop - max(start, reached)
+            reached = stop
+    return total
+
+
+def _note(event: str, duration_secs: float, **_: str | int) -> None:
+    spans = _spans.get()
+    if spans is not None and event.startswith(PREFIX):
+        now = time.perf_counter()
+        spans.append((now - duration_secs, now))
+
+
+def seed_of(key: Any) -> Any:
+    """Tell a user's key in types that JSON has: an integer as it is, a typed key by its data and its kind.
+
+    None for a kind without a name, which no text can make again.
+
+    >>> seed_of(7), seed_of(jax.random.key(7))
+    (7, {'key': [0, 7], 'impl': 'threefry2x32'})
+    """
+    if isinstance(key, (int, np.integer)):
+        return int(key)
+    typed = one_key(key)
+    kind = jax.random.key_impl(typed)
+    return {"key": np.asarray(jax.random.key_data(typed)).tolist(), "impl": kind} if isinstance(kind, str) else None
+
+
+def key_of(seed: Any) -> jax.Array:
+    """Make the key again that `seed_of` told.
+
+    >>> seed_of(key_of({"key": [0, 7], "impl": "threefry2x32"}))
+    {'key': [0, 7], 'impl': 'threefry2x32'}
+    """
+    if not isinstance(seed, Mapping):
+        return one_key(seed)
+    return jax.random.wrap_key_data(jnp.asarray(seed["key"], jnp.uint32), impl=seed["impl"])
+
+
+def environment(
+    settings: Mapping[str, Any], seconds: float, seed: Any = None, mesh: Mesh | None = None
+) -> dict[str, Any]:
+    """Describe a run: settings, seed where it is known, times, versions and devices."""
+    return {
+        **settings,
+        **({} if seed is None else {"seed": seed}),
+        **times(seconds),
+        **_versions(),
+        **({"device": jax.default_backend()} if mesh is None else placed_on(mesh)),
+        "x64": bool(jax.config.read("jax_enable_x64")),
+    }
+
+
+def times(seconds: float) -> dict[str, float]:
+    """Tell compiling and running apart, where that was measured."""
+    compiling = getattr(seconds, "compiling", 0.0)
+    return {"seconds": float(seconds), "compile_seconds": compiling, "run_seconds": float(seconds) - compiling}
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
