@@ -36,6 +36,11 @@ CYCLES = {
     "two of a population": lambda: inference.population_cycle(
         inference.population_walk(), inference.population_hmc(0.5, 2, adapt=True)
     ),
+    "by Barker's rule, some again, one of two": lambda: kernels.mixture(
+        [1, 1],
+        kernels.barker(inference.population_walk()),
+        kernels.repeat(kernels.cycle(inference.population_hmc(0.5, 1), skewed), 2),
+    ),
 }
 
 
@@ -130,6 +135,30 @@ def test_a_part_that_does_not_adapt_keeps_its_step():
     for kernel in ((walk, plain), (walk, plain, inference.population_hmc(0.05, 1, adapt=True))):
         rates.append(run(inference.population_cycle(*kernel), ladder=powers, steps=2, runs=4).stats[name][:, -3:])
     assert abs(rates[0].mean() - rates[1].mean()) < 0.02
+
+
+def test_what_nothing_fits_and_what_moves_a_part_only_is_refused():
+    with pytest.raises(LawfulError, match="population_walk: no particles fit its scales here"):
+        inference.mcmc(conjugate, inference.population_walk(), draws=5, warmup=0)(0, Y)
+
+    def pair():
+        lawful.sample("a", dist.Normal())
+        lawful.sample("b", dist.Normal())
+
+    part = kernels.on(["a"], inference.population_hmc(0.5, 1))
+    with pytest.raises(LawfulError, match="population_hmc: scales of 2 coordinates for 1"):
+        inference.tempered_smc(pair, particles=10, kernel=part, steps=1)(0)
+
+
+def test_a_density_without_a_gradient_is_told_of_moves_along_gradients():
+    def rooted():
+        x = lawful.sample("x", dist.Normal(0.0, 1.0))
+        lawful.factor("f", jnp.sqrt(jnp.maximum(x + 1.0, 0.0)))  # below -1 its gradient is infinity times 0
+
+    kernel = inference.population_hmc(0.5, 2)
+    result = inference.tempered_smc(rooted, particles=400, kernel=kernel, ladder=[1.0], steps=2, on_fault="flag")(0)
+    assert result.stats["n_nonfinite_grad"].sum() > 0
+    assert any("NONFINITE_GRADIENT" in str(reason) for reason in (*result.reasons, *result.warnings))
 
 
 def test_a_cycle_in_a_cycle_is_one_cycle():

@@ -1,5 +1,7 @@
 """A walk with a given covariance keeps its target; its covariance is that of the weighted particles."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +12,13 @@ from lawful import sample, trace
 from lawful.backends.xla import emit
 from lawful.form import Plate, Var
 from lawful.form.builder import Block
-from lawful.inference.kernels.particles.walk import _Spread, _step_form, population_walk, unconstrained
+from lawful.inference.kernels.particles.scales import PopulationRoot
+from lawful.inference.kernels.particles.walk import PopulationWalk, population_walk, unconstrained
 from lawful.inference.representations.annealing_paths import prior_to_posterior
 from lawful.inference.representations.tempered import tempered
 from lawful.inference.representations.traced import traced
-from lawful.inference.transformers.temper import OnPath, at_start
+from lawful.inference.transformers.move import Parts
+from lawful.inference.transformers.temper import at_start
 from lawful.inference.transformers.temperatures import given
 from lawful.passes.thread_sites import score
 
@@ -34,8 +38,10 @@ def opened():
     path = tempered(traced(trace(model)), prior_to_posterior(), given([0.3, 1.0]))
     maps = unconstrained(path.choices)
     size = sum(m.size for m in maps)
-    on = OnPath(path, (), Var((), jnp.dtype("int32")), Var((), jnp.dtype(float)))
-    scored = score(_step_form(on, maps, Var((size, size), jnp.dtype(float))))
+    target = path.target()
+    target = replace(target, inputs=(*target.inputs, Var((size, size), jnp.dtype(float))))
+    built = PopulationWalk(slot=len(target.inputs) - 1).carrying(target, Parts(path, 0))
+    scored = score(built.form)
     return path, maps, size, scored, jax.jit(emit(scored.form))
 
 
@@ -53,8 +59,11 @@ def test_the_step_satisfies_detailed_balance_of_densities():
         state = start(keys[2])[0]
 
         def propose(state, noise):
-            out = run(jax.random.key(0), at, power, root, *state, noise, jnp.array(True))[0]
-            return out[: len(state)], float(out[scored.own])
+            density = state[-2] + power * state[-1]
+            given = (*state[:-2], density, *state[-2:], noise, jnp.array(True))
+            out = run(jax.random.key(0), at, power, root, *given)[0]
+            there = out[: len(state) + 1]
+            return (*there[:-3], *there[-2:]), float(out[len(scored.parts.own)])
 
         def target(state):
             jacobian = sum(float(m.log_jacobian(m.coordinates(v), v)) for m, v in zip(maps, state, strict=False))
@@ -80,13 +89,18 @@ def test_the_covariance_is_that_of_the_weighted_particles():
     log_weight = rng.normal(size=n)
     log_weight[:20] = -np.inf
     values[0][:20] = np.inf  # the dead lie anywhere
-    spread = _Spread(tuple(maps), 2.38)
-    root = np.asarray(spread(jnp.asarray(log_weight), *map(jnp.asarray, values)))
     points = np.concatenate(
         [np.asarray(jax.vmap(m.coordinates)(jnp.asarray(v))) for m, v in zip(maps, values, strict=True)], axis=1
-    )[20:]
-    wanted = np.cov(points, rowvar=False, ddof=0, aweights=np.exp(log_weight[20:])) * 2.38**2 / points.shape[1]
-    np.testing.assert_allclose(root @ root.T, wanted, rtol=1e-6, atol=1e-9)
+    )
+    root = np.asarray(PopulationRoot()(jnp.asarray(log_weight), jnp.asarray(points)))
+    weight = np.exp(log_weight[20:])
+    wanted = np.cov(points[20:], rowvar=False, ddof=0, aweights=weight)
+    apart = wanted / np.sqrt(np.outer(np.diag(wanted), np.diag(wanted))) - np.eye(len(wanted))
+    off = ~np.eye(len(wanted), dtype=bool)
+    noise = ((1 - apart[off] ** 2) ** 2).sum() * (weight**2).sum() / weight.sum() ** 2
+    kept = 1 - noise / (apart[off] ** 2).sum()  # of the correlations, as Schaefer and Strimmer have it
+    assert 0.2 < kept < 1
+    np.testing.assert_allclose(root @ root.T, np.where(off, kept, 1.0) * wanted, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("points", ["one", "equal", "few", "dead"])
@@ -98,7 +112,8 @@ def test_a_singular_covariance_still_gives_finite_steps(points):
     if points == "equal":
         values = [np.repeat(v[:1], n, axis=0) for v in values]
     log_weight = np.full(n, -np.inf if points == "dead" else 0.0)
-    root = np.asarray(_Spread(tuple(maps), 2.38)(jnp.asarray(log_weight), *map(jnp.asarray, values)))
+    columns = [jax.vmap(m.coordinates)(jnp.asarray(v)) for m, v in zip(maps, values, strict=True)]
+    root = np.asarray(PopulationRoot()(jnp.asarray(log_weight), jnp.concatenate(columns, axis=1)))
     assert np.isfinite(root).all()
 
 
@@ -116,7 +131,7 @@ def test_a_walk_before_the_first_weights_is_refused():
     path = tempered(traced(trace(model)), prior_to_posterior(), given([1.0]))
     population = at_start(path, Plate("particle", 4))
     with pytest.raises(LawfulError, match="move after Advance"):
-        population_walk().fit(Block(), population.pending, population.plate)
+        population_walk().fit(Block(), population.pending, population.plate, 2)
 
 
 @pytest.mark.parametrize("scale", [0, -1.0, float("inf")])

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
-from lawful.errors import UnsupportedProgramError
+from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
@@ -139,3 +139,12 @@ def frame_of(program: Form, name: str) -> Frame:
                 site=bad[0].address,
             )
     return Frame(coordinates_of(program), len(program.inputs), presence_of(program))
+
+
+def refuse_other_size(name: str, root: Var, size: int) -> None:
+    """Refuse scales that were fitted to other coordinates than those that a kernel moves."""
+    if root.shape[0] != size:
+        raise LawfulError(
+            f"{name}: scales of {root.shape[0]} coordinates for {size}. They are those of all sites of the program. "
+            f"Fix: let {name} move all of them, not a part by on(...)."
+        )

@@ -116,7 +116,7 @@ def mh(proposal: Any = None) -> MH:
         return MH(ProgramProposal(proposal))
     raise LawfulError(
         f"mh: expected a proposal or a program of the current choices, got {type(proposal).__name__}. Fix: give one of "
-        "these; kernels that are fitted to a population go with others in inference.population_cycle."
+        "these."
     )
 
 

@@ -11,7 +11,7 @@ a move. A kernel that is alone in `inference.mcmc` runs in its own coordinates, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
@@ -28,12 +28,13 @@ from lawful.form.operations.device import device_array
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.coordinates import map_of
+from ...representations.kernel_parts import SIGNAL as SIGNAL
+from ...representations.kernel_parts import parts_of
 from ..base.base import KernelForm, state_inputs
-from ..base.frame import Frame, frame_of
+from ..base.frame import Frame, frame_of, refuse_other_size
 from .leapfrog import root_of
 
 SETTINGS = 3  # of a kernel that is tuned: its step size, the root of its inverse mass, whether that is known
-SIGNAL = "~tune"  # begins the name of what a kernel tells a warm-up: whether it ran, its acceptance, its coordinates
 
 
 @dataclass(frozen=True)
@@ -218,6 +219,7 @@ class Gradient:
         """Append the move at its settings, and what a warm-up wants to know."""
         if self.slot is not None:
             step, root, scaled = inputs[self.slot : self.slot + SETTINGS]
+            refuse_other_size(self.move.name, root, frame.size)
         elif self.seen is not None or not self.tuned:
             step = block.constant(np.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float)))
             root, scaled = block.constant(self.root(frame.size)), block.constant(np.array(True))
@@ -280,30 +282,12 @@ def checked(name: str, step_size: Any, inverse_mass: Any, target: Any) -> None:
 
 def leaves_of(kernel: Any) -> list[Gradient]:
     """List the gradient kernels inside a kernel."""
-    found: list[Gradient] = []
-
-    def seen(leaf: Gradient) -> Gradient:
-        found.append(leaf)
-        return leaf
-
-    replaced(kernel, seen)
-    return found
+    return parts_of(kernel, is_gradient)
 
 
-def replaced(kernel: Any, change: Callable[[Gradient], Gradient]) -> Any:
-    """Change the gradient kernels inside a kernel."""
-    if isinstance(kernel, Gradient):
-        return change(kernel)
-    if not is_dataclass(kernel) or isinstance(kernel, type):
-        return kernel
-    new = {}
-    for field in fields(kernel):
-        value = getattr(kernel, field.name)
-        if field.name == "kernel":
-            new[field.name] = replaced(value, change)
-        elif field.name == "kernels":
-            new[field.name] = tuple(replaced(part, change) for part in value)
-    return replace(kernel, **new) if new else kernel
+def is_gradient(kernel: Any) -> bool:
+    """Tell a gradient kernel."""
+    return isinstance(kernel, Gradient)
 
 
 def with_gradient(kernel: Any, program: Form, state: Form) -> Form:

@@ -31,6 +31,7 @@ from .leapfrog import Passed, Phase, Target, energy, flipped, flow
 from .orbit import LARGEST_ERROR
 
 PREFIX = "~gradient"
+MOST = 64  # leapfrogs of a trajectory whose length is given
 REVERSIBLE = Contract("invariant_kernel", target="the program's posterior", reversible=True)
 INFO = (
     "acceptance_rate", "accepted", "n_nonfinite", "n_nonfinite_grad", "diverging", "energy", "step_size", "n_steps",
@@ -40,38 +41,57 @@ INFO = (
 @stored_as("kernels.hmc")
 @dataclass(frozen=True)
 class Hamiltonian:
-    """A flow of some leapfrogs and its coin."""
+    """A flow of some leapfrogs and its coin.
 
-    steps: int
+    Attributes:
+        steps: leapfrogs; None: as many as make a trajectory of the length, at most `MOST`.
+        name: of the kernel.
+        contract: what it claims.
+        info: names of its numbers.
+        jitter: the share by which the step is shortened at random, at most.
+        length: of a trajectory, in units of the scales.
+    """
+
+    steps: int | None
     name: str = "hmc"
     contract: Contract = REVERSIBLE
     info: tuple[str, ...] = INFO
+    jitter: float = 0.0
+    length: float = 0.0
 
     def append(
         self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
     ) -> tuple[Point, tuple[Var, ...]]:
         """Append momentum, flow, coin and choice."""
         momentum = refreshed(block, frame, inputs)
+        if self.steps is None:
+            count = block.det(_Count(self.length), step, label="number of leapfrogs")
+        else:
+            count = block.constant(np.asarray(self.steps, jnp.int32))
+        if self.jitter:
+            law, parameters = law_of(dist.Uniform(np.zeros((), step.dtype), np.ones((), step.dtype)))
+            u = block.site((PREFIX, "length"), law, [block.constant(p) for p in parameters])
+            step = block.det(_Shortened(self.jitter), step, u, label="length of a step")
         flow_of = _Flow(frame, len(inputs), self.steps)
         *there, ratio, here_energy, there_energy, lost, slope = block.det(
-            flow_of, *inputs, *point.flat, momentum, step, root, label=f"{self.steps} leapfrogs"
+            flow_of, *inputs, count, *point.flat, momentum, step, root, label="leapfrogs"
         )
         probability, coin, broken = accept(block, ratio)
         broken = block.det(_by_the_model, broken, lost, slope, label="not a number?")
         chosen = block.det(_choose, coin, *there, there_energy, *point.flat, here_energy, label="accept?")
-        count = block.constant(np.asarray(self.steps, jnp.int32))
         numbers = (probability, coin, broken, slope, lost, chosen[3], step, count)
         return Point(*chosen[:3]), numbers
 
     def words(self) -> str:
         """Say what it does."""
-        return f"{self.steps} leapfrogs" if self.name == "hmc" else "Langevin step"
+        return "Langevin step" if self.name == "mala" else f"{self.steps} leapfrogs"
 
     def on_integers(
         self, start: Any, shifted: Callable[[Any, Any], Any], log_weight: Callable[[Any], Any], turning: Any, flip: Any
     ) -> Any:
         """Move on an orbit that is a row of integers, by coins of given probabilities; see `check.orbit`."""
         forward = flip(jnp.asarray(0.5))
+        assert self.steps is not None
         there = start
         for _ in range(self.steps):
             there = shifted(there, jnp.where(forward, 1, -1))
@@ -80,7 +100,7 @@ class Hamiltonian:
 
     def __repr__(self) -> str:
         """Show the number of leapfrogs."""
-        return f"hmc({self.steps} leapfrogs)" if self.name == "hmc" else "mala()"
+        return "mala()" if self.name == "mala" else f"{self.name}({self.steps} leapfrogs)"
 
 
 def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
@@ -97,22 +117,45 @@ def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
 
 @dataclass(frozen=True, eq=False)
 class _Flow:
-    """Operands: the program's inputs, the point, the momentum, step size and root."""
+    """Operands: the program's inputs, number of leapfrogs, the point, the momentum, step size and root."""
 
     frame: Frame
     inputs: int
-    steps: int
+    steps: int | None
 
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
-        inputs, (position, score, gradient, momentum, step, root) = operands[: self.inputs], operands[self.inputs :]
-        start = Phase(position, momentum, score, gradient)
-        end, passed = involution(lambda x: self.frame.value_and_grad(inputs, x), root, step, start, self.steps)
+        inputs, (count, *rest, step, root) = operands[: self.inputs], operands[self.inputs :]
+        position, score, gradient, momentum = rest
+        start, steps = Phase(position, momentum, score, gradient), count if self.steps is None else self.steps
+        end, passed = involution(lambda x: self.frame.value_and_grad(inputs, x), root, step, start, steps)
         here, there = energy(start), energy(end)
         lost = (-passed.least - here > LARGEST_ERROR) | (there - here > LARGEST_ERROR)
         return end.position, end.log_density, end.gradient, here - there, here, there, lost, passed.no_slope
 
 
-def involution(target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int) -> tuple[Phase, Passed]:
+@dataclass(frozen=True)
+class _Count:
+    """So many leapfrogs that the longest trajectory has its length."""
+
+    length: float
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        return jnp.clip(jnp.round(self.length / step), 1, MOST).astype(jnp.int32)
+
+
+@dataclass(frozen=True)
+class _Shortened:
+    """A step shortened by up to a share at random."""
+
+    share: float
+
+    def __call__(self, step: jax.Array, u: jax.Array) -> jax.Array:
+        return step * (1.0 - self.share * u)
+
+
+def involution(
+    target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int | jax.Array
+) -> tuple[Phase, Passed]:
     """Go along the flow and turn round; twice leads back."""
     end, passed = flow(target, root, step, phase, steps)
     return flipped(end), passed

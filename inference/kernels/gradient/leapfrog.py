@@ -69,7 +69,9 @@ class Passed(NamedTuple):
     no_slope: jax.Array
 
 
-def flow(target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int) -> tuple[Phase, Passed]:
+def flow(
+    target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int | jax.Array
+) -> tuple[Phase, Passed]:
     """Take several steps; the half kicks between two drifts are one."""
 
     def whole(_: jax.Array, carry: tuple[Phase, Passed]) -> tuple[Phase, Passed]:

@@ -15,7 +15,7 @@ from lawful.form.builder import Block
 
 from ...contract import Contract
 from ...registered import stored_as
-from ...transformers.rejuvenation import Move
+from ...transformers.move import Fit
 from ...transformers.temper import OnPath
 from ..base.frame import frame_of
 from .hmc import population_hmc
@@ -32,9 +32,10 @@ class PopulationMoves:
     contract: Contract = CONSISTENT
     keeps_absent = True
 
-    def fit(self, block: Block, on: OnPath, plate: Plate) -> Move:
-        """Write the move of the kernel that is chosen."""
-        return self.chosen(on.tempered.target()).fit(block, on, plate)
+    def fit(self, block: Block, on: OnPath, plate: Plate, slot: int) -> Fit:
+        """Fit the kernel that is chosen."""
+        found: Fit = self.chosen(on.tempered.target()).fit(block, on, plate, slot)
+        return found
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,26 @@ import numpyro.distributions as dist
 
 from lawful.distributions.families import core_of
 from lawful.errors import LawfulError
+from lawful.form import Var
 
 from ...laws.meaningless import cleaned
+from ...transformers.temper import OnPath
 from ..base.frame import Frame
 
-__all__ = ["Exchangeable", "PopulationRoot", "PopulationScales", "exchangeable_parts"]
+
+def weighed(on: OnPath, name: str) -> tuple[tuple[Var, ...], Var]:
+    """Give the particles as they were weighed at a point of a path, and their log weights."""
+    if on.weighed is None:
+        raise LawfulError(f"{name}: the population was not weighed yet. Fix: move after Advance.")
+    return on.weighed.state, on.weighed.log_weight
+
+
+def unfitted(name: str) -> NoReturn:
+    """Refuse to build a kernel that nothing fits."""
+    raise LawfulError(
+        f"{name}: no particles fit its scales here. Fix: use it in inference.tempered_smc(model, kernel=...) or after "
+        "temper(); for chains, kernels.nuts() or kernels.random_walk(scale)."
+    )
 
 
 @dataclass(frozen=True)

@@ -1,36 +1,34 @@
 """Population walk: a random walk whose steps have the covariance of the weighted particles.
 
-Law: for any given covariance the kernel keeps the measure of its point, since the step is symmetric in unconstrained
-coordinates. The covariance is that of the particles, so estimates are consistent in their number, not unbiased.
+Law: that of a random walk of any given covariance. The covariance is that of the particles, so estimates are consistent
+in their number, not unbiased.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-import numpyro.distributions as dist
 
-from lawful.distributions.law import law_of
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Form, Plate, Var
+from lawful.form import Form, Plate
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
 
 from ...contract import Contract
-from ...laws.meaningless import cleaned, meaningless
-from ...laws.picks import CoinLaw
 from ...registered import stored_as
-from ...representations.coordinates import JointStep, Map, map_of
-from ...transformers.rejuvenation import Move, density
+from ...representations.coordinates import Map, map_of, walk_ratio
+from ...transformers.move import Fit, Parts
 from ...transformers.temper import OnPath
-from ..base.acceptance import acceptance
+from ..base.acceptance import INFO, accept
+from ..base.base import KernelForm, finished, state_inputs
+from ..combine.mh import MH
+from ..walks.joint_walk import JointWalk
+from .scales import PopulationRoot, unfitted, weighed
 
-PREFIX = "~walk"
 OPTIMAL = 2.38  # Gelman, Roberts and Gilks (1996): the best scale of a normal target in d dimensions is 2.38 / sqrt(d)
 CONSISTENT = Contract(
     "bound",
@@ -42,31 +40,55 @@ CONSISTENT = Contract(
 @stored_as("population_walk")
 @dataclass(frozen=True)
 class PopulationWalk:
-    """A joint normal step of all choices, scaled by the covariance of the population."""
+    """A joint normal step of all choices, scaled by the covariance of the population.
+
+    Attributes:
+        scale: of a step, times sqrt(d).
+        contract: what it claims.
+        slot: where the root of the steps' covariance stands among the program's inputs, once it is fitted.
+    """
 
     scale: float = OPTIMAL
     contract: Contract = CONSISTENT
+    slot: int | None = None
     keeps_absent = True
 
-    def fit(self, block: Block, on: OnPath, plate: Plate) -> Move:
-        """Append the root of the covariance of the particles as they were weighed, and write the step."""
-        if on.weighed is None:
-            raise LawfulError("population_walk: the population was not weighed yet. Fix: move after Advance.")
+    def fit(self, block: Block, on: OnPath, plate: Plate, slot: int) -> Fit:
+        """Append the root of the covariance of the particles as they were weighed."""
         maps = unconstrained(on.tempered.choices)
-        values = on.weighed.state[: len(maps)]
-        factor = block.det(_Spread(tuple(maps), self.scale), on.weighed.log_weight, *values, label="step covariance")
-        return Move(
-            _step_form(on, maps, factor), (*on.inputs, on.block, on.power, factor), ("acceptance_rate", "n_nonfinite"),
-            carries_parts=True,
-        )  # fmt: skip
+        state, log_weight = weighed(on, "population_walk")
+        spread = _Spread(tuple(maps), self.scale)
+        root = block.det(spread, log_weight, *state[: len(maps)], label="step covariance")
+        return Fit(replace(self, slot=slot), (root,))
+
+    def build(self, program: Form) -> KernelForm:
+        """Write the step at the fitted covariance."""
+        return MH(self._walk).build(program)
+
+    def carrying(self, program: Form, parts: Parts) -> KernelForm:
+        """Write the step on a state that goes on with the parts of its log density, so that they are computed once."""
+        choices = choices_of(program)
+        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+        values, jacobian = self._walk.stepped(block, program, inputs, choices, state.values)
+        new = parts.of(block, inputs, values)
+        old, there = tuple(v.like() for v in new), parts.density(block, inputs, *new)
+        ratio = block.det(walk_ratio, there, state.log_density, jacobian, label="log ratio")
+        probability, coin, broken = accept(block, ratio)
+        pairs = zip((*values, there, *new), (*state.flat, *old), strict=True)
+        after = [block.det(jnp.where, coin, a, b, label="accept?") for a, b in pairs]
+        form = block.form((*inputs, *state.flat, *old), (*after, probability, coin, broken))
+        return KernelForm(finished(form), choices, INFO)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""
         choices = choices_of(program)
-        spaces = zip(choices, unconstrained(choices), strict=True)
-        names = [f"{c.name} ({type(m.bijector).__name__.removesuffix('Transform').lower()})" for c, m in spaces]
+        names = [f"{c.name} ({m.space})" for c, m in zip(choices, unconstrained(choices), strict=True)]
         rule = f"{self.scale:g}^2/d x weighted covariance of the particles"
         return [f"{', '.join(names)}: joint normal step, covariance {rule}"]
+
+    @property
+    def _walk(self) -> JointWalk:
+        return JointWalk(1.0, unfitted("population_walk") if self.slot is None else self.slot)
 
     def __repr__(self) -> str:
         """Show the scale, where it is not the usual one."""
@@ -77,7 +99,8 @@ def population_walk(scale: float | int = OPTIMAL) -> PopulationWalk:
     """A random walk with covariance scale^2 / d times the weighted covariance of the particles, in d coordinates.
 
     All choices move together, in unconstrained coordinates. It serves populations on a path, in `tempered_smc` and
-    after `temper`; elsewhere there is no population to take the covariance from.
+    after `temper`, alone or in `cycle`, `mixture`, `repeat` and `barker`; elsewhere there is no population to take the
+    covariance from.
 
     >>> population_walk()
     population_walk()
@@ -105,58 +128,13 @@ def unconstrained(choices: Sequence[Choice]) -> list[Map]:
 
 @dataclass(frozen=True)
 class _Spread:
-    """The root L of scale^2 / d times the weighted covariance: L L^T = that; of its diagonal where it is singular."""
+    """The root L of scale^2 / d times the weighted covariance."""
 
     maps: tuple[Map, ...]
     scale: float
 
     def __call__(self, log_weight: jax.Array, *values: jax.Array) -> jax.Array:
         """Compute the root."""
-        dtype = log_weight.dtype
         columns = [jax.vmap(m.coordinates)(v) for m, v in zip(self.maps, values, strict=True)]
-        points = jnp.concatenate(columns, axis=1).astype(dtype)
-        d = points.shape[1]
-        log_weight, _ = cleaned(log_weight)
-        top = jnp.max(log_weight)
-        weight = jnp.exp(log_weight - jnp.where(jnp.isfinite(top), top, 0.0))
-        alive = (weight > 0)[:, None]
-        total = jnp.sum(weight)
-        share = (weight / jnp.where(total > 0, total, 1.0))[:, None]
-        safe = jnp.where(alive, points, 0.0)  # a dead particle may lie at infinity
-        centred = jnp.where(alive, safe - jnp.sum(share * safe, axis=0), 0.0)
-        covariance = (share * centred).T @ centred
-        spread = jnp.diagonal(covariance)
-        rounding = 4 * d * jnp.finfo(dtype).eps
-        moves = spread > 0  # in the others, as those of what is absent, no two particles differ: they stay
-        root = jnp.linalg.cholesky(covariance + jnp.diag(jnp.where(moves, rounding * spread, 1.0)))
-        root = jnp.where(moves[:, None], root, 0.0)
-        alone = jnp.diag(jnp.sqrt(spread))
-        return (self.scale / math.sqrt(max(d, 1))) * jnp.where(jnp.all(jnp.isfinite(root)), root, alone)
-
-
-def walk_ratio(power: jax.Array, jacobian: jax.Array, *parts: jax.Array) -> jax.Array:
-    """Log ratio of densities in unconstrained coordinates; parts: rest and slope of the proposal, then of the old."""
-    there, slope_there, here, slope_here = parts
-    return density(power, there, slope_there) - density(power, here, slope_here) + jacobian
-
-
-def _step_form(on: OnPath, maps: Sequence[Map], factor: Var) -> Form:
-    """Write one step: inputs are (the program's, block, power, root), then the state."""
-    tempered, block = on.tempered, Block()
-    inputs = tuple(v.like() for v in on.inputs)
-    at, power, root = on.block.like(), on.power.like(), factor.like()
-    values = tuple(Var(c.full_shape, c.dtype) for c in tempered.choices)
-    dtype = jnp.result_type(float)
-    rest, slope = Var((), dtype), Var((), dtype)
-    d = sum(m.size for m in maps)
-    law, parameters = law_of(dist.Normal(np.zeros(d, dtype), np.ones((), dtype)))
-    noise = block.site((PREFIX, "step"), law, [block.constant(p) for p in parameters])
-    *new, jacobian = block.det(JointStep(tuple(maps)), root, noise, *values, label="step")
-    new_rest, new_slope = block.splice(tempered.parts(), (*inputs, at, *new))[:2]
-    ratio = block.det(walk_ratio, power, jacobian, new_rest, new_slope, rest, slope, label="log ratio")
-    probability = block.det(acceptance, ratio, label="acceptance")
-    coin = block.site((PREFIX, "accept"), CoinLaw(str(probability.dtype)), (probability,))
-    pairs = zip((*new, new_rest, new_slope), (*values, rest, slope), strict=True)
-    state = [block.det(jnp.where, coin, there, here, label="accept?") for there, here in pairs]
-    broken = block.det(meaningless, ratio, label="no number?")
-    return block.form((*inputs, at, power, root, *values, rest, slope), (*state, probability, broken))
+        points = jnp.concatenate(columns, axis=1).astype(log_weight.dtype)
+        return (self.scale / math.sqrt(max(points.shape[1], 1))) * PopulationRoot()(log_weight, points)

@@ -24,6 +24,7 @@ from ...contract import Contract
 from ...representations.absent_elements import presence_of, stay
 from ...representations.coordinates import JointStep, Map, map_of, walk_ratio, walking
 from ..base.base import INVARIANT, Proposed, State, scored
+from ..base.frame import refuse_other_size
 from ..base.redraw import PREFIX
 
 SYMMETRIC = 1e-5  # largest difference across the diagonal, relative to the largest entry
@@ -35,12 +36,12 @@ class JointWalk:
 
     Attributes:
         scale: a number.
-        root: (d, d), lower triangle of the covariance.
+        root: (d, d), lower triangle of the covariance, or where it stands among the program's inputs.
         sites: names of the sites that move; None for all.
     """
 
     scale: float
-    root: np.ndarray
+    root: np.ndarray | int
     sites: tuple[Any, ...] | None = None
     contract: Contract = INVARIANT
     keeps_absent = True
@@ -49,11 +50,22 @@ class JointWalk:
         self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
     ) -> Proposed:
         """Append the step and the ratio."""
+        values, jacobian = self.stepped(block, program, inputs, choices, state.values)
+        log_density, flags = scored(block, program, inputs, values)
+        ratio = block.det(walk_ratio, log_density, state.log_density, jacobian, label="log ratio")
+        return Proposed(State(values, flags, log_density), ratio)
+
+    def stepped(
+        self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], old: Sequence[Var]
+    ) -> tuple[tuple[Var, ...], Var]:
+        """Append the step alone; gives the new values, and the change of the log Jacobian."""
         maps = self._maps(choices)
         places = [position for position, choice in enumerate(choices) if choice.address in maps]
-        dtype, values = jnp.result_type(float), list(state.values)
-        root = block.constant(np.asarray(self.scale * self.root, dtype))
-        law, parameters = law_of(dist.Normal(np.zeros(len(self.root), dtype), np.ones((), dtype)))
+        dtype, values = jnp.result_type(float), list(old)
+        given = self.root
+        root = inputs[given] if isinstance(given, int) else block.constant(np.asarray(self.scale * given, dtype))
+        refuse_other_size("population_walk", root, sum(m.size for m in maps.values()))
+        law, parameters = law_of(dist.Normal(np.zeros(root.shape[0], dtype), np.ones((), dtype)))
         moved = [choices[position] for position in places]
         shapes = [maps[choice.address].shape for choice in moved]
         present = presence_of(program).vector(block, inputs, moved, shapes)
@@ -65,9 +77,7 @@ class JointWalk:
         masks = presence_of(program).masks(block, inputs)
         for position, value in zip(places, new, strict=True):
             values[position] = stay(block, masks.get(choices[position].address), value, values[position])
-        log_density, flags = scored(block, program, inputs, values)
-        ratio = block.det(walk_ratio, log_density, state.log_density, jacobian, label="log ratio")
-        return Proposed(State(tuple(values), flags, log_density), ratio)
+        return tuple(values), jacobian
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""
@@ -92,7 +102,7 @@ class JointWalk:
         moved = walking(choices, self.sites)
         maps = {c.address: map_of(c) for c in choices if c.address in moved}
         d = sum(m.size for m in maps.values())
-        if d != len(self.root):
+        if not isinstance(self.root, int) and d != len(self.root):
             names = ", ".join(f"{c.name} ({maps[c.address].size})" for c in choices if c.address in maps)
             raise LawfulError(
                 f"random_walk: covariance of {len(self.root)} coordinates for {d}, those of {names}. Fix: give one row "
@@ -102,7 +112,8 @@ class JointWalk:
 
     def __repr__(self) -> str:
         """Show scale and size."""
-        return f"random_walk({self.scale:g}, covariance of {len(self.root)} coordinates)"
+        size = "fitted" if isinstance(self.root, int) else f"{len(self.root)}"
+        return f"random_walk({self.scale:g}, covariance of {size} coordinates)"
 
 
 def _rows(root: jax.Array, present: jax.Array) -> jax.Array:

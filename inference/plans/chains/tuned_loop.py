@@ -24,9 +24,10 @@ from lawful.form.rewriting import with_addresses
 from lawful.passes.add_plate import lift
 
 from ...kernels.base.base import KernelForm, state_inputs
-from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, Native, leaves_of, replaced
+from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, Native, is_gradient, leaves_of
 from ...kernels.gradient.window_adaptation import ROW, Learnt, Tuner, schedule, tuned_names
 from ...representations.densities_of import unweighed
+from ...representations.kernel_parts import replaced
 from ...running.memory import held_by
 from .warm_up_regions import Window, closed, observed, window
 from .warm_up_restarts import RESTARTS, Watched, moved, seen, watched
@@ -130,7 +131,7 @@ def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
         leaves.append(leaf)
         return replace(leaf, seen=lambda size: sizes.__setitem__(number, size))
 
-    replaced(kernel, looked_at).build(program)
+    replaced(kernel, is_gradient, looked_at).build(program)
     tuned = [i for i, leaf in enumerate(leaves) if leaf.tuned and i in sizes]
     tuners = [
         Tuner(
@@ -145,7 +146,7 @@ def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
     def placed(leaf: Gradient) -> Gradient:
         return replace(leaf, slot=places.get(next(count)))
 
-    return replaced(kernel, placed), tuners
+    return replaced(kernel, is_gradient, placed), tuners
 
 
 def _settings_of(tuner: Tuner) -> tuple[Var, Var, Var]:

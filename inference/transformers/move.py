@@ -1,0 +1,333 @@
+"""Move: a kernel applied to the particles of a population on a path, its parameters filled by the particles.
+
+Law: a kernel that keeps the measure of the point keeps the population's, whatever the parameters. They are inputs of
+the kernel's Form; where particles fill them, estimates are consistent in their number, not unbiased.
+
+A kernel runs in coordinates of its own: a particle enters them, takes steps, and leaves. Parameters follow what moves
+accept by what a kernel tells a warm-up, too (`SIGNAL`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Form, Plate, Var
+from lawful.form.builder import Block
+from lawful.form.liveness import without_dead_code
+from lawful.passes.add_plate import lift
+
+from ..contract import PRESERVES, Contract
+from ..findings.move_statistics import kept_of, of_particles, over_moves, told
+from ..representations.absent_elements import refuse_absent
+from ..representations.densities_of import exact, scoped
+from ..representations.kernel_parts import SIGNAL, parts_of, replaced
+from ..representations.population import gather
+from ..representations.tempered_program import times
+from .temper import OnPath
+
+PILOTS, PILOT_STEPS, GAIN = 16, 8, 2.0  # particles and moves of a pilot, and by how much its first move counts
+
+
+@runtime_checkable
+class Following(Protocol):
+    """How a parameter follows what moves accept, by a number that is remembered from stage to stage, 0 at first."""
+
+    def given(self, memory: jax.Array) -> jax.Array:
+        """Give the parameter."""
+
+    def learned(self, memory: jax.Array, acceptance: jax.Array) -> jax.Array:
+        """Give what is remembered after moves of a mean acceptance."""
+
+
+class Fit(NamedTuple):
+    """A kernel whose parameters are filled.
+
+    Attributes:
+        kernel: the kernel, which finds its parameters among the program's inputs.
+        parameters: their values, in the population's block.
+        following: how the first of them follows the acceptance; None where it is fixed.
+    """
+
+    kernel: Any
+    parameters: tuple[Var, ...]
+    following: Following | None = None
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A kernel whose parameters are fitted to the particles before they are resampled."""
+
+    def fit(self, block: Block, on: OnPath, plate: Plate, slot: int) -> Fit:
+        """Append the parameters, which are to stand among the program's inputs from `slot` on."""
+
+
+def _fits(kernel: Any) -> bool:
+    return isinstance(kernel, Fitted)
+
+
+def is_fitted(kernel: Any) -> bool:
+    """Tell whether a kernel, or a part of it, looks at the population."""
+    return bool(parts_of(kernel, _fits))
+
+
+def contract_of(kernel: Any) -> Contract:
+    """Say what moves by a kernel claim: those of a fitted one are consistent, the others exact."""
+    found: Contract = kernel.contract if is_fitted(kernel) else PRESERVES
+    return found
+
+
+@dataclass(frozen=True)
+class Learning:
+    """A parameter that follows the acceptance: its place among the shared values, and the number that tells."""
+
+    following: Following
+    place: int
+    signal: str
+    memory: Var
+
+
+@dataclass(frozen=True)
+class Move:
+    """A kernel at a point of a path, as three Forms for one particle, whose inputs begin with the shared values.
+
+    Attributes:
+        enter: from the values, flags, rest and slope of a particle to what is carried.
+        step: from what is carried to that, then the numbers of `info`.
+        leave: from what is carried to values, flags, rest and slope.
+        shared: the program's inputs, block, power and parameters, in the population's block.
+        size: number of values that are carried.
+        info: names of the numbers.
+        learning: which parameter follows the acceptance; None where all are fixed.
+    """
+
+    enter: Form
+    step: Form
+    leave: Form
+    shared: tuple[Var, ...]
+    size: int
+    info: tuple[str, ...]
+    learning: Learning | None = None
+
+    def entered(self, block: Block, state: Sequence[Var], plate: Plate) -> tuple[Var, ...]:
+        """Append the way into the kernel's coordinates for every element of a plate."""
+        return _for_each(block, self.enter, self.shared, state, plate)
+
+    def left(self, block: Block, carried: Sequence[Var], plate: Plate) -> tuple[Var, ...]:
+        """Append the way back."""
+        return _for_each(block, self.leave, self.shared, carried, plate)
+
+
+def move_of(kernel: Any, block: Block, on: OnPath, plate: Plate) -> Move:
+    """Fill the parameters of a kernel from the particles of a plate, and write it at a point of a path."""
+    if not on.tempered.choices:
+        raise UnsupportedProgramError(
+            "tempered_smc: the program has no latent site to move. Fix: its log evidence is "
+            "lawful.trace(model, *args).log_density({}, *args)."
+        )
+    shared = [*on.inputs, on.block, on.power]
+    learning: list[Learning] = []
+
+    def filled(part: Any) -> Any:
+        slot, fit = len(shared), part.fit(block, on, plate, len(shared))
+        shared.extend(fit.parameters)
+        if fit.following is not None and on.memory is not None:
+            learning.append(Learning(fit.following, slot, f"{SIGNAL}{slot}", on.memory))
+        return fit.kernel
+
+    kernel = replaced(kernel, _fits, filled)
+    if len(learning) > 1:
+        raise LawfulError(f"{kernel!r}: two kernels adapt, and one number is remembered. Fix: let one adapt.")
+    target = on.tempered.target()
+    refuse_absent(kernel, target, "tempered_smc")
+    parameters = (v.like() for v in shared[len(target.inputs) :])
+    target = replace(target, inputs=(*target.inputs, *parameters))
+    return _written(kernel, target, on, tuple(shared), learning[0] if learning else None)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The log density of a target on a path in its parts, rest and slope; `inputs` are those of the whole program."""
+
+    tempered: Any
+    inputs: int
+
+    def of(self, block: Block, inputs: Sequence[Var], values: Sequence[Var]) -> tuple[Var, ...]:
+        """Append the parts at values of the choices, from the inputs of the target."""
+        return block.splice(self.tempered.parts(), (*inputs[: self.inputs + 1], *values))[:2]
+
+    def density(self, block: Block, inputs: Sequence[Var], rest: Var, slope: Var) -> Var:
+        """Append the log density."""
+        found: Var = block.det(density, inputs[self.inputs + 1], rest, slope, label="log density")
+        return found
+
+
+def _written(kernel: Any, target: Form, on: OnPath, shared: tuple[Var, ...], learning: Learning | None) -> Move:
+    """Write a kernel of a target with the way in and out; one that can carries rest and slope along."""
+    parts = Parts(on.tempered, len(on.inputs))
+    carries, native = hasattr(kernel, "carrying"), hasattr(kernel, "native")
+    built = kernel.carrying(target, parts) if carries else None
+    if built is None:
+        built = kernel.native(target) if native else exact(kernel.build(target), "tempered_smc")
+    first, inputs, state = Block(), _like(shared), _state(on)
+    *own, rest, slope = state
+    given = (*own, parts.density(first, inputs, rest, slope), *((rest, slope) if carries else ()))
+    carried = first.splice(built.enter, (*inputs, *given)) if native else given
+    enter = without_dead_code(first.form((*inputs, *state), carried))
+    last, inputs, after = Block(), _like(shared), _like(carried)
+    there = last.splice(built.leave, (*inputs, *after)) if native else after
+    ends = after[-2:] if carries else parts.of(last, inputs, there[: len(on.tempered.choices)])
+    leave = without_dead_code(last.form((*inputs, *after), (*there[: len(own)], *ends)))
+    step = built.step if native else built.form
+    return Move(enter, step, leave, shared, len(carried), tuple(built.info), learning)
+
+
+def _like(values: Sequence[Var]) -> tuple[Var, ...]:
+    return tuple(Var(v.shape, v.dtype) for v in values)
+
+
+def _state(on: OnPath) -> tuple[Var, ...]:
+    """Make fresh values for a particle: choices, flags of conditional ones, rest and slope."""
+    choices, dtype = on.tempered.choices, jnp.result_type(float)
+    values = [Var(c.full_shape, c.dtype) for c in choices]
+    flags = [Var(c.loops, jnp.dtype(bool)) for c in choices if c.conditional]
+    return (*values, *flags, Var((), dtype), Var((), dtype))
+
+
+def density(power: jax.Array, rest: jax.Array, slope: jax.Array) -> jax.Array:
+    """Give the log density at a power.
+
+    >>> float(density(jnp.array(0.0), jnp.array(-1.0), jnp.array(-jnp.inf)))
+    -1.0
+    """
+    return rest + times(power, slope)
+
+
+def _for_each(block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var], plate: Plate) -> tuple[Var, ...]:
+    plated = [*[False] * len(shared), *[True] * len(own)]
+    lifted = lift(form, plate, plated, carried=[True] * len(form.outputs)).form
+    return block.splice(lifted, (*shared, *own))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A kernel applied again and again, for every element of a plate at once."""
+
+    move: Move
+    plate: Plate
+    scope: tuple[str, ...]
+
+    def run(
+        self, block: Block, carried: Sequence[Var], log_weight: Var, steps: int, collect: bool
+    ) -> tuple[tuple[Var, ...], tuple[Var, ...], dict[str, Var], Var | None]:
+        """Append the loop.
+
+        Args:
+            block: where the nodes go.
+            carried: where the chains start, in the kernel's coordinates.
+            log_weight: of the chains; what weighs nothing does not count.
+            steps: how many.
+            collect: whether all states are given.
+
+        Returns: the last state; all states along a first axis, or nothing; the mean numbers as they are told; what the
+            kernel remembers, None where it learns nothing.
+        """
+        move, names = self.move, kept_of(self.move.info)
+        signal = [] if move.learning is None else [move.learning.signal]
+        inner, inputs, weight, out, numbers = self._step([*names, *signal], log_weight)
+        n = len(move.shared)
+        kept = out if collect else ()
+        step = inner.form((*inputs[:n], weight, *inputs[n:]), (*out, *kept, *numbers))
+        last, ys = block.loop(step, steps, (*move.shared, log_weight), carried, ())
+        means = [
+            block.det(over_moves(name), y, label=name)
+            for name, y in zip((*names, *signal), ys[len(kept) :], strict=True)
+        ]
+        info = {told(name): mean for name, mean in zip(names, means, strict=False)}
+        if move.learning is None:
+            return last, ys[: len(kept)], info, None
+        learning = move.learning
+        memory = block.det(learning.following.learned, learning.memory, means[-1], label="what is remembered")
+        return last, ys[: len(kept)], info, memory
+
+    def pilot(self, block: Block, carried: Sequence[Var], log_weight: Var) -> Move:
+        """Append a loop whose moves only teach; gives the move with what it has learned.
+
+        Each acceptance is that of a few particles, so what it teaches counts less and less.
+        """
+        move = self.move
+        assert move.learning is not None
+        learning, place = move.learning, move.learning.place
+        inner, inputs, weight, out, (accepted,) = self._step([learning.signal], log_weight)
+        memory, gain = learning.memory.like(), Var((), learning.memory.dtype)
+        learnt = inner.det(_Gained(learning.following), memory, accepted, gain, label="what is remembered")
+        now = inner.det(learning.following.given, learnt, label="parameter")
+        shared = [i for i in range(len(move.shared)) if i != place]
+        before = (*(inputs[i] for i in shared), weight, memory, inputs[place], *inputs[len(move.shared) :], gain)
+        step = inner.form(before, (learnt, now, *out))
+        gains = block.constant(np.asarray(GAIN / np.sqrt(np.arange(1, PILOT_STEPS + 1)), gain.dtype))
+        constants = (*(move.shared[i] for i in shared), log_weight)
+        state = (learning.memory, move.shared[place], *carried)
+        (memory, now, *_), _ = block.loop(step, PILOT_STEPS, constants, state, (gains,))
+        filled = (*move.shared[:place], now, *move.shared[place + 1 :])
+        return replace(move, shared=filled, learning=replace(learning, memory=memory))
+
+    def _step(
+        self, names: Sequence[str], log_weight: Var
+    ) -> tuple[Block, tuple[Var, ...], Var, tuple[Var, ...], list[Var]]:
+        """Write one move of all elements; gives the block, its inputs, the weight, the new state, and mean numbers."""
+        move = self.move
+        n, size = len(move.shared), move.size
+        form = scoped(move.step, self.scope)
+        outputs = tuple(form.outputs[i] for i in (*range(size), *(size + move.info.index(name) for name in names)))
+        form = without_dead_code(replace(form, outputs=outputs))
+        plated = [False] * n + [True] * size
+        body = lift(form, self.plate, plated, carried=[True] * len(outputs)).form
+        inner = Block()
+        inputs = tuple(v.like() for v in body.inputs)
+        out = inner.splice(body, inputs)
+        weight = log_weight.like()
+        numbers = [
+            inner.det(_accepted, x, label="acceptance")
+            if name.startswith(SIGNAL)
+            else of_particles(inner, name, x, weight)
+            for name, x in zip(names, out[size:], strict=True)
+        ]
+        return inner, inputs, weight, out[:size], numbers
+
+
+def piloted(block: Block, move: Move, carried: Sequence[Var], log_weight: Var, plate: Plate, scope: Any) -> Move:
+    """Append moves of a few particles, by which a kernel learns before the others move; where they went is forgotten.
+
+    The measures of two stages may want steps of different sizes, and a stage in which nothing moves is lost.
+    """
+    if move.learning is None:
+        return move
+    size = min(PILOTS, plate.size)
+    few, stride = Plate("pilot", size), plate.size // size
+    index = block.det(lambda: jnp.arange(size) * stride, label="a few of them", adds=(few,))
+    *start, weight = gather(block, (*carried, log_weight), index, plate, (few,))
+    return Chain(move, few, scope).pilot(block, start, weight)
+
+
+def _accepted(signal: jax.Array) -> jax.Array:
+    """Give the mean acceptance of the particles whose kernel ran."""
+    ran = signal[:, 0] > 0
+    return jnp.sum(jnp.where(ran, signal[:, 1], 0.0)) / jnp.maximum(jnp.sum(ran), 1)
+
+
+@dataclass(frozen=True)
+class _Gained:
+    """What is remembered after a move that counts by a gain."""
+
+    following: Any
+
+    def __call__(self, memory: jax.Array, acceptance: jax.Array, gain: jax.Array) -> jax.Array:
+        """Give it."""
+        return memory + gain * (self.following.learned(memory, acceptance) - memory)
