@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Protocol, runtime_checkable
 
 import jax
@@ -252,8 +251,8 @@ class Pool:
         joint = self.joint((plate,))
         self.tables = [t for t in self.tables if plate not in t.term.plates]
         rest = tuple(p for p in joint.plates if p != plate)
-        summed = partial(log_sum, axis=joint.plates.index(plate))  # of the whole table: mapped, its axes would be moved
-        message = self.block.det(summed, joint, label=f"sum over {summand.name}", adds=rest)
+        over = SumOver(joint.plates.index(plate))
+        message = self.block.det(over, joint, label=f"sum over {summand.name}", adds=rest)
         self.steps.append(Elimination(summand, joint))
         self._keep(Table(message, self.dims(plate)))
 
@@ -305,6 +304,17 @@ class Pool:
         self.tables = [t for t in self.tables if not set(plates) & set(t.term.plates)]
         self.closed |= dict.fromkeys([*plates, *others], loop)
         return weights
+
+
+@dataclass(frozen=True)
+class SumOver:
+    """Sums a site out of a table of log weights, seen whole: mapped over the other plates, its axes would be moved."""
+
+    axis: int
+
+    def __call__(self, table: jax.Array) -> jax.Array:
+        """Sum."""
+        return log_sum(table, self.axis)
 
 
 def _summed(block: Block, term: Var) -> Var:

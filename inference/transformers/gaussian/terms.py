@@ -25,7 +25,7 @@ from lawful.passes.condition import conditioned
 from lawful.passes.rolling.unrolled_sites import UnrolledWarning
 from lawful.passes.thread_sites import Given, interpose
 
-from ...laws.log_sum import log_sum
+from ...summing.tables import SumOver
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,11 +101,11 @@ class NormalDensity:
                 group, f"the law of '{left[0].name}' ({left[0].source}), which stays, reads it",
                 f"integrate or sum '{left[0].name}' first; a finite site whose law reads a normal one cannot be summed",
             )  # fmt: skip
-        sums = [n for n in weighing.nodes if isinstance(n, Det) and n.function == Tupled(log_sum)]
+        sums = [n for n in weighing.nodes if isinstance(n, Det) and _sums_out(n.function)]
         if not sums:
             return cls(operands, interpose(weighing, Given(), apart=False).form, apart=apart)
         node = sums[0]
-        if len(sums) > 1 or node.plates or not _adds_up(weighing, node):
+        if len(sums) > 1 or not _adds_up(weighing, node):
             raise refused(group, "finite sites were summed out in more than one step", "integrate before you sum")
         joint = without_dead_code(replace(conditioned(weighing, (), ()).form, outputs=node.ins))
         free = replace(node, function=Tupled(_Zeros(node.outs[0].shape, node.outs[0].dtype)), ins=())
@@ -140,6 +140,10 @@ class _Zeros:
 
     def __call__(self) -> jax.Array:
         return jnp.zeros(self.shape, self.dtype)
+
+
+def _sums_out(function: Any) -> bool:
+    return isinstance(function, Tupled) and isinstance(function.function, SumOver)
 
 
 def _adds_up(form: Form, node: Det) -> bool:
