@@ -19,7 +19,7 @@ from lawful.errors import IndexRangeError, LawfulError
 from ..kernels.combine.mh import as_kernel
 from ..representations.sequential import Cuts as WrittenCuts
 from ..running.options import RunOptions
-from ..transformers.move import is_fitted
+from ..transformers.fits import is_fitted
 from ..transformers.propose.propose import propose
 from ..transformers.temperatures import ladder_of
 from ..uncalled import refuse_uncalled

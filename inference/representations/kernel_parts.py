@@ -16,8 +16,8 @@ def replaced(kernel: Any, wanted: Callable[[Any], bool], change: Callable[[Any],
     """Change the parts of a kernel that are wanted, from the first to the last.
 
     >>> from lawful.inference import kernels
-    >>> replaced(kernels.repeat(kernels.mh(), 2), lambda part: part == kernels.mh(), lambda part: kernels.slice())
-    repeat(slice(), 2)
+    >>> replaced(kernels.repeat(kernels.mh(), 2), lambda part: part == kernels.mh(), kernels.barker)
+    repeat(barker(mh(single_site())), 2)
     """
     if wanted(kernel):
         return change(kernel)

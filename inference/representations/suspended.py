@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
@@ -75,11 +75,14 @@ class Suspended:
 
 
 @runtime_checkable
-class Advancing(Protocol):
-    """What stands at a pause and can run to the next one."""
+class Pause(Protocol):
+    """What stands at a pause: it can run to the next one, and its choices so far can be moved."""
 
     def advance(self, population: Population) -> Population:
         """Run to the next pause."""
+
+    def move(self, population: Population, kernel: Any) -> Population:
+        """Apply a kernel once to the choices of each particle."""
 
 
 def settled(
@@ -105,7 +108,7 @@ def settled(
 def advance(population: Population) -> Population:
     """Run a suspended population to its next pause; a population that has ended stays."""
     pending = population.pending
-    return pending.advance(population) if isinstance(pending, Advancing) else population
+    return pending.advance(population) if isinstance(pending, Pause) else population
 
 
 Advance = Transformer("advance", advance, PRESERVES)

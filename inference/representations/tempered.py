@@ -106,6 +106,35 @@ class Tempered:
         return without_dead_code(block.form(inputs, scored.spliced(block, inputs).own))
 
 
+@dataclass(frozen=True)
+class Weighed:
+    """The particles of a stage before they are resampled: their state, and log weights for the measure reached."""
+
+    state: tuple[Var, ...]
+    log_weight: Var
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a population stands on a path. Its values are the choices, flags of conditional ones, rest and slope.
+
+    Attributes:
+        tempered: the program on its path.
+        inputs: the program's inputs, as values of the population's block.
+        block: how many blocks of observations are in.
+        power: the power of the next block.
+        weighed: the particles as they were weighed at this point; None at the start.
+        memory: what a kernel has learned in the stages before, a number; 0 at the start.
+    """
+
+    tempered: Tempered
+    inputs: tuple[Var, ...]
+    block: Var
+    power: Var
+    weighed: Weighed | None = None
+    memory: Var | None = None
+
+
 def _where_drawn(rest: jax.Array, slope: jax.Array) -> jax.Array:
     """Weigh NaN what has no density where it was drawn: the parameters of a law are none there."""
     return jnp.where(jnp.isnan(rest), rest, slope)

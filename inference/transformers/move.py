@@ -1,17 +1,16 @@
-"""Move: a kernel applied to the particles of a population on a path, its parameters filled by the particles.
+"""Move: a kernel applied to every particle of a population: of a traced program, at a pause, or on a path.
 
-Law: a kernel that keeps the measure of the point keeps the population's, whatever the parameters. They are inputs of
-the kernel's Form; where particles fill them, estimates are consistent in their number, not unbiased.
+Law: a kernel that keeps the measure of the program, by itself or by weights of its own, keeps the population's,
+whatever weights the particles have; at a pause the program is that up to there, on a path the measure of the point.
 
-A kernel runs in coordinates of its own: a particle enters them, takes steps, and leaves. Parameters follow what moves
-accept by what a kernel tells a warm-up, too (`SIGNAL`).
+On a path a kernel runs in coordinates of its own: a particle enters them, takes steps, and leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,75 +21,64 @@ from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
 from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
+from lawful.passes.thread_sites import score
 
-from ..contract import PRESERVES, Contract
+from ..contract import PRESERVES, Transformer
 from ..findings.move_statistics import kept_of, of_particles, over_moves, told
 from ..representations.absent_elements import refuse_absent
-from ..representations.densities_of import exact, scoped
-from ..representations.kernel_parts import SIGNAL, parts_of, replaced
-from ..representations.population import gather
+from ..representations.densities_of import exact, scoped, scored
+from ..representations.kernel_parts import SIGNAL
+from ..representations.population import Population, gather, weighed_by
+from ..representations.suspended import Pause
+from ..representations.tempered import Point
 from ..representations.tempered_program import times
-from .temper import OnPath
+from .fits import Learning, filled
 
 PILOTS, PILOT_STEPS, GAIN = 16, 8, 2.0  # particles and moves of a pilot, and by how much its first move counts
 
 
-@runtime_checkable
-class Following(Protocol):
-    """How a parameter follows what moves accept, by a number that is remembered from stage to stage, 0 at first."""
-
-    def given(self, memory: jax.Array) -> jax.Array:
-        """Give the parameter."""
-
-    def learned(self, memory: jax.Array, acceptance: jax.Array) -> jax.Array:
-        """Give what is remembered after moves of a mean acceptance."""
+def move_by(kernel: Any) -> Transformer:
+    """Apply a kernel once to each particle; see `inference.move`."""
+    return Transformer(f"move({kernel!r})", lambda population: _move(population, kernel), PRESERVES)
 
 
-class Fit(NamedTuple):
-    """A kernel whose parameters are filled.
+def _move(population: Population, kernel: Any) -> Population:
+    if isinstance(population.pending, Pause):
+        return population.pending.move(population, kernel)
+    view, block, plate = population.source, population.block, population.plate
+    if view is None:
+        raise LawfulError(
+            "move: the population has no choices to move. Fix: spawn it from a traced program, as in "
+            "Trace >> spawn(n) >> resample(scheme) >> move(kernel)."
+        )
+    form, names = stepped(view.program, kernel)
+    values = population.values[view.recorded.own :][: len(view.recorded.choices)]
+    plated = [False] * len(population.inputs) + [plate in v.plates for v in values]
+    form = without_dead_code(replace(form, outputs=form.outputs[len(names) :]))
+    lifted = lift(form, plate, plated)
+    form = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
+    outputs = block.splice(form, [*population.inputs, *values])
+    if lifted.weighted:
+        outputs, population = outputs[:-1], weighed_by(population, outputs[-1])
+    return population.next_stage(values=outputs)
 
-    Attributes:
-        kernel: the kernel, which finds its parameters among the program's inputs.
-        parameters: their values, in the population's block.
-        following: how the first of them follows the acceptance; None where it is fixed.
+
+def stepped(program: Form, kernel: Any) -> tuple[Form, list[str]]:
+    """Write one step of a kernel on the choices of a program; its factors, if it has any, weigh the step.
+
+    Inputs: the program's, then values of its choices. Outputs: the numbers that are kept, whose names are given too;
+    then what the program returns, values and flags.
     """
-
-    kernel: Any
-    parameters: tuple[Var, ...]
-    following: Following | None = None
-
-
-@runtime_checkable
-class Fitted(Protocol):
-    """A kernel whose parameters are fitted to the particles before they are resampled."""
-
-    def fit(self, block: Block, on: OnPath, plate: Plate, slot: int) -> Fit:
-        """Append the parameters, which are to stand among the program's inputs from `slot` on."""
-
-
-def _fits(kernel: Any) -> bool:
-    return isinstance(kernel, Fitted)
-
-
-def is_fitted(kernel: Any) -> bool:
-    """Tell whether a kernel, or a part of it, looks at the population."""
-    return bool(parts_of(kernel, _fits))
-
-
-def contract_of(kernel: Any) -> Contract:
-    """Say what moves by a kernel claim: those of a fitted one are consistent, the others exact."""
-    found: Contract = kernel.contract if is_fitted(kernel) else PRESERVES
-    return found
-
-
-@dataclass(frozen=True)
-class Learning:
-    """A parameter that follows the acceptance: its place among the shared values, and the number that tells."""
-
-    following: Following
-    place: int
-    signal: str
-    memory: Var
+    refuse_absent(kernel, program, "move")
+    built = exact(kernel.build(program), "move", weighs=True)
+    block, inputs = Block(), tuple(v.like() for v in program.inputs)
+    values = tuple(Var(choice.full_shape, choice.dtype) for choice in built.choices)
+    log_density, flags = scored(block, program, inputs, values)
+    out = block.splice(built.form, [*inputs, *values, *flags, log_density])
+    names = kept_of(built.info)
+    after, numbers = out[: built.size - 1], [out[built.size + built.info.index(name)] for name in names]
+    returned = score(program).spliced(block, [*inputs, *after[: len(values)]]).own
+    return without_dead_code(block.form((*inputs, *values), (*numbers, *returned, *after))), names
 
 
 @dataclass(frozen=True)
@@ -124,31 +112,18 @@ class Move:
         return _for_each(block, self.leave, self.shared, carried, plate)
 
 
-def move_of(kernel: Any, block: Block, on: OnPath, plate: Plate) -> Move:
+def move_of(kernel: Any, block: Block, on: Point, plate: Plate) -> Move:
     """Fill the parameters of a kernel from the particles of a plate, and write it at a point of a path."""
     if not on.tempered.choices:
         raise UnsupportedProgramError(
             "tempered_smc: the program has no latent site to move. Fix: its log evidence is "
             "lawful.trace(model, *args).log_density({}, *args)."
         )
-    shared = [*on.inputs, on.block, on.power]
-    learning: list[Learning] = []
-
-    def filled(part: Any) -> Any:
-        slot, fit = len(shared), part.fit(block, on, plate, len(shared))
-        shared.extend(fit.parameters)
-        if fit.following is not None and on.memory is not None:
-            learning.append(Learning(fit.following, slot, f"{SIGNAL}{slot}", on.memory))
-        return fit.kernel
-
-    kernel = replaced(kernel, _fits, filled)
-    if len(learning) > 1:
-        raise LawfulError(f"{kernel!r}: two kernels adapt, and one number is remembered. Fix: let one adapt.")
+    kernel, parameters, learning = filled(kernel, block, on, plate)
     target = on.tempered.target()
     refuse_absent(kernel, target, "tempered_smc")
-    parameters = (v.like() for v in shared[len(target.inputs) :])
-    target = replace(target, inputs=(*target.inputs, *parameters))
-    return _written(kernel, target, on, tuple(shared), learning[0] if learning else None)
+    target = replace(target, inputs=(*target.inputs, *(v.like() for v in parameters)))
+    return _written(kernel, target, on, (*on.inputs, on.block, on.power, *parameters), learning)
 
 
 @dataclass(frozen=True)
@@ -168,7 +143,7 @@ class Parts:
         return found
 
 
-def _written(kernel: Any, target: Form, on: OnPath, shared: tuple[Var, ...], learning: Learning | None) -> Move:
+def _written(kernel: Any, target: Form, on: Point, shared: tuple[Var, ...], learning: Learning | None) -> Move:
     """Write a kernel of a target with the way in and out; one that can carries rest and slope along."""
     parts = Parts(on.tempered, len(on.inputs))
     carries, native = hasattr(kernel, "carrying"), hasattr(kernel, "native")
@@ -192,7 +167,7 @@ def _like(values: Sequence[Var]) -> tuple[Var, ...]:
     return tuple(Var(v.shape, v.dtype) for v in values)
 
 
-def _state(on: OnPath) -> tuple[Var, ...]:
+def _state(on: Point) -> tuple[Var, ...]:
     """Make fresh values for a particle: choices, flags of conditional ones, rest and slope."""
     choices, dtype = on.tempered.choices, jnp.result_type(float)
     values = [Var(c.full_shape, c.dtype) for c in choices]
@@ -302,18 +277,37 @@ class Chain:
         return inner, inputs, weight, out[:size], numbers
 
 
-def piloted(block: Block, move: Move, carried: Sequence[Var], log_weight: Var, plate: Plate, scope: Any) -> Move:
+def moved(on: Point, population: Population, kernel: Any, steps: int) -> Population:
+    """Append moves of every particle at a point of a path; the last states remain."""
+    block, plate = population.block, population.plate
+    move = move_of(kernel, block, on, plate)
+    state = move.entered(block, population.values, plate)
+    move = piloted(population, move, state, population.log_weight, plate)
+    chain = Chain(move, plate, (*population.scope, f"move{population.stage}"))
+    last, _, info, memory = chain.run(block, state, population.log_weight, steps, collect=False)
+    pending = on if memory is None else replace(on, memory=memory)
+    return noted(population, info).next_stage(values=move.left(block, last, plate), pending=pending)
+
+
+def noted(population: Population, info: Mapping[str, Var]) -> Population:
+    """Leave the numbers of the moves."""
+    for name, number in info.items():
+        population.trail.note(name, number)
+    return population
+
+
+def piloted(population: Population, move: Move, carried: Sequence[Var], log_weight: Var, plate: Plate) -> Move:
     """Append moves of a few particles, by which a kernel learns before the others move; where they went is forgotten.
 
     The measures of two stages may want steps of different sizes, and a stage in which nothing moves is lost.
     """
     if move.learning is None:
         return move
-    size = min(PILOTS, plate.size)
+    block, size = population.block, min(PILOTS, plate.size)
     few, stride = Plate("pilot", size), plate.size // size
     index = block.det(lambda: jnp.arange(size) * stride, label="a few of them", adds=(few,))
     *start, weight = gather(block, (*carried, log_weight), index, plate, (few,))
-    return Chain(move, few, scope).pilot(block, start, weight)
+    return Chain(move, few, (*population.scope, f"pilot{population.stage}")).pilot(block, start, weight)
 
 
 def _accepted(signal: jax.Array) -> jax.Array:

@@ -21,11 +21,11 @@ from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
 from lawful.passes.thread_sites import score
 
-from ..findings.move_statistics import kept_of, of_particles, told
-from ..representations.absent_elements import refuse_absent
-from ..representations.densities_of import exact, scoped, scored
+from ..findings.move_statistics import of_particles, told
+from ..representations.densities_of import scoped
 from ..representations.population import Population, equal_log_weight, weighed_by
 from ..representations.sequential import Sequential
+from .move import stepped
 
 
 @dataclass(frozen=True)
@@ -61,41 +61,28 @@ def rejuvenated(population: Population, target: Target, kernel: Any) -> Populati
     now = dict(zip(target.names, population.values, strict=True))
     plate = population.plate
     others = tuple(v for v, x in now.items() if v not in chosen and plate in x.plates)
-    form, names = _step(replace(target.program, outputs=others), kernel)
+    form, names = stepped(replace(target.program, outputs=others), kernel)
+    count = len(names) + len(others) + len(chosen)
+    form = without_dead_code(replace(form, outputs=form.outputs[:count]))
     operands = [*target.inputs, *(now[v] for v in chosen)]
     plated = [plate in v.plates for v in operands]
     lifted = lift(form, plate, plated, carried=[True] * len(form.outputs))
     moved = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
-    block, given = population.block, [now[v] for v in (*others, *chosen)]
-    given += [_of_no_move(block, plate, v) for v in form.outputs[len(given) :]]
+    block = population.block
+    given = [_of_no_move(block, plate, v) for v in form.outputs[: len(names)]]
+    given += [now[v] for v in (*others, *chosen)]
     if lifted.weighted:
         given.append(equal_log_weight(block, plate)[0])
     if target.started is None:
         after = block.splice(moved, operands)
     else:
         after = _where_started(block, target.started, moved, operands, given)
-    count = len(others) + len(chosen)
-    for name, number in zip(names, after[count : count + len(names)], strict=True):
+    for name, number in zip(names, after[: len(names)], strict=True):
         population.trail.note(told(name), of_particles(block, name, number, population.log_weight))
     if lifted.weighted:
         population = weighed_by(population, after[-1])
-    now |= zip((*others, *chosen), after, strict=False)
+    now |= zip((*others, *chosen), after[len(names) :], strict=False)
     return population.next_stage(values=tuple(now[v] for v in target.names))
-
-
-def _step(program: Form, kernel: Any) -> tuple[Form, list[str]]:
-    """Write one step of a kernel: from inputs and choices of a program to its outputs, moved choices and numbers."""
-    refuse_absent(kernel, program, "move")
-    built = exact(kernel.build(program), "move", weighs=True)
-    block = Block()
-    inputs = tuple(v.like() for v in program.inputs)
-    values = tuple(Var(choice.full_shape, choice.dtype) for choice in built.choices)
-    log_density, flags = scored(block, program, inputs, values)
-    out = block.splice(built.form, [*inputs, *values, *flags, log_density])
-    names = kept_of(built.info)
-    after, numbers = out[: len(values)], [out[built.size + built.info.index(name)] for name in names]
-    outputs = score(program).spliced(block, [*inputs, *after]).own
-    return without_dead_code(block.form((*inputs, *values), (*outputs, *after, *numbers))), names
 
 
 def _of_no_move(block: Block, plate: Plate, number: Var) -> Var:

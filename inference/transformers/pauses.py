@@ -7,7 +7,7 @@ keeps the measure when the step does.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from lawful.errors import LawfulError
 from lawful.form import Form, Plate
@@ -23,7 +23,7 @@ from ..representations.suspended import Advance, Suspended, run_part, settled, u
 from ..representations.tempered import Tempered
 from ..representations.traced import Traced
 from .moves_at_pauses import Target, rejuvenated, replayed
-from .temper import at_start
+from .temper import OnPath, at_start
 from .through_loop import through_loop
 
 
@@ -56,17 +56,6 @@ def _spawn(source: Form | Sequential | Traced | Tempered, plate: Plate) -> Popul
     return replace(population, source=source) if isinstance(source, Traced) else population
 
 
-@runtime_checkable
-class Staged(Protocol):
-    """What stands at a pause and runs its own stages, as a path of measures does."""
-
-    def repeat(self, population: Population, step: Transformer) -> Population:
-        """Do a step at every stage that is left."""
-
-    def finish(self, population: Population) -> Population:
-        """Run to the end."""
-
-
 def repeat_to_end(step: Transformer) -> Transformer:
     """Do a step at every pause of a suspended population; the pauses of a loop are one loop of the Form."""
     return Transformer(f"({step.name})^T", lambda population: repeated(population, step), step.contract)
@@ -74,7 +63,7 @@ def repeat_to_end(step: Transformer) -> Transformer:
 
 def repeated(population: Population, step: Transformer) -> Population:
     """Do a step at every pause that is left."""
-    if isinstance(population.pending, Staged):
+    if isinstance(population.pending, OnPath):
         return population.pending.repeat(population, step)
     while isinstance(population.pending, Suspended) and not population.pending.at_the_end:
         segment = population.pending.next
@@ -119,7 +108,7 @@ def _through_stretch(population: Population, step: Transformer, before: Suspende
 def finish(population: Population) -> Population:
     """Run the rest of the program, each particle with its own history."""
     pending = population.pending
-    if isinstance(pending, Staged):
+    if isinstance(pending, OnPath):
         return pending.finish(population)
     if not isinstance(pending, Suspended):
         return replace(population, pending=None)

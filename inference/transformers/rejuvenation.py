@@ -7,7 +7,7 @@ a resampled particle keeps it too, each state being one particle of the same wei
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +15,14 @@ import jax
 import jax.numpy as jnp
 
 from lawful.errors import LawfulError
-from lawful.form import Plate, Var
+from lawful.form import Plate
 
 from ..contract import Transformer
 from ..laws.resampling import Distinct, ResampleLaw
 from ..laws.resampling import scheme as scheme_named
 from ..representations.population import Population, gather
-from .move import Chain, Move, contract_of, is_fitted, move_of, piloted
+from .fits import contract_of, is_fitted
+from .move import Chain, move_of, moved, noted, piloted
 from .temper import OnPath
 
 LONG = 20  # moves in which a chain ought to move
@@ -67,18 +68,6 @@ def _path_of(population: Population, name: str) -> OnPath:
     return population.pending
 
 
-def moved(on: OnPath, population: Population, kernel: Any, steps: int) -> Population:
-    """Append the moves of every particle."""
-    block, plate = population.block, population.plate
-    move = move_of(kernel, block, on, plate)
-    state = move.entered(block, population.values, plate)
-    move = _piloted(population, move, state, population.log_weight, plate)
-    chain = Chain(move, plate, (*population.scope, f"move{population.stage}"))
-    last, _, info, memory = chain.run(block, state, population.log_weight, steps, collect=False)
-    values = move.left(block, last, plate)
-    return _told(population, info).next_stage(values=values, pending=_remembered(on, memory))
-
-
 def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -> Population:
     on, block, plate = _path_of(population, "waste_free"), population.block, population.plate
     if chains < 1 or plate.size % chains:
@@ -100,7 +89,7 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     *first, log_weight = gather(block, (*population.values, population.log_weight), ancestors, plate, (chain,))
     move = move_of(kernel, block, on, plate)
     state = move.entered(block, first, chain)
-    move = _piloted(population, move, state, log_weight, chain)
+    move = piloted(population, move, state, log_weight, chain)
     scope = (*population.scope, f"chain{population.stage}")
     last, later, info, memory = Chain(move, chain, scope).run(block, state, log_weight, length - 1, collect=True)
     if is_fitted(kernel) and length > LONG:
@@ -114,25 +103,10 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     weight, log_weight, ess = block.det(
         _equal(plate.size), population.ess, label="equal weights", adds=[(plate,), (plate,), ()]
     )
-    return _told(population, info).next_stage(
-        values=values, weight=weight, log_weight=log_weight, ess=ess, pending=_remembered(on, memory)
+    pending = on if memory is None else replace(on, memory=memory)
+    return noted(population, info).next_stage(
+        values=values, weight=weight, log_weight=log_weight, ess=ess, pending=pending
     )
-
-
-def _told(population: Population, info: Mapping[str, Var]) -> Population:
-    """Leave the numbers of the moves."""
-    for name, number in info.items():
-        population.trail.note(name, number)
-    return population
-
-
-def _remembered(on: OnPath, memory: Var | None) -> OnPath:
-    return on if memory is None else replace(on, memory=memory)
-
-
-def _piloted(population: Population, move: Move, state: Sequence[Var], log_weight: Var, plate: Plate) -> Move:
-    scope = (*population.scope, f"pilot{population.stage}")
-    return piloted(population.block, move, state, log_weight, plate, scope)
 
 
 def join_states(start: jax.Array, later: jax.Array) -> jax.Array:

@@ -27,9 +27,10 @@ from ..laws.resampling import ess
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.population import Population, Trail
 from ..representations.suspended import Advance
-from ..representations.tempered import Tempered, tempered
+from ..representations.tempered import Point, Tempered, Weighed, tempered
 from ..representations.tempered_program import times
 from ..representations.traced import Traced
+from .move import moved
 from .resample import push_evidence
 from .temperatures import AdaptiveLadder, ladder_of
 
@@ -67,36 +68,16 @@ def temper(path: Path | None = None, ladder: Any = None) -> Transformer:
 
 
 @dataclass(frozen=True)
-class Weighed:
-    """The particles of a stage before they are resampled: their state, and log weights for the measure reached."""
-
-    state: tuple[Var, ...]
-    log_weight: Var
-
-
-@dataclass(frozen=True)
-class OnPath:
-    """A population at a point of a path. Its values are the choices, the flags of conditional ones, rest and slope.
+class OnPath(Point):
+    """A population at a point of a path.
 
     Attributes:
-        tempered: the program on its path.
-        inputs: the program's inputs, as values of the population's block.
-        block: how many blocks of observations are in.
-        power: the power of the next block.
         step: the ladder's numbers for the next stage.
-        weighed: the particles as they were weighed at this point; None at the start.
         ended: whether all stages are run.
-        memory: what a kernel has learned in the stages before, a number; 0 at the start.
     """
 
-    tempered: Tempered
-    inputs: tuple[Var, ...]
-    block: Var
-    power: Var
     step: tuple[Var, ...] = ()
-    weighed: Weighed | None = None
     ended: bool = False
-    memory: Var | None = None
 
     def advance(self, population: Population) -> Population:
         """Go to the next point of the ladder; the weights follow."""
@@ -122,6 +103,10 @@ class OnPath:
         values = (*state, rest, slope)
         there = replace(self, block=at, power=power, step=(), weighed=Weighed(values, log_weight))
         return replace(population, log_weight=log_weight, weight=None, ess=None, values=values, pending=there)
+
+    def move(self, population: Population, kernel: Any) -> Population:
+        """Move the particles by a kernel that keeps the measure of the point."""
+        return moved(self, population, kernel, 1)
 
     def parts(self, block: Block, at: Var, values: Sequence[Var], plate: Any) -> tuple[Var, Var]:
         """Append rest and slope in a block, for every element of a plate."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from lawful.errors import LawfulError
 
-from ...transformers.move import is_fitted
+from ...transformers.fits import is_fitted
 from ..combine.compose import Cycle, cycle
 
 

@@ -15,8 +15,8 @@ from lawful.form.builder import Block
 
 from ...contract import Contract
 from ...registered import stored_as
-from ...transformers.move import Fit
-from ...transformers.temper import OnPath
+from ...representations.tempered import Point
+from ...transformers.fits import Fit
 from ..base.frame import frame_of
 from .hmc import population_hmc
 from .walk import CONSISTENT, population_walk
@@ -32,7 +32,7 @@ class PopulationMoves:
     contract: Contract = CONSISTENT
     keeps_absent = True
 
-    def fit(self, block: Block, on: OnPath, plate: Plate, slot: int) -> Fit:
+    def fit(self, block: Block, on: Point, plate: Plate, slot: int) -> Fit:
         """Fit the kernel that is chosen."""
         found: Fit = self.chosen(on.tempered.target()).fit(block, on, plate, slot)
         return found

@@ -23,8 +23,8 @@ from lawful.form.builder import Block
 from lawful.passes.add_plate import lift
 
 from ...registered import stored_as
-from ...transformers.move import Fit
-from ...transformers.temper import OnPath
+from ...representations.tempered import Point
+from ...transformers.fits import Fit
 from ..base.base import KernelForm
 from ..base.frame import Frame, frame_of
 from ..gradient.gradient import Gradient, Native
@@ -56,7 +56,7 @@ class PopulationHMC:
     slot: int | None = None
     keeps_absent = True
 
-    def fit(self, block: Block, on: OnPath, plate: Plate, slot: int) -> Fit:
+    def fit(self, block: Block, on: Point, plate: Plate, slot: int) -> Fit:
         """Append the scales of the particles as they were weighed, and the step in their units."""
         state, log_weight = weighed(on, NAME)
         frame = frame_of(on.tempered.target(), NAME)
@@ -167,7 +167,7 @@ def _dense(kernel: PopulationHMC, frame: Frame) -> bool:
     return kernel.exchangeable is None and 1 < frame.size <= DENSE
 
 
-def _enter(on: OnPath, frame: Frame) -> Form:
+def _enter(on: Point, frame: Frame) -> Form:
     """Write the coordinates of a particle: inputs are (the program's, block, power), then the state."""
     block = Block()
     given = (*(v.like() for v in on.inputs), on.block.like(), on.power.like())

@@ -25,11 +25,11 @@ from lawful.errors import LawfulError
 from lawful.form import Var
 
 from ...laws.meaningless import cleaned
-from ...transformers.temper import OnPath
+from ...representations.tempered import Point
 from ..base.frame import Frame
 
 
-def weighed(on: OnPath, name: str) -> tuple[tuple[Var, ...], Var]:
+def weighed(on: Point, name: str) -> tuple[tuple[Var, ...], Var]:
     """Give the particles as they were weighed at a point of a path, and their log weights."""
     if on.weighed is None:
         raise LawfulError(f"{name}: the population was not weighed yet. Fix: move after Advance.")

@@ -21,8 +21,9 @@ from lawful.form.choices import Choice, choices_of
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.coordinates import Map, map_of, walk_ratio
-from ...transformers.move import Fit, Parts
-from ...transformers.temper import OnPath
+from ...representations.tempered import Point
+from ...transformers.fits import Fit
+from ...transformers.move import Parts
 from ..base.acceptance import INFO, accept
 from ..base.base import KernelForm, finished, state_inputs
 from ..combine.mh import MH
@@ -53,7 +54,7 @@ class PopulationWalk:
     slot: int | None = None
     keeps_absent = True
 
-    def fit(self, block: Block, on: OnPath, plate: Plate, slot: int) -> Fit:
+    def fit(self, block: Block, on: Point, plate: Plate, slot: int) -> Fit:
         """Append the root of the covariance of the particles as they were weighed."""
         maps = unconstrained(on.tempered.choices)
         state, log_weight = weighed(on, "population_walk")
