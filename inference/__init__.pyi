@@ -9,6 +9,9 @@ from .algorithms.enumerated import enumerate as enumerate
 from .algorithms.ibis import ibis as ibis
 from .algorithms.importance import importance as importance
 from .algorithms.mcmc import mcmc as mcmc
+from .algorithms.method import Method as Method
+from .algorithms.method import call as call
+from .algorithms.method import method as method
 from .algorithms.parallel_tempering import parallel_tempering as parallel_tempering
 from .algorithms.particle_gibbs import particle_gibbs as particle_gibbs
 from .algorithms.pmmh import pmmh as pmmh
@@ -26,10 +29,7 @@ from .kernels.particles.hmc import population_hmc as population_hmc
 from .kernels.particles.move import move as move
 from .kernels.particles.walk import population_walk as population_walk
 from .laws.resampling import ess_below as ess_below
-from .plans.method import Method as Method
-from .plans.method import call as call
-from .plans.method import method as method
-from .plans.method_plan import Plan as Plan
+from .plans.plan import Plan as Plan
 from .plans.resuming import resume as resume
 from .representations.annealing_paths import data_by_data as data_by_data
 from .representations.annealing_paths import prior_to_posterior as prior_to_posterior

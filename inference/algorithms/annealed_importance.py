@@ -15,7 +15,6 @@ from lawful.errors import LawfulError
 
 from ..contract import Transformer
 from ..kernels.particles.walk import population_walk
-from ..plans.method import call, method
 from ..plans.setting_types import Count, Mover, NonFinite, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.suspended import Advance
@@ -25,7 +24,7 @@ from ..transformers.rejuvenation import rejuvenate
 from ..transformers.resample import push_evidence_with
 from ..transformers.temper import temper
 from ..transformers.temperatures import ladder_of
-from .families import Populations
+from .method import Populations, call, method
 
 
 def annealed(

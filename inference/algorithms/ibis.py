@@ -7,9 +7,9 @@ Reference: Chopin (2002), A sequential particle filter method for static models.
 
 from dataclasses import dataclass, field
 
-from ..plans.method import call, method
 from ..plans.setting_types import Count, Mover
 from ..representations.annealing_paths import Path, data_by_data
+from .method import call, method
 from .tempered_smc import Tempered
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..contract import Transformer
-from ..plans.method import call, method
 from ..plans.setting_types import Proposal
 from ..transformers.pauses import spawn
 from ..transformers.resample import push_evidence_with
-from .families import Populations
+from .method import Populations, call, method
 
 
 @method("importance")

@@ -14,12 +14,11 @@ from ..kernels.combine.mh import mh
 from ..kernels.default_kernel import default_kernel
 from ..plans.chains.chain_plan import chains
 from ..plans.enumerated_plan import summed
-from ..plans.method import call, method
-from ..plans.method_plan import Engine, Plan
+from ..plans.plan import Engine, Plan
 from ..plans.setting_types import Kernel
 from .eager.chains import EagerChainPlan
 from .eager.plans import EagerPlan
-from .families import MarkovChains
+from .method import MarkovChains, call, method
 
 
 @method("mcmc")

@@ -19,16 +19,14 @@ from ..contract import Contract
 from ..kernels.combine.mh import mh
 from ..kernels.particles.replica_exchange import Tempering, replicated
 from ..plans.detours import Detour
-from ..plans.method import call, method
-from ..plans.method_plan import Engine, Plan
-from ..plans.plan import Prepared
+from ..plans.plan import Engine, Plan, Prepared
 from ..plans.setting_types import Kernel
 from ..results.log_densities import scored_draws
 from ..results.record import Warmup
 from ..results.result import Result
 from ..running.driver import Chunk
-from .families import MarkovChains
 from .mcmc import Mcmc
+from .method import MarkovChains, call, method
 
 
 @method("parallel_tempering")

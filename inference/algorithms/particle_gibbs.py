@@ -13,9 +13,8 @@ from lawful.errors import LawfulError
 from ..kernels.combine.compose import cycle
 from ..kernels.combine.on import on
 from ..kernels.particles.particle_gibbs import particle_gibbs as conditional_smc
-from ..plans.method import call, method
 from ..plans.setting_types import Count, Kernel
-from .families import MarkovChains
+from .method import MarkovChains, call, method
 
 
 @method("particle_gibbs")

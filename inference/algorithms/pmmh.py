@@ -13,10 +13,9 @@ from lawful.errors import LawfulError
 
 from ..kernels.combine.refresh import refresh
 from ..kernels.particles.pseudo_marginal import PseudoMarginal, pseudo_marginal
-from ..plans.method import call, method
 from ..plans.setting_types import Count, Names, Scheme
 from ..transformers.nested import Nest
-from .families import MarkovChains
+from .method import MarkovChains, call, method
 
 
 @method("pmmh")

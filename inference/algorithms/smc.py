@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 from ..contract import Transformer
 from ..kernels.particles.move import move as move_with
-from ..plans.method import call, method
 from ..plans.refusals import EAGER
 from ..plans.setting_types import Cuts, Kernel, NonFinite, Proposal
 from ..representations.suspended import Advance
 from ..transformers.pauses import Finish, repeat_to_end, spawn
 from ..transformers.resample import push_evidence_with, resample
-from .families import Filters
+from .method import Filters, call, method
 
 
 def particle_filter(

@@ -15,11 +15,10 @@ from lawful.errors import LawfulError
 
 from ..contract import Transformer
 from ..kernels.combine.refresh import refresh
-from ..plans.method import call, method
 from ..plans.setting_types import Count, Names
 from ..transformers.evidence_estimate import Filter
 from ..transformers.nested import Nest
-from .families import Filters
+from .method import Filters, call, method
 from .smc import particle_filter
 
 

@@ -13,7 +13,6 @@ from lawful.errors import LawfulError
 from ..contract import Transformer
 from ..devices.island_resampling import Islands
 from ..kernels.particles.default_move import PopulationMoves
-from ..plans.method import call, method
 from ..plans.setting_types import Count, Ladder, Mover, NonFinite, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.suspended import Advance
@@ -23,7 +22,7 @@ from ..transformers.rejuvenation import rejuvenate, waste_free
 from ..transformers.resample import push_evidence_with, resample
 from ..transformers.temper import temper
 from ..transformers.temperatures import ladder_of
-from .families import Resampled
+from .method import Resampled, call, method
 
 
 def tempered(

@@ -10,7 +10,7 @@ import numpyro.distributions as dist
 import lawful
 from lawful import inference
 from lawful.inference import Advance, Finish, PushEvidence, Trace, call, kernels, method, rejuvenate, repeat_to_end
-from lawful.inference.algorithms.families import Populations
+from lawful.inference.algorithms.method import Populations
 from lawful.inference.plans.setting_types import Count, Mover
 from lawful.inference.representations.annealing_paths import weighing_places
 

@@ -16,7 +16,7 @@ from scipy import stats
 from lawful import inference
 from lawful.__main__ import main
 from lawful.inference import RunOptions, kernels
-from lawful.inference.algorithms.families import Populations
+from lawful.inference.algorithms.method import Populations
 
 from . import back_to_front as example
 from .back_to_front import back_to_front, coin, model

@@ -23,7 +23,7 @@ from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.tracing.trace import trace
 
-from ...plans.method_plan import Plan
+from ...plans.plan import Plan
 from ...representations.conditional import reference, retained
 from ..programs.joint import joint
 from . import keys
