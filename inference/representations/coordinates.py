@@ -1,4 +1,4 @@
-"""Coordinates: choices as vectors without bounds, and one normal step of several of them together.
+"""Coordinates: choices as vectors without bounds, and a step of several of them together.
 
 Law: value and coordinates are a bijection onto the support, so log |d value / d coordinates| turns a density of the one
 into a density of the other. Where a support depends on parameters there is no such map: the value is its coordinate.
@@ -78,15 +78,14 @@ def static_support(law: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class JointStep:
-    """From the root of a covariance, standard normal noise and values: new values, and the change of log Jacobians."""
+class Step:
+    """From a step of all coordinates and values: new values, and the change of log Jacobians."""
 
     maps: tuple[Map, ...]
 
-    def __call__(self, root: jax.Array, noise: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:
+    def __call__(self, step: jax.Array, *values: jax.Array) -> tuple[jax.Array, ...]:
         """Take the step."""
-        step = root @ noise.astype(root.dtype)
-        new, difference, start = [], jnp.zeros((), root.dtype), 0
+        new, difference, start = [], jnp.zeros((), step.dtype), 0
         for m, value in zip(self.maps, values, strict=True):
             here = m.coordinates(value)
             there = here + step[start : start + m.size].astype(here.dtype)

@@ -9,11 +9,9 @@ from numpyro.distributions.transforms import biject_to
 from lawful.distributions import bijections as supports
 from lawful.inference.kernels.local import local
 from lawful.inference.kernels.local.frames import Frame
+from lawful.inference.representations import coordinates
 from tests.mutants.patching import patched
 
-random_walk = importlib.import_module(
-    "lawful.inference.kernels.walks.random_walk"
-)  # the package gives the name to a function
 single_site = importlib.import_module("lawful.inference.kernels.local.single_site")
 
 
@@ -22,12 +20,12 @@ def _jacobian(change):
 
     def make(original):
         def walk(self, *operands):
-            value, term = original(self, *operands)
-            return value, change(term)
+            *values, term = original(self, *operands)
+            return (*values, change(term))
 
         return walk
 
-    return patched(random_walk._Walk, "__call__", make)
+    return patched(coordinates.Step, "__call__", make)
 
 
 def jacobian_missing():

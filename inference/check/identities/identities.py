@@ -19,7 +19,6 @@ from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
 from ...kernels.base.base import initial_state
-from ...kernels.walks.joint_walk import JointWalk
 from ...kernels.walks.random_walk import RandomWalk
 from ..statistics.keys import key_of
 from ..statistics.report import Report
@@ -50,7 +49,7 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
     ('identities', 20)
     """
     walk = getattr(kernel, "proposal", None)
-    if not isinstance(walk, RandomWalk | JointWalk):
+    if not isinstance(walk, RandomWalk):
         raise UnsupportedProgramError(
             f"mh_symmetry: expected a random-walk kernel, got {kernel!r}; see check.invariant."
         )

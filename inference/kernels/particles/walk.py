@@ -27,7 +27,7 @@ from ...transformers.move import Parts
 from ..base.acceptance import INFO, accept
 from ..base.base import KernelForm, finished, state_inputs
 from ..combine.mh import MH
-from ..walks.joint_walk import JointWalk
+from ..walks.random_walk import RandomWalk
 from .scales import PopulationRoot, unfitted, weighed
 
 OPTIMAL = 2.38  # Gelman, Roberts and Gilks (1996): the best scale of a normal target in d dimensions is 2.38 / sqrt(d)
@@ -88,8 +88,8 @@ class PopulationWalk:
         return [f"{', '.join(names)}: joint normal step, covariance {rule}"]
 
     @property
-    def _walk(self) -> JointWalk:
-        return JointWalk(1.0, unfitted("population_walk") if self.slot is None else self.slot)
+    def _walk(self) -> RandomWalk:
+        return RandomWalk(1.0, root=unfitted("population_walk") if self.slot is None else self.slot)
 
     def __repr__(self) -> str:
         """Show the scale, where it is not the usual one."""
