@@ -25,9 +25,10 @@ import numpyro.distributions as dist
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lawful
+from benchmarks.contestants.w5c.ours import alarm_graph
 from benchmarks.harness.measured import Measured, line_of
 from benchmarks.worker import MIB, peak_bytes
-from benchmarks.workloads import ALARM_EVIDENCE, ATTRACTION, COUPLING, alarm_file, count_scores, pairs
+from benchmarks.workloads import ALARM_EVIDENCE, ATTRACTION, COUPLING, count_scores, pairs
 from lawful.inference.graphs import FactorGraph, counts, infer, propagated, to_factor_graph
 
 SWEEPS = 20
@@ -116,7 +117,7 @@ def bags(rounds: int, members: int = 1 << 20) -> Iterator[Measured]:
 
 def network(rounds: int) -> Iterator[Measured]:
     """A query of the alarm network: 34 marginals given three observations."""
-    graph = FactorGraph.from_json(alarm_file())
+    graph = alarm_graph()
 
     def run(times: int = 1) -> Any:
         for _ in range(times):

@@ -21,8 +21,7 @@ from .exact_inference import most_probable
 from .loopy.counting import random_forests, shares
 from .loopy.propagation import propagated
 from .model.graph import FactorGraph
-from .model.potentials import Potentials
-from .model.scores import scores_of
+from .model.potentials import Potentials, scores_of
 from .model.structure import Group, Structure
 
 SWEEPS = 50

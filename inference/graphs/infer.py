@@ -17,14 +17,12 @@ from lawful.errors import LawfulError, WidthError
 from lawful.form.arguments.calls import refuse_unknown
 
 from .exact.pendants import LEAST
-from .exact.plans import BUDGET, by_messages_alone, elimination_plan, path_plan
-from .exact_inference import eliminated
+from .exact.plans import BUDGET, Way, way_of
+from .exact_inference import solved
 from .loopy.forests import sweeps_needed
 from .loopy.propagation import propagated
 from .model.beliefs import Beliefs
 from .model.graph import FactorGraph
-from .model.structure import Structure
-from .model.unfolding import unfolded_structure, unfolding_entries
 
 ASKED = "it was asked for"
 METHODS = ("auto", "exact", "eliminate", "junction", "tree", "chain", "loopy")
@@ -86,44 +84,50 @@ def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -
     >>> plan(graph).method
     'exact'
     """
+    return _planned(graph, method, width_budget)[0]
+
+
+def _planned(graph: FactorGraph, method: str, budget: int) -> tuple[Plan, Way]:
+    """Plan an inference, and say how the graph is solved where that is done exactly."""
     if method not in METHODS:
         raise LawfulError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
-    method = SAME.get(method, method)
-    forest = graph.structure.is_forest
-    if method == "tree" and not forest:
+    method, structure = SAME.get(method, method), graph.structure
+    if method == "tree" and not structure.is_forest:
         raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
-    if graph.structure.counted and method != "chain":
-        untabled = _without_tables(graph.structure, method, width_budget)
-        if untabled is not None:
-            return untabled
-    structure = unfolded_structure(graph.structure)
-    split = path_plan(structure, method == "chain")
+    way = way_of(structure, None, True if method == "chain" else None)
+    return _without_tables(way, method, budget) or _with_tables(way, method, budget), way
+
+
+def _with_tables(way: Way, method: str, budget: int) -> Plan:
+    """Plan for tables, which counts are written as."""
+    split, found = way.split, way.plan
     if method == "chain" and split is None:
         raise LawfulError(
             f"method='chain': no path of {LEAST} variables or more, with equal numbers of states and factors of two "
             "variables, hangs from the graph at one end or stands alone. Fix: method='exact'."
         )
-    found = elimination_plan(structure, None) if split is None else split.plan
-    fits = found.largest <= width_budget
     if method == "loopy":
         chosen, reason = "loopy", ASKED
-    elif fits or method in ("exact", "tree", "chain"):
-        chosen, reason = "exact", f"its largest table fits the budget of {width_budget} entries"
+    elif found.largest <= budget or method in ("exact", "tree", "chain"):
+        chosen, reason = "exact", f"its largest table fits the budget of {budget} entries"
     else:
-        chosen, reason = "loopy", f"the largest table is over the budget of {width_budget} entries"
-    size = 8 * found.entries
+        chosen, reason = "loopy", f"the largest table is over the budget of {budget} entries"
+    entries, forest = found.entries, way.structure.is_forest
     chains = (0, 0) if split is None or chosen == "loopy" else (split.pendants.paths, split.pendants.variables)
-    return Plan(chosen, reason, forest, found.order.width, found.largest, found.entries, size, found.rounds, *chains)
+    return Plan(chosen, reason, forest, found.order.width, found.largest, entries, 8 * entries, found.rounds, *chains)
 
 
-def _without_tables(structure: Structure, method: str, budget: int) -> Plan | None:
+def _without_tables(way: Way, method: str, budget: int) -> Plan | None:
     """Plan for counts that are not written as tables: on a forest, or where these would be over budget."""
-    size, needed = structure.bipartite.nnz, unfolding_entries(structure)
-    asked = method == "loopy"
-    if by_messages_alone(structure):
+    structure, asked = way.structure, method == "loopy"
+    if not structure.counted:
+        return None
+    if way.messages:
+        size = structure.bipartite.nnz
         reason = ASKED if asked else f"{sweeps_needed(structure)} sweeps of messages are exact on a forest"
         return Plan("loopy" if asked else "exact", reason, True, 1, 0, size, 8 * size, 0, by="messages")
-    if needed <= budget:
+    needed = way.counts
+    if needed <= budget or method == "chain":
         return None
     exact = method in ("exact", "tree")
     reason = f"counts as tables are over the budget of {budget} entries"
@@ -165,7 +169,7 @@ def infer(
     [0.3333, 0.6667]
     """
     refuse_unknown("infer", loopy, infer, propagated)
-    chosen = plan(graph, method, width_budget)
+    chosen, way = _planned(graph, method, width_budget)
     if chosen.method == "loopy" and method == "auto" and not approximate:
         raise WidthError(
             f"an exact answer was asked for, and {chosen.reason}: {chosen.largest} entries, width {chosen.width}. Fix: "
@@ -174,8 +178,7 @@ def infer(
         )  # fmt: skip
     if chosen.method == "loopy":
         return propagated(graph, **loopy)
-    found = eliminated(graph, budget=width_budget, compiled=compiled, chains=True if method == "chain" else None)
-    return _with_bags(found, graph)
+    return _with_bags(solved(way, graph, width_budget, compiled), graph)
 
 
 def _with_bags(found: Beliefs, graph: FactorGraph) -> Beliefs:

@@ -14,8 +14,6 @@ HERE = "lawful.inference.graphs"
 METHODS = {
     "from_uai": Method(f"{HERE}.formats.uai", "from_uai", static=True),
     "to_uai": Method(f"{HERE}.formats.uai", "to_uai"),
-    "from_json": Method(f"{HERE}.formats.json_networks", "from_json", static=True),
-    "to_json": Method(f"{HERE}.formats.json_networks", "to_json"),
     "from_networkx": Method(f"{HERE}.formats.networkx_graphs", "from_networkx", static=True),
     "to_networkx": Method(f"{HERE}.formats.networkx_graphs", "to_networkx"),
     "save": Method(f"{HERE}.formats.arrays", "save"),

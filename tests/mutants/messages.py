@@ -9,7 +9,7 @@ import numpy as np
 
 from lawful.inference.graphs.counts import factor, solving
 from lawful.inference.graphs.formats import assembling
-from lawful.inference.graphs.loopy import belief_forests, exchange, layouts, messages, propagation, sweeping
+from lawful.inference.graphs.loopy import belief_forests, exchange, layouts, propagation, sweeping, through_tables
 from lawful.inference.graphs.model import graph, restriction
 from lawful.inference.graphs.reading import from_program, graph_law
 from lawful.inference.kernels.jumps import program_proposal
@@ -24,7 +24,7 @@ def damping_weights_too_large():
 
     def make(original):
         def damped(self, new, old, damping):
-            return messages.normalised(new + damping * jnp.where(jnp.isneginf(old), 0.0, old))
+            return through_tables.normalised(new + damping * jnp.where(jnp.isneginf(old), 0.0, old))
 
         return damped
 
@@ -80,8 +80,8 @@ def evidence_of_one_name():
     """Evidence on the variables that were observed last is left out."""
 
     def make(original):
-        def seen(families, evidence):
-            return original(families, dict(list(evidence.items())[:-1]))
+        def seen(count, families, evidence):
+            return original(count, families, dict(list(evidence.items())[:-1]))
 
         return seen
 

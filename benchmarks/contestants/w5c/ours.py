@@ -7,16 +7,26 @@ from typing import Any
 import jax
 
 from benchmarks.contestants.alarm import MANY, AlarmRun
-from benchmarks.workloads import ALARM_EVIDENCE, alarm_file
+from benchmarks.workloads import ALARM_EVIDENCE, alarm_states, alarm_tables
 from lawful.inference.graphs import FactorGraph, infer
+from lawful.inference.graphs.formats.assembling import families, linear, ragged, with_factors
 
 PACKAGES = ("lawful", "jax", "jaxlib")
 DTYPE = "float32"
 
 
+def alarm_graph() -> FactorGraph:
+    """The network, its tables grouped by their shapes."""
+    states, graph = alarm_states(), FactorGraph()
+    families(graph, list(states), list(states.values()), [None] * len(states))
+    number = {name: k for k, name in enumerate(states)}
+    terms = [linear(f"p({scope[-1]})", tuple(number[v] for v in scope), table) for scope, table in alarm_tables()]
+    return with_factors(graph, ragged(terms), directed=True)
+
+
 def query(compiled: bool | None, queries: int) -> AlarmRun:
     """The contestant, compiled at once or as `infer` has it by itself: after a hundred queries."""
-    graph = FactorGraph.from_json(alarm_file())
+    graph = alarm_graph()
 
     def run() -> Any:
         found = infer(graph.observe(ALARM_EVIDENCE), compiled=compiled)

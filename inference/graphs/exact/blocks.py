@@ -18,8 +18,7 @@ from lawful.late import networkx
 
 from ..model.restriction import Restriction
 from ..model.structure import Structure
-from ..model.unfolding import unfolded_structure, unfolding_entries
-from .plans import BUDGET, by_messages_alone, core_plan, elimination_plan
+from .plans import BUDGET, elimination_plan, way_of
 
 
 def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list[np.ndarray]:
@@ -61,12 +60,12 @@ def largest_of(structure: Structure) -> int:
 
     It is the least among the orders; one in rounds may take tables that are larger, but few and small, to be faster.
     """
-    if by_messages_alone(structure):
+    way = way_of(structure)
+    if way.messages:
         return max(structure.counts)
-    if (needed := unfolding_entries(structure)) > BUDGET:
-        return needed
-    structure = unfolded_structure(structure)
-    return min(elimination_plan(structure, "min-weight").largest, core_plan(structure).largest)
+    if way.counts > BUDGET:
+        return way.counts
+    return min(elimination_plan(way.tables, "min-weight").largest, way.plan.largest)
 
 
 def refuse_wide_blocks(structure: Structure, blocks: Sequence[np.ndarray], budget: int) -> None:

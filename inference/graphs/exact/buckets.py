@@ -1,8 +1,9 @@
-"""Buckets: which tables meet at each variable, before a number is touched.
+"""Buckets: which tables meet at each variable, and how each reads its marginal back, before a number is touched.
 
 Law: every table is used once, when the first variable of its scope is eliminated. What is left joins a table with the
 same scope where there is one. The variables of a round do not meet, so they are eliminated at once, whatever the shapes
-of their tables, and a graph is a short list of batches whatever its size.
+of their tables, and a graph is a short list of batches whatever its size. Going back, a state of the variables of a
+table has the share of all joint states that agree with it, each counted once.
 
 Reference: Dechter (1999), Bucket elimination: a unifying framework for reasoning.
 """
@@ -19,13 +20,15 @@ import numpy as np
 
 from lawful.errors import WidthError
 
-from ..model.places import NOWHERE, Batch, Index, Places, offsets, strides_of
 from ..model.structure import Structure
+from .elimination import NOWHERE, Batch, Index, Places, Reading
 from .ordering import Order, rounds_of
-from .padding import shared_arrays
-from .readers import Axes, Readers, Shape, Uses
 
 type Scope = tuple[int, ...]
+type Shape = tuple[int, ...]
+type Axes = tuple[int, ...]
+
+ARRAY = 1 << 7  # entries that take about as long as what another array costs
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,17 @@ class Plan:
     def _sizes(self) -> list[int]:
         return self.order.entries(self.structure.cardinalities.tolist())
 
-    @property
+    @cached_property
     def rounds(self) -> int:
         """Number of rounds."""
         return len(self._rounds)
 
-    @property
+    @cached_property
     def largest(self) -> int:
         """Number of entries of the largest table."""
         return max(self._sizes, default=0)
 
-    @property
+    @cached_property
     def entries(self) -> int:
         """Number of entries of all tables that are summed."""
         return sum(self._sizes)
@@ -233,3 +236,136 @@ class _Buckets:
             own = strides_of([shape[turn.index(axis)] for axis in range(len(shape))])
             steps, chosen = offsets(shape, [own[axis] for axis in turn]), np.flatnonzero(turned == number)
             made.batch.targets[rows.start + chosen, : len(steps)] = starts[chosen, None] + steps
+
+
+@dataclass
+class Uses:
+    """How tables went into joint tables.
+
+    Attributes:
+        ways: number of the way of each table, -1 for one without variables.
+        bases: place of the joint table among the shares; for a table without variables that of what is possible.
+        known: shape of a joint table, axes at which a table enters it, and room for the states that are left to it.
+        turns: how the axes of a result stand in the table that it joins; None where they are those.
+    """
+
+    ways: list[int] = field(default_factory=list)
+    bases: list[int] = field(default_factory=list)
+    known: dict[tuple[Shape, Axes, int], int] = field(default_factory=dict)
+    turns: dict[Axes | None, int] = field(default_factory=lambda: {None: 0})
+
+    def new(self) -> None:
+        """Add a table that was not used yet."""
+        self.ways.append(-1)
+        self.bases.append(1)
+
+    def use(self, tables: Sequence[int], bases: Sequence[int], shape: Shape, axes: Axes, room: int) -> None:
+        """Say how tables go into joint tables of one shape."""
+        way = self.known.setdefault((shape, axes, room), len(self.known))
+        for table, base in zip(tables, bases, strict=True):
+            self.ways[table], self.bases[table] = way, base
+
+    def turn(self, turn: Axes | None) -> int:
+        """Number a way to stand."""
+        return self.turns.setdefault(turn, len(self.turns))
+
+
+class Readers:
+    """Finds readers when all joint tables have their places."""
+
+    def __init__(self, uses: Uses) -> None:
+        """Look the uses up by number."""
+        self._ways, self._bases = np.array(uses.ways, np.int64), np.array(uses.bases, np.int64)
+        self._known, self._turns = list(uses.known), list(uses.turns)
+
+    def of(self, tables: Sequence[int], turned: Sequence[int], width: int | None = None) -> Reading:
+        """Read tables one after the other, or in rows of a width, where what is padded is of no account.
+
+        Args:
+            tables: their numbers.
+            turned: for each, the number of the way in which its axes are wanted.
+            width: of a row.
+        """
+        ids = np.array(tables, np.int64)
+        codes, kind_of = np.unique(self._ways[ids] * len(self._turns) + np.array(turned, np.int64), return_inverse=True)
+        steps = [self._steps(*divmod(code, len(self._turns))) for code in codes.tolist()]
+        sizes = [(len(near), len(far)) for near, far in steps]
+        arrays = shared_arrays(sizes, np.bincount(kind_of, minlength=len(codes)).tolist())
+        lengths = np.array([size for size, _ in sizes], np.int64)[kind_of]
+        begins = np.arange(len(ids)) * width if width else np.cumsum(lengths) - lengths
+        order = np.zeros(len(ids) * width if width else int(lengths.sum()), np.int64)
+        blocks, done = [], 0
+        for members, (long, terms) in arrays:
+            chosen = np.zeros(len(codes), bool)
+            chosen[members] = True
+            rows = np.flatnonzero(chosen[kind_of])
+            long = width if width and len(arrays) == 1 else long
+            near = np.full((len(rows), long), NOWHERE)
+            far = np.full((len(rows) if len(members) > 1 else 1, terms), NOWHERE)
+            for member in members:
+                own, (first, second) = np.flatnonzero(kind_of[rows] == member), steps[member]
+                near[own, : len(first)] = self._bases[ids[rows[own]], None] + first
+                far[own if len(members) > 1 else slice(None), : len(second)] = second
+                along = np.arange(len(first))
+                order[begins[rows[own], None] + along] = done + own[:, None] * long + along
+            blocks.append(Index(near, far))
+            done += near.size
+        whole = len(arrays) == 1 and (width is not None or bool((lengths == lengths[0]).all()))
+        return Reading(tuple(blocks), None if whole else order)
+
+    def _steps(self, way: int, turn: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give the places in a joint table of the states of a table, and of the states of all other variables there."""
+        if way < 0:
+            return offsets([], []), offsets([], [])
+        shape, axes, room = self._known[way]
+        wanted = self._turns[turn]
+        axes = axes if wanted is None else tuple(axes[k] for k in wanted)
+        strides, others = [room, *strides_of(shape[1:])], [a for a in range(len(shape)) if a not in axes]
+        near, far = (offsets([shape[a] for a in own], [strides[a] for a in own]) for own in (axes, others))
+        return near, far
+
+
+def shared_arrays(sizes: Sequence[tuple[int, ...]], counts: Sequence[int]) -> list[tuple[list[int], tuple[int, ...]]]:
+    """Say which kinds of items share an array, with the size that they are padded to.
+
+    Args:
+        sizes: size of the items of each kind along each axis.
+        counts: number of items of each kind.
+
+    >>> shared_arrays([(2, 3), (2, 4), (900, 900)], [5, 1, 1])
+    [([2], (900, 900)), ([1, 0], (2, 4))]
+    """
+    found: list[tuple[list[int], tuple[int, ...], int]] = []
+    for kind in sorted(range(len(sizes)), key=lambda k: -math.prod(sizes[k])):
+        count, alone = counts[kind], math.prod(sizes[kind]) * counts[kind]
+        least, place = ARRAY, len(found)
+        for k, (_, size, many) in enumerate(found):
+            padding = math.prod(map(max, size, sizes[kind])) * (many + count) - math.prod(size) * many - alone
+            if padding < least:
+                least, place = padding, k
+        if place == len(found):
+            found.append(([], sizes[kind], 0))
+        members, size, many = found[place]
+        found[place] = [*members, kind], tuple(map(max, size, sizes[kind])), many + count
+    return [(members, size) for members, size, _ in found]
+
+
+def strides_of(cards: Sequence[int]) -> list[int]:
+    """What a state on each axis adds to the place of an entry in a row-major table.
+
+    >>> strides_of([2, 3, 4])
+    [12, 4, 1]
+    """
+    return [math.prod(cards[k + 1 :]) for k in range(len(cards))]
+
+
+def offsets(cards: Sequence[int], strides: Sequence[int]) -> np.ndarray:
+    """Places of the states of some variables, the last one fastest, where each state adds its stride.
+
+    >>> offsets([2, 3], [1, 10]).tolist()
+    [0, 10, 20, 1, 11, 21]
+    """
+    found = np.zeros(1, np.int32)
+    for card, stride in zip(cards, strides, strict=True):
+        found = (found[:, None] + stride * np.arange(card, dtype=np.int32)).reshape(-1)
+    return found

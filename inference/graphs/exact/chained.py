@@ -19,12 +19,10 @@ from lawful.form.operations.device import device_array
 
 from .. import chains
 from ..chains.logs import safe_log
-from ..model.places import Places
-from ..model.potentials import Potentials
-from ..model.scores import scores_of
+from ..model.beliefs import layout_of
+from ..model.potentials import Potentials, scores_of
 from .buckets import Plan
-from .elimination import drawn, largest, marginals, total
-from .marginals import layout_of
+from .elimination import Places, drawn, largest, marginals, total
 from .pendants import Batch, BatchPlaces, Pendants
 
 PAIR_ENTRIES = 1 << 26  # of all pairs of a graph

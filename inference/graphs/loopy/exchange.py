@@ -11,7 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 
-from .messages import Messages, Net, Scores, incoming, normalised, outgoing, outgoing_weights, start, totals_of
+from .messages import Messages, Net, Scores, incoming, start, totals_of
+from .through_tables import normalised, outgoing, outgoing_weights
 
 
 @runtime_checkable

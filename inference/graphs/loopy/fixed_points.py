@@ -35,19 +35,13 @@ def settled(update: Callable[..., Any], parameters: Any, point: Any, *given: Any
     (0.25, -0.03125)
     """
 
-    @jax.custom_jvp
-    def held(parameters: Any, point: Any, given: Any) -> Any:
-        return point
+    def off(x: Any) -> Any:
+        return jax.tree.map(jnp.subtract, x, update(parameters, x, *given))
 
-    @held.defjvp
-    def rule(primals: Any, tangents: Any) -> Any:
-        # The equation holds at the point as a function of the parameters, which second derivatives need.
-        parameters, point, given = primals[0], held(*primals), primals[2]
-        _, towards = jax.jvp(lambda p: update(p, point, *given), (parameters,), (tangents[0],))
-        _, onward = jax.linearize(lambda x: update(parameters, x, *given), point)
-        return point, _solved(onward, towards)
+    def solve(linear: Callable[[Any], Any], right: Any) -> Any:
+        return jax.lax.custom_linear_solve(linear, right, solved, transpose_solve=solved)
 
-    return held(parameters, jax.lax.stop_gradient(point), given)
+    return jax.lax.custom_root(off, jax.lax.stop_gradient(point), lambda _, start: start, solve)
 
 
 def stationary(read: Callable[..., Any], parameters: Any, point: Any, *given: Any) -> Any:
@@ -94,12 +88,3 @@ def differentiable_if(weight: Any, values: Any) -> Any:
 def _weighed(primals: Any, tangents: Any) -> Any:
     weight = jnp.asarray(primals[0])
     return differentiable_if(*primals), jax.tree.map(lambda t: t * weight.astype(t.dtype), tangents[1])
-
-
-def _solved(onward: Callable[[Any], Any], towards: Any) -> Any:
-    """Solve x = onward(x) + towards for a linear function."""
-
-    def left(x: Any) -> Any:
-        return jax.tree.map(jnp.subtract, x, onward(x))
-
-    return jax.lax.custom_linear_solve(left, towards, solved, transpose_solve=solved)

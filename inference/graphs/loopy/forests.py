@@ -18,11 +18,10 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
-from ..model.beliefs import Beliefs
+from ..model.beliefs import Beliefs, verdict_of
 from ..model.graph import FactorGraph
 from ..model.potentials import Potentials
 from ..model.structure import Structure
-from ..model.verdicts import verdict_of
 from .exchange import Logs
 from .free_energy import Point, factor_probabilities, log_z, point_at, probabilities
 from .messages import Messages, Net, Scores, net_of, scores_of

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from .messages import Messages, Net, Scores, Totals, incoming, joint, reduced, totals_of
+from .messages import Messages, Net, Scores, Totals, incoming, totals_of
+from .through_tables import joint, reduced
 
 ONE = 1.0
 

@@ -16,11 +16,10 @@ import numpy as np
 
 from lawful.errors import LawfulError, NotConvergedError
 
-from ..model.beliefs import Beliefs
+from ..model.beliefs import Beliefs, Certificate, Kind, number_of
 from ..model.graph import FactorGraph
 from ..model.potentials import Potentials
 from ..model.structure import Structure
-from ..model.verdicts import Certificate, Kind, number_of
 from .certificates import attractive, contracts
 from .counted_odds import CountedOdds
 from .counting import tree_shares

@@ -19,8 +19,9 @@ import numpy as np
 
 from ..model.structure import Structure
 from .exchange import Logs
-from .messages import Messages, Net, Scores, Totals, net_of, outgoing_to, totals_of
+from .messages import Messages, Net, Scores, Totals, net_of, totals_of
 from .schedules import ends_of, turns_of
+from .through_tables import outgoing_to
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """Beliefs: what inference on a factor graph returns, exact or not, with its verdict and its certificate.
 
-Law: beliefs of a variable sum to one, and where the certificate is "exact" they are its marginals. A graph without any
-possible assignment has log_z -inf, beliefs zero, and the verdict "infeasible".
+Law: every answer carries both. A verdict says what happened; a certificate says what is guaranteed, and is given only
+where it was proved. Beliefs of a variable sum to one, and where the certificate is "exact" they are its marginals. A
+graph without any possible assignment has log_z -inf, beliefs zero, and the verdict "infeasible".
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +22,36 @@ from lawful.errors import LawfulError
 
 from ...findings.findings import Finding, Status, status_of
 from .structure import Structure
-from .verdicts import GOOD, VERDICTS, Certificate, Kind
+
+SMALL = 1 << 16  # entries of all beliefs that leave a program as one array; more are worth an array each
+
+type Verdict = Literal["exact", "converged", "oscillating", "slow", "infeasible", "nonfinite"]
+type Certificate = Literal["exact", "unique-fixed-point", "upper-bound", "lower-bound", "none"]
+type Kind = Literal["exact", "bethe", "trw", "fractional", "max"]
+
+# In this order, so that an array of numbers can hold verdicts of many graphs.
+VERDICTS: tuple[Verdict, ...] = ("exact", "converged", "oscillating", "slow", "infeasible", "nonfinite")
+GOOD = ("exact", "converged")
+
+
+def number_of(verdict: Verdict) -> int:
+    """Number of a verdict.
+
+    >>> number_of("converged")
+    1
+    """
+    return VERDICTS.index(verdict)
+
+
+def verdict_of(log_z: Any) -> Any:
+    """Number of the verdict of an exact answer with this log of the mass.
+
+    >>> int(verdict_of(np.float64(-np.inf))) == number_of("infeasible")
+    True
+    """
+    xp = jnp if isinstance(log_z, jax.Array) else np
+    broken = xp.where(log_z == -np.inf, number_of("infeasible"), number_of("nonfinite"))
+    return xp.where(xp.isfinite(log_z), number_of("exact"), broken)
 
 
 @dataclass(frozen=True)
@@ -197,3 +229,60 @@ def _log(probabilities: Any) -> Any:
         return np.log(probabilities, out=np.full_like(probabilities, -np.inf), where=probabilities > 0)
     positive = probabilities > 0
     return jnp.where(positive, jnp.log(jnp.where(positive, probabilities, 1.0)), -jnp.inf)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the beliefs of a structure stand in a vector, in which nothing is computed.
+
+    An array that a program returns costs microseconds whatever it holds, so a network of some dozens of variables would
+    spend as long on handing its beliefs over as on finding them.
+
+    Attributes:
+        families: shapes of those of each family `(*shape, K)`.
+        groups: shapes of those of each group (G, K_1, ..., K_r).
+    """
+
+    families: tuple[tuple[int, ...], ...]
+    groups: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def places(self) -> list[tuple[int, int, tuple[int, ...]]]:
+        """Where the beliefs of each family and each group begin and end, and their shape."""
+        shapes = (*self.families, *self.groups)
+        ends = [0, *accumulate(map(math.prod, shapes))]
+        return list(zip(ends, ends[1:], shapes, strict=False))
+
+    def parted(self, beliefs: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Give the beliefs of each family, and of each group."""
+        found = [beliefs[start:end].reshape(shape) for start, end, shape in self.places]
+        return tuple(found[: len(self.families)]), tuple(found[len(self.families) :])
+
+    def leaving(self, found: tuple[Any, Any]) -> Any:
+        """Put the log of the mass and the beliefs that leave a program into one vector, where they are few numbers."""
+        log_total, beliefs = found
+        if self.places and self.places[-1][1] > SMALL:
+            return log_total, *self.parted(beliefs)
+        xp = np if isinstance(beliefs, np.ndarray) else jnp
+        return xp.concatenate([log_total.reshape(1), beliefs])
+
+    def arrived(self, given: Any) -> tuple[Any, tuple[Any, ...], tuple[Any, ...]]:
+        """Give the log of the mass and the beliefs; where they are known, as views of a vector on the host."""
+        if isinstance(given, tuple):
+            return given
+        whole = given if isinstance(given, jax.core.Tracer) else np.asarray(given)
+        return whole[0], *self.parted(whole[1:])
+
+
+def layout_of(structure: Structure) -> Layout:
+    """Say how the beliefs of a structure stand in a vector.
+
+    >>> from .structure import Family
+    >>> layout_of(Structure((Family("z", (2,), 2, 0),), ())).parted(np.arange(4))
+    ((array([[0, 1],
+           [2, 3]]),), ())
+    """
+    return Layout(
+        tuple((*f.shape, f.cardinality) for f in structure.families),
+        tuple((len(g.scopes), *g.cardinalities) for g in structure.groups),
+    )

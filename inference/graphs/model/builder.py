@@ -6,6 +6,7 @@ name, shape and indices, and that scores are natural logs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,8 @@ import numpy as np
 from lawful.errors import DuplicateSiteError, IndexRangeError, LawfulError
 
 from .counted import bags_of, refuse_impossible
-from .evidence import indexed
 from .notes import Notes
-from .potentials import kept, log_scores, refuse_not_finite, spread
+from .potentials import indexed, kept, log_scores, refuse_not_finite, spread, unary_scores
 from .scopes import diagonal, joined
 from .structure import Count, Family, Group, Structure
 
@@ -84,27 +84,18 @@ class Builder:
         count = len(named) if named is not None else int(cardinality)
         if count < 1 or (named is not None and len(set(named)) < count):
             raise LawfulError(f"variables {name!r}: expected at least one state, all with different names.", site=name)
-        family = Family(name, tuple(map(int, shape)), count, sum(f.size for f in self._families), named)
-        full = (*family.shape, count)
-        scores = np.zeros(full, jnp.result_type(float)) if log_potential is None else log_scores(log_potential)
-        if tuple(scores.shape) not in (full, (count,)):
-            raise LawfulError(
-                f"variables {name!r}: log_potential: expected shape {full} or {(count,)}, got {tuple(scores.shape)}.",
-                site=name,
-            )
-        refuse_not_finite(scores, f"log_potential of {name!r}")
+        family = Family(name, tuple(map(int, shape)), count, sum(map(len, self._unary)), named)
+        self._unary.append(unary_scores(family, log_potential))
         self._families.append(family)
-        self._unary.append(kept(spread(scores, full).reshape((family.size, count))))
         self._changed()
-        return self[name]
+        return _all_of(family)
 
     def __getitem__(self, name: str) -> Variables:
         """Find variables by name.
 
         Raises: LawfulError for a name that is not known.
         """
-        family = self._families[self._place(name)]
-        return Variables(family, np.asarray(family.offset + np.arange(family.size).reshape(family.shape)))
+        return _all_of(self._families[self._place(name)])
 
     def _place(self, name: str) -> int:
         for place, family in enumerate(self._families):
@@ -190,12 +181,24 @@ class Builder:
         self.add(name, *diagonal(name, numbers, cards, tables), shared=shared)
 
     def add(
-        self, name: str, scopes: np.ndarray, cardinalities: tuple[int, ...], tables: Any, *, shared: bool = False
+        self,
+        name: str,
+        scopes: np.ndarray,
+        cardinalities: tuple[int, ...],
+        tables: Any,
+        *,
+        shared: bool = False,
+        what: str | None = None,
     ) -> None:
-        """Add factors by the numbers of their variables (G, r), all different in a scope; tables (G or 1, K_1, ...)."""
+        """Add factors by the numbers of their variables (G, r), all different in a scope; tables (G or 1, K_1, ...).
+
+        Raises: DuplicateSiteError; NonFiniteError, with `what` before it, where tables that were not checked have one.
+        """
         if any(group.name == name for group in self._groups):
             raise DuplicateSiteError(f"factors {name!r}: the name is taken. Fix: give another one.", site=name)
         self._groups.append(Group(name, np.asarray(scopes, np.int64), cardinalities, shared))
+        if what is not None:
+            refuse_not_finite(tables, what)
         self._tables.append(kept(tables))
         self._changed()
 
@@ -266,3 +269,8 @@ class Builder:
         if self._structure is None:
             self._structure = Structure(tuple(self._families), tuple(self._groups), tuple(self._counted))
         return self._structure
+
+
+def _all_of(family: Family) -> Variables:
+    size = math.prod(family.shape)
+    return Variables(family, np.arange(family.offset, family.offset + size).reshape(family.shape))

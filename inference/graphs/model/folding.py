@@ -16,8 +16,8 @@ import numpy as np
 from lawful.errors import DuplicateSiteError, LawfulError
 
 from .cliques import Cliques, cliques_in
-from .evidence import traced
 from .graph import FactorGraph
+from .potentials import traced
 from .structure import Count, Family, Group, Structure
 
 

@@ -19,10 +19,18 @@ from lawful.errors import LawfulError
 from lawful.form.operations.device import device_array
 
 from .builder import Builder
-from .counted import completed, counts_at
-from .evidence import seen_with, states_seen, traced
-from .potentials import Potentials, states_of, with_evidence
-from .scores import Scores, scores_of
+from .counted import completed
+from .potentials import (
+    Potentials,
+    Scores,
+    scores_at,
+    scores_of,
+    seen_with,
+    states_of,
+    states_seen,
+    traced,
+    with_evidence,
+)
 from .structure import Structure
 
 type Path = str | os.PathLike[str]
@@ -134,7 +142,7 @@ class FactorGraph(Builder):
     @property
     def seen(self) -> Any:
         """State observed of each variable by number (n,), -1 where nothing is."""
-        return states_seen(self._families, self._evidence)
+        return states_seen(sum(map(len, self._unary)), self._families, self._evidence)
 
     @property
     def known(self) -> bool:
@@ -161,23 +169,8 @@ class FactorGraph(Builder):
         if set(assignment) != set(names):
             raise LawfulError(f"log_score: expected states of {', '.join(names)}, got those of {list(assignment)}.")
         flat = [states_of(family, assignment[family.name]) for family in self._families]
-        # NumPy has nothing to compile, where all numbers are known.
-        potentials, dtype = self.potentials, jnp.result_type(float)
-        arrays = [*flat, *potentials.unary, *potentials.tables]
-        xp = jnp if any(map(traced, arrays)) else np
-        x = xp.concatenate([np.zeros(0, np.int32), *flat])
-        total = xp.zeros((), dtype)
-        for family, scores in zip(self._families, potentials.unary, strict=True):
-            own = x[family.offset : family.offset + family.size]
-            total = total + xp.sum(xp.take_along_axis(xp.asarray(scores), own[:, None], axis=1), dtype=dtype)
-        for group, tables in zip(self._groups, potentials.tables, strict=True):
-            rows = np.zeros(group.size, np.int32) if group.shared else np.arange(group.size)
-            found = xp.asarray(tables)[(rows, *(x[group.scopes[:, k]] for k in range(group.arity)))]
-            total = total + xp.sum(found, dtype=dtype)
-        for count in self._counted:
-            right = xp.all(counts_at(count, x) == x[count.totals])
-            total = total + xp.where(right, xp.zeros((), dtype), -xp.inf)
-        return jnp.asarray(total, dtype)
+        x = (jnp if any(map(traced, flat)) else np).concatenate([np.zeros(0, np.int32), *flat])
+        return jnp.asarray(scores_at(self.structure, self.potentials, x))
 
     def factor_name(self, group: int, factor: int) -> str:
         """Name one factor for people: as its file does, or by its place there, or as `edge[3]`."""
@@ -206,13 +199,6 @@ class FactorGraph(Builder):
 
         def to_uai(self, path: Path | None = None, evidence: Path | None = None) -> str:
             """Return the graph in the UAI format, written where a path is given; see `uai.to_uai`."""
-
-        @staticmethod
-        def from_json(source: Path | Mapping[str, Any]) -> FactorGraph:
-            """Read the project's JSON: a file, its text, or the object in it; see `json_networks`."""
-
-        def to_json(self, path: Path | None = None) -> str:
-            """Return the graph as the project's JSON, written where a path is given; see `json_networks`."""
 
         @staticmethod
         def from_networkx(graph: Any) -> FactorGraph:

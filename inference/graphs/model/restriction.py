@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .counted import counts_at
-from .known import of, taken
-from .potentials import Potentials
+from .potentials import Potentials, traced
 from .structure import Count, Family, Group, Structure
 
 
@@ -75,14 +74,15 @@ class Restriction:
 
         Only the states of held variables are read.
         """
+        xp = _module(potentials, states)
         unary = []
         for place, own in self._unary:
             scores, variables = potentials.unary[place][own], self.source.families[place].offset + own
             pinned = self._pinned[variables]
             if pinned.any():
                 here = states[variables][:, None] == np.arange(scores.shape[1])
-                indicator = of(here).where(here, 0.0, -np.inf).astype(scores.dtype)
-                scores = of(indicator, scores).where(pinned[:, None], indicator, scores)
+                indicator = xp.where(here, 0.0, -np.inf).astype(scores.dtype)
+                scores = xp.where(pinned[:, None], indicator, scores)
             unary.append(scores)
         tables = []
         for piece, group in zip(self._pieces, self.structure.groups, strict=True):
@@ -93,29 +93,33 @@ class Restriction:
                 continue
             rows = np.zeros(len(piece.rows), np.int32) if source.shared else piece.rows
             held = [k for k in range(source.arity) if k not in piece.kept]
-            moved = of(own).moveaxis(own, [k + 1 for k in held], list(range(1, len(held) + 1)))
-            tables.append(taken(moved, (rows, *(states[source.scopes[piece.rows, k]] for k in held))))
+            moved = xp.moveaxis(own, [k + 1 for k in held], list(range(1, len(held) + 1)))
+            tables.append(moved[(rows, *(states[source.scopes[piece.rows, k]] for k in held))])
         return Potentials(tuple(unary), tuple(tables))
 
     def held_score(self, potentials: Potentials, states: Any) -> Any:
         """Give the log of what the held variables say among themselves; its gradient is zero at what they exclude."""
-        found = []
+        xp, found = _module(potentials, states), list[Any]()
         for family, scores in zip(self.source.families, potentials.unary, strict=True):
             own = np.flatnonzero(self._pinned[family.offset : family.offset + family.size])
-            found.append(taken(scores, (own, states[family.offset + own])))
+            found.append(xp.asarray(scores)[own, states[family.offset + own]])
         for piece in self._held:
             group = self.source.groups[piece.group]
             rows = np.zeros(len(piece.rows), np.int32) if group.shared else piece.rows
             at = (states[group.scopes[piece.rows, k]] for k in range(group.arity))
-            found.append(taken(potentials.tables[piece.group], (rows, *at)))
+            found.append(xp.asarray(potentials.tables[piece.group])[(rows, *at)])
         for count in self.source.counted:
             apart = np.flatnonzero(~np.isin(count.totals, self.variables))
             wrong = (counts_at(count, states) != states[count.totals])[apart]
-            found.append(of(wrong).where(wrong, -np.inf, 0.0))
-        xp = of(*found)
+            found.append(xp.where(wrong, -np.inf, 0.0))
         every = xp.concatenate(found) if found else np.zeros(0, jnp.result_type(float))
         out = xp.isneginf(every)
         return xp.where(xp.any(out), -np.inf, xp.sum(xp.where(out, xp.zeros_like(every), every)))
+
+
+def _module(potentials: Potentials, states: Any) -> Any:
+    """Give the module that suits some numbers: NumPy where all are known."""
+    return jnp if any(map(traced, (states, *potentials.unary, *potentials.tables))) else np
 
 
 def with_bags(structure: Structure, variables: np.ndarray) -> np.ndarray:

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from .graph import FactorGraph
-from .potentials import Potentials
 from .structure import Family, Group, Structure
 
 
@@ -68,12 +67,6 @@ def unfolding_entries(structure: Structure, each: bool = False) -> int:
 def unfolded_structure(structure: Structure) -> Structure:
     """Give the structure of the graph that `unfolded` makes."""
     return _unfolded(structure).structure if structure.counted else structure
-
-
-def unfolded_potentials(structure: Structure, potentials: Potentials) -> Potentials:
-    """Give the numbers of the graph that `unfolded` makes."""
-    tables = _unfolded(structure).tables
-    return Potentials((*potentials.unary, *_no_scores(structure)), (*potentials.tables, *tables))
 
 
 def _no_scores(structure: Structure) -> list[np.ndarray]:

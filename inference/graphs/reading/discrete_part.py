@@ -24,10 +24,10 @@ from lawful.form.markov_blanket import Blanket, reached
 from lawful.passes.condition import conditioned
 
 from ..model.graph import FactorGraph, graph_of
-from ..model.known import applied, known
 from ..model.structure import Structure
 from .from_program import to_factor_graph
 from .graph_law import GraphLaw, states_of, values_of
+from .lifted import applied, known
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,6 @@ scores of the graph at random assignments are those of the program.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,29 +16,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.addresses import Address, as_address, show_address
+from lawful.addresses import Address, show_address
 from lawful.backends.log_density import gather_choices, scored
 from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import LogProb, Tupled
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice
 from lawful.messages import Source
 from lawful.tracing.number_arguments import with_inputs
 from lawful.tracing.trace import trace
 
-from ...summing.summed_form import finite_sites
 from ..model.builder import Variables
 from ..model.counted import counts_at
 from ..model.graph import FactorGraph
-from ..model.known import known, of, taken
-from ..model.structure import Count
+from ..model.potentials import scores_at
+from ..model.structure import Count, Structure
 from .grouping import add_groups
-from .lifted import TABLE, Budget, Table, Terms, aligned, plain, terms, too_large
+from .lifted import TABLE, Budget, Table, Terms, aligned, known, of, plain, taken, terms, too_large
 from .lifting import Lifting
 from .linear_counts import LARGE, LinearCount
 from .loops import LoopReader
-from .supports import Ranges, outside, refuse_unbounded, restricted, support
+from .supports import Ranges, chosen_sites, fixed_sites, outside, restricted, support
 from .templates import Lanes, mapped, spread
 
 CHECKS = 8
@@ -87,50 +85,13 @@ def to_factor_graph(
     """
     args = with_inputs(program, args)
     whole = trace(program, *args)
-    form = restricted(whole, truncate or {}, max_table)
+    form = restricted(whole, truncate, max_table) if truncate else whole
     inputs, _, _ = split_arguments(args)
-    chosen = _chosen(form, sites)
-    reader = _Reader(form, chosen, _fixed(form, chosen, given or {}), max_table, count_from)
+    chosen = chosen_sites(form, sites)
+    reader = _Reader(form, chosen, fixed_sites(form, chosen, given or {}), max_table, count_from)
     graph = reader.read(inputs)
     _compare(graph, whole, reader, args)
     return graph
-
-
-def _chosen(form: Form, sites: Collection[str | Address] | None) -> dict[Address, Choice]:
-    finite = {c.address: c for c in finite_sites(form)}
-    if sites is None:
-        return finite
-    names = {as_address(name) for name in sites}
-    missing = names - set(finite)
-    refuse_unbounded(form, missing)
-    if missing:
-        raise LawfulError(
-            f"to_factor_graph: {', '.join(map(show_address, sorted(missing)))}: no finite site of the program. "
-            f"The finite sites are: {', '.join(c.name for c in finite.values()) or 'none'}."
-        )
-    return {address: c for address, c in finite.items() if address in names}
-
-
-def _fixed(form: Form, chosen: Collection[Address], given: Mapping[str, Any]) -> dict[Address, Any]:
-    """Find the values of the sites that are no variables."""
-    values = {as_address(name): value for name, value in given.items()}
-    rest = [c for c in choices_of(form) if c.address not in chosen]
-    unknown = set(values) - {c.address for c in rest}
-    if unknown:
-        raise LawfulError(
-            f"to_factor_graph: given: {', '.join(map(show_address, sorted(unknown)))}: no latent site beside the "
-            f"variables. These are: {', '.join(c.name for c in rest) or 'none'}.",
-            sites=tuple(unknown),
-        )
-    missing = [c.name for c in rest if c.address not in values]
-    refuse_unbounded(form, {c.address for c in rest} - set(values))
-    if missing:
-        raise LawfulError(
-            f"to_factor_graph: {', '.join(missing)}: neither a variable of the graph nor given. Fix: pass values of "
-            "all other latent sites as given={'name': value}.",
-            sites=tuple(missing),
-        )
-    return {c.address: known(jnp.asarray(values[c.address], c.dtype)) for c in rest}
 
 
 @dataclass
@@ -232,8 +193,10 @@ class _Reader:
     def apply(
         self, what: str, function: Any, values: Sequence[Any], out_axis: int = 0, shape: tuple[int, ...] | None = None
     ) -> tuple[Any, ...]:
-        """Apply a function of arrays to values of one step, or of many; see `mapped`."""
-        return self.tried(what, mapped, self.lifting, function, values, out_axis, shape)
+        """Apply a function of arrays to values of one step, or of many; the shape of its first result may be known."""
+        if any(isinstance(v, Lanes) for v in values):
+            return self.tried(what, mapped, self.lifting, function, values, out_axis)
+        return self.tried(what, self.lifting.apply, function, values, shape)
 
     def tried(self, what: str, function: Any, *args: Any) -> Any:
         """Run a rule; a table over budget becomes an error that names its variables."""
@@ -273,7 +236,7 @@ class _Reader:
             self.sources[name] = self.source
             if node.law.truncated:
                 self.missing(show_address(node.address), prior)
-        column = known(values).reshape((-1, *[1] * numbers.ndim))
+        column = values.reshape((-1, *[1] * numbers.ndim))
         own = terms(Table(np.broadcast_to(column, (len(values), *numbers.shape)), numbers[..., None]))
         return Lanes(own) if _many(steps) else own
 
@@ -384,16 +347,9 @@ def _own(values: Any, steps: tuple[Any, ...]) -> Any:
     return Lanes(values[steps]) if _many(steps) else taken(values, steps)
 
 
-def _looked_up(table: Table, graph: FactorGraph, states: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Read a table at states of all variables."""
-    x = _flat(graph, states)
-    size = math.prod(table.shape)
-    at = tuple(x[table.scopes.reshape((size, table.arity))].T)
-    return np.asarray(table.array).reshape((*table.cardinalities, size))[(*at, np.arange(size))].reshape(table.shape)
-
-
-def _flat(graph: FactorGraph, states: Mapping[str, np.ndarray]) -> np.ndarray:
-    return np.concatenate([np.asarray(states[family.name]).reshape(-1) for family in graph.structure.families])
+def _flat(structure: Structure, states: Mapping[str, np.ndarray]) -> np.ndarray:
+    own = [np.asarray(states[family.name]).reshape(-1) for family in structure.families]
+    return np.concatenate([np.zeros(0, np.int32), *own], dtype=np.int32)
 
 
 def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any]) -> None:
@@ -401,14 +357,16 @@ def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any
 
     Raises: LawfulError, a fault of this module, with both numbers.
     """
-    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((graph.potentials, args, dict(reader.fixed)))):
+    structure, potentials = graph.structure, graph.potentials
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((potentials, args, dict(reader.fixed)))):
         return
     rng = np.random.default_rng(0)
     rest, arms = dict(reader.fixed), {c.address for c in reader.chosen.values() if c.conditional}
     inputs, _, _ = split_arguments(args)
     scores, function = scored(form)
+    tried = []
     for _ in range(CHECKS):
-        states = {f.name: rng.integers(0, f.cardinality, size=f.shape) for f in graph.structure.families}
+        states = {f.name: rng.integers(0, f.cardinality, size=f.shape) for f in structure.families}
         if arms:  # a site whose arm does not run counts with its first state
             given, _ = gather_choices(scores.choices, reader.values(states) | rest)
             running = [c for c in scores.choices if c.conditional]
@@ -419,13 +377,15 @@ def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any
         for handle, table in reader.states:
             family = handle.family
             if table is None:
-                (count,) = (c for c in graph.structure.counted if c.name == family.name)
-                states[family.name] = np.asarray(counts_at(count, _flat(graph, states))).reshape(family.shape)
+                (count,) = (c for c in structure.counted if c.name == family.name)
+                states[family.name] = np.asarray(counts_at(count, _flat(structure, states))).reshape(family.shape)
             else:
-                states[family.name] = _looked_up(table, graph, states)
-        values = reader.values(states)
-        ours, theirs = float(graph.log_score(states)), float(form.log_density(values | rest, *args))
-        scale = 1e-5 if jnp.result_type(float) == jnp.float32 else 1e-10
+                states[family.name] = table.at(_flat(structure, states))
+        tried.append(states)
+    found = scores_at(structure, potentials, np.stack([_flat(structure, states) for states in tried]))
+    scale = 1e-5 if jnp.result_type(float) == jnp.float32 else 1e-10
+    for states, ours in zip(tried, found.tolist(), strict=True):
+        theirs = float(form.log_density(reader.values(states) | rest, *args))
         if ours != theirs and not abs(ours - theirs) <= scale * max(1.0, abs(theirs)):
             raise LawfulError(
                 f"to_factor_graph: at {states} the graph scores {ours} and the program {theirs}: please report this "

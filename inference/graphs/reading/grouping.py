@@ -14,9 +14,8 @@ import jax
 import numpy as np
 
 from ..model.graph import FactorGraph
-from ..model.known import of
 from ..model.potentials import refuse_not_finite
-from .lifted import Table
+from .lifted import Table, of
 
 
 def add_groups(graph: FactorGraph, name: str, parts: Sequence[Table], what: str) -> list[Any]:
@@ -41,30 +40,29 @@ def add_groups(graph: FactorGraph, name: str, parts: Sequence[Table], what: str)
         if len(pieces) > 1:
             scopes, tables = _added_up(scopes, tables, graph.structure.size)
         number += 1
-        refuse_not_finite(tables, what)
         shared = _alike(tables)
         own = tables[:1] if shared else tables
-        graph.add(name if number == 1 else f"{name} #{number}", scopes, cards, own, shared=shared)
+        graph.add(name if number == 1 else f"{name} #{number}", scopes, cards, own, shared=shared, what=what)
     return constants
 
 
 def _without_repeats(part: Table) -> Iterator[tuple[tuple[int, ...], np.ndarray, Any]]:
     """Split a table by which of its axes hold the same variable, and take the diagonal of these."""
-    count, r = math.prod(part.shape), part.arity
-    scopes = part.scopes.reshape((count, r))
-    tables = part.array.reshape((*part.cardinalities, count)).transpose((r, *range(r)))
+    r = part.scopes.shape[-1]
+    scopes, cards = part.scopes.reshape((-1, r) if r else (math.prod(part.scopes.shape[:-1]), 0)), part.array.shape[:r]
+    tables = part.array.reshape((*cards, len(scopes))).transpose((r, *range(r)))
     if not any(np.any(scopes[:, j] == scopes[:, k]) for k in range(r) for j in range(k)):
-        yield part.cardinalities, scopes, tables
+        yield cards, scopes, tables
         return
     first = np.argmax(scopes[:, :, None] == scopes[:, None, :], axis=2)
     for pattern in np.unique(first, axis=0):
         rows = np.flatnonzero((first == pattern).all(axis=1))
-        own = tables if len(rows) == count else tables[rows]
+        own = tables if len(rows) == len(scopes) else tables[rows]
         kept = [k for k, j in enumerate(pattern) if j == k]
         for axis in reversed([k for k, j in enumerate(pattern) if j != k]):
             drawn = of(own).diagonal(own, axis1=int(pattern[axis]) + 1, axis2=axis + 1)
             own = of(own).moveaxis(drawn, -1, int(pattern[axis]) + 1)
-        yield tuple(part.cardinalities[k] for k in kept), scopes[rows][:, kept], own
+        yield tuple(cards[k] for k in kept), scopes[rows][:, kept], own
 
 
 def _added_up(scopes: np.ndarray, tables: Any, size: int) -> tuple[np.ndarray, Any]:

@@ -2,6 +2,9 @@
 
 Law: for every assignment of the variables, picking the states in a lifted value gives what the program computes under
 the assignment. An element knows its own variables only, so the tables of a million factors are one array.
+
+Arrays whose elements are known are NumPy's while a program is read; all others are JAX's. A program is read operation
+by operation, each on shapes of its own: NumPy has nothing to compile, which millions of numbers would not pay for.
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import FactorTooLarge
+from lawful.form.operations.on_numpy import evaluate
 
-from ..model.known import known, of
 from ..model.structure import Structure
 
 TABLE = 1 << 20
+FEW = 1 << 24  # numbers of one array of NumPy; more are left to what is compiled
 
 
 class Budget(Exception):
@@ -69,6 +75,13 @@ class Table:
             array.reshape((*self.cardinalities, *ids.shape, *behind)), scopes.reshape((*ids.shape, *behind, r))
         )
 
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """Read the value at states of all variables by number (n,)."""
+        size = math.prod(self.shape)
+        states = tuple(x[self.scopes.reshape((size, self.arity))].T)
+        flat = np.asarray(self.array).reshape((*self.cardinalities, size))
+        return np.asarray(flat[(*states, np.arange(size))].reshape(self.shape))
+
     def map(self, function: Any) -> Table:
         """Apply a function of the elements."""
         return Table(function(self.array), self.scopes)
@@ -97,11 +110,18 @@ class Terms:
     parts: tuple[Table, ...]
     source: tuple[Terms, Callable[[Terms], Terms]] | None = None
 
+    @property
+    def one(self) -> Table | None:
+        """The table that it is, where nothing is left to sum."""
+        return self.parts[0] if len(self.parts) == 1 and self.parts[0].shape == self.shape else None
+
     def single(self, budget: int = TABLE) -> Table:
         """Carry out the sum.
 
         Raises: Budget where too many variables meet.
         """
+        if (one := self.one) is not None and math.prod(one.cardinalities) <= budget:
+            return one
         each = [piece for part in self.parts for piece in _pieces(part, len(self.shape))]
         arrays, scopes = aligned(each, budget)
         total = arrays[0]
@@ -118,7 +138,7 @@ def terms(table: Table) -> Terms:
 
 def plain(array: Any) -> Table:
     """See an array as a table without variables."""
-    return Table(known(array), np.zeros((*np.shape(array), 0), np.int64))
+    return Table(array, np.zeros((*np.shape(array), 0), np.int64))
 
 
 def _pieces(part: Table, lead: int) -> list[Table]:
@@ -139,6 +159,8 @@ def aligned(tables: Sequence[Table], budget: int = TABLE) -> tuple[list[Any], np
 
     Raises: Budget.
     """
+    if len(tables) == 1 and math.prod(tables[0].cardinalities) <= budget:
+        return [tables[0].array], tables[0].scopes
     columns: list[np.ndarray] = []
     cards: list[int] = []
     places: list[list[int]] = []
@@ -188,3 +210,88 @@ def too_large(error: Budget, structure: Structure, what: str, budget: int) -> Fa
         "of the variables by sites=[...] with given= for the others, or raise max_table=.",
         needed=error.entries, cap=budget,
     )  # fmt: skip
+
+
+def elements(value: Any, ids: np.ndarray) -> Any:
+    """Take elements of a value by their numbers."""
+    if not isinstance(value, Terms):
+        return of(value).take(value.reshape(-1), ids.reshape(-1), mode="clip").reshape(ids.shape)
+    return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
+
+
+def numbers_of(value: Any) -> np.ndarray:
+    """Number the elements of a value: what only rearranges elements says by them where each comes from."""
+    return np.arange(math.prod(value.shape)).reshape(value.shape)
+
+
+def broadcast(array: Any, shape: tuple[int, ...]) -> Any:
+    """Repeat an array over a shape."""
+    return of(array).broadcast_to(array, shape)
+
+
+def kept_where(which: Any, array: Any) -> Any:
+    """Keep elements, and put zeros in the place of the others."""
+    return of(which, array).where(which, array, np.zeros((), array.dtype))
+
+
+def abstract(value: Any) -> Any:
+    """Shape and type of a value."""
+    if isinstance(value, Terms):
+        return jax.ShapeDtypeStruct(value.shape, value.parts[0].array.dtype)
+    return jax.ShapeDtypeStruct(jnp.shape(value), jnp.result_type(value))
+
+
+def behind(array: Any, part: Table, shape: tuple[int, ...]) -> Any:
+    """Give an array of a value's shape axes for the states before, and for what is summed behind."""
+    return array.reshape((*[1] * part.arity, *shape, *[1] * (len(part.shape) - len(shape))))
+
+
+def with_axes(part: Table, lead: int, before: tuple[int, ...], behind: tuple[int, ...]) -> Table:
+    """Repeat a table along new axes: some after the first ones, some at the end."""
+    first, last = part.shape[:lead], part.shape[lead:]
+    small = (*first, *[1] * len(before), *last, *[1] * len(behind))
+    shape = (*first, *before, *last, *behind)
+    array = part.array.reshape((*part.cardinalities, *small))
+    array = of(array).broadcast_to(array, (*part.cardinalities, *shape))
+    scopes = np.broadcast_to(part.scopes.reshape((*small, part.arity)), (*shape, part.arity))
+    return Table(array, scopes)
+
+
+def spread_states(array: Any, arrays: Sequence[Any], shape: tuple[int, ...]) -> Any:
+    """Repeat an array over the states of all that it was aligned with."""
+    count = array.ndim - len(shape)
+    states = tuple(max(x.shape[k] for x in arrays) for k in range(count))
+    return of(array).broadcast_to(array, (*states, *shape))
+
+
+def known(value: Any) -> Any:
+    """See a number or an array as one of NumPy where its elements are known and few, else as one of JAX.
+
+    >>> type(known(jnp.ones(3))).__name__, known(0.5).dtype == jnp.result_type(float)
+    ('ndarray', True)
+    """
+    if isinstance(value, jax.core.Tracer) or np.size(value) > FEW:
+        return jnp.asarray(value)
+    return np.asarray(value, jnp.result_type(value))
+
+
+def of(*arrays: Any) -> Any:
+    """Give the module whose functions suit some arrays: NumPy, or `jax.numpy`."""
+    return np if all(map(_is_plain, arrays)) else jnp
+
+
+def taken(array: Any, index: Any) -> Any:
+    """Index an array, by numbers that may be traced."""
+    traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(index))
+    return (jnp.asarray(array) if traced else array)[index]
+
+
+def applied(function: Callable[..., Sequence[Any]], operands: Sequence[Any]) -> tuple[Any, ...]:
+    """Apply a function of arrays that gives a tuple; nothing is compiled where all its operands are known."""
+    if all(map(_is_plain, operands)):
+        return tuple(map(known, evaluate(function, operands)))
+    return tuple(function(*map(jnp.asarray, operands)))
+
+
+def _is_plain(array: Any) -> bool:
+    return isinstance(array, np.ndarray | np.generic) and array.size <= FEW

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import jax
@@ -25,14 +25,45 @@ from lawful.form.operations.equation import Equation
 from lawful.form.operations.from_jaxpr import unfold
 from lawful.form.operations.on_numpy import evaluate
 
-from ..model.known import applied, known, of
-from .lifted import TABLE, Budget, Table, Terms, aligned, joint, plain, terms
+from .along_axes import by_matrices, contracted, reduced
+from .indexing import gathered, scattered
+from .lifted import (
+    TABLE,
+    Budget,
+    Table,
+    Terms,
+    abstract,
+    aligned,
+    applied,
+    behind,
+    broadcast,
+    elements,
+    joint,
+    kept_where,
+    known,
+    numbers_of,
+    of,
+    plain,
+    spread_states,
+    terms,
+    with_axes,
+)
 from .linear_counts import LARGE, LinearCount, linear_count
-from .matrices import by_matrices
-from .segments import counted_rows, landing, rows_of
-from .spreading import behind, spread_states, with_axes
 
 type Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Each:
+    """A function at each of many states or steps, axis 0 of some of its operands; what is alike is traced once."""
+
+    function: Callable[..., Any]
+    axes: tuple[int | None, ...]
+    out_axis: int = 0
+
+    def __call__(self, *operands: Any) -> Any:
+        """Apply it."""
+        return jax.vmap(lambda *xs: tuple(self.function(*xs)), in_axes=self.axes, out_axes=self.out_axis)(*operands)
 
 
 class Lifting:
@@ -70,23 +101,63 @@ class Lifting:
             return applied(function, values)
         if isinstance(function, Equation) and not function.is_call:
             return self.equation(function, values, shape)
+        if (found := self.at_states(function, values)) is not None:
+            return found
         return tuple(self.form(without_dead_code(unfold(function, *(abstract(v) for v in values))), values))
+
+    def at_states(
+        self, function: Callable[..., Any], values: Sequence[Any], steps: Sequence[int | None] = (), out_axis: int = 0
+    ) -> tuple[Any, ...] | None:
+        """Apply a function at each state of the variables that all elements read, so that no sum of them can stay one.
+
+        Args:
+            function: of arrays, that gives a tuple.
+            values: its operands.
+            steps: for each, whether it has an axis 0 of steps, each with variables of its own; empty for none.
+            out_axis: of the steps in the results.
+
+        Returns: the results; None where elements, of one step, read different variables.
+        """
+        tables = [v.one if v.source is None else None for v in values if isinstance(v, Terms)]
+        of, lead = [t for t in tables if t is not None], int(bool(steps))
+        if not of or len(of) < len(tables) or not all(math.prod(t.scopes.shape[:-1]) for t in of):
+            return None
+        if any(isinstance(v, Terms) and axis is None for v, axis in zip(values, steps, strict=False)):
+            return None
+        rows = [t.scopes.reshape((*t.scopes.shape[:lead], -1, t.scopes.shape[-1])) for t in of]
+        first = rows[0][..., :1, :]
+        if any(r.shape[-1] != first.shape[-1] or not (r == first).all() for r in rows):
+            return None
+        cards = of[0].array.shape[: first.shape[-1]]
+        whole = Each(function, tuple(steps), out_axis) if steps else function
+        each = Each(whole, tuple(0 if isinstance(v, Terms) else None for v in values))
+        given = iter([t.array.reshape((-1, *t.scopes.shape[:-1])) for t in of])
+        found = applied(each, [next(given) if isinstance(v, Terms) else v for v in values])
+        wide = [k for k in range(max(x.ndim for x in found) - 1) if not lead or k != out_axis]
+
+        def table(x: Any) -> Table:
+            scopes = np.expand_dims(first.reshape((*first.shape[:lead], -1)), tuple(k for k in wide if k < x.ndim - 1))
+            return Table(x.reshape((*cards, *x.shape[1:])), np.broadcast_to(scopes, (*x.shape[1:], first.shape[-1])))
+
+        return tuple(terms(table(x)) for x in found)
 
     def equation(self, equation: Equation, values: Sequence[Any], shape: Shape | None = None) -> tuple[Any, ...]:
         """Apply one operation."""
         full = equation.operands(values, lambda literal: known(literal[0]))
         if equation.row.moves and equation.multiple:
-            return tuple(self._at(full[0], part) for part in evaluate(equation, [_numbers(full[0])]))
+            return tuple(elements(full[0], part) for part in evaluate(equation, [numbers_of(full[0])]))
         if shape is None:
             shape = tuple(jax.eval_shape(equation, *(abstract(v) for v in values))[0].shape)
         found = None
         if equation.name in RULES:
             found = RULES[equation.name](self, equation, full, shape)
         elif equation.row.moves and isinstance(full[0], Terms):
-            found = self._rearranged(equation, full)
+            found = self.rearranged(equation, full)
         if found is None and equation.row.elementwise:
             found = self._elementwise(equation, values, shape)
-        return self._meeting(equation, values) if found is None else (self._noted(found, equation, values),)
+        if found is not None:
+            return (self._noted(found, equation, values),)
+        return self._meeting(equation, values)
 
     def _noted(self, found: Any, equation: Equation, values: Sequence[Any]) -> Any:
         """Note what a value is of the sum that it comes from, so that it can be read off a variable that holds it."""
@@ -95,7 +166,7 @@ class Lifting:
         if self.count is None or not affine or len(of) != 1:
             return found
         (k,), own = of, values[of[0]]
-        if own.source is None and len(own.parts) == 1 and own.parts[0].shape == own.shape:
+        if own.source is None and own.one is not None:
             return found
         source, make = own.source or (own, lambda value: value)
 
@@ -115,7 +186,7 @@ class Lifting:
         return value.single(self.budget) if held is None else held
 
     def _counted(self, value: Terms) -> Table | None:
-        if self.count is None:
+        if self.count is None or (value.source is None and value.one is not None):
             return None
         source, make = value.source or (value, lambda value: value)
         if (found := linear_count(source, self.count_from)) is not None:
@@ -145,20 +216,21 @@ class Lifting:
 
     def _mul(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         if all(isinstance(v, Terms) for v in full):
-            return self._product(*(self._spread(v, shape) for v in full))
-        return self._scaled(full, shape, operator.mul)
+            return self.product(*(self._spread(v, shape) for v in full))
+        return self.scaled(full, shape, operator.mul)
 
     def _div(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         linear = isinstance(full[0], Terms) and not isinstance(full[1], Terms)
         linear = linear and jnp.issubdtype(abstract(full[0]).dtype, jnp.floating)  # whole numbers lose their rest
-        return self._scaled(full, shape, operator.truediv) if linear else None
+        return self.scaled(full, shape, operator.truediv) if linear else None
 
-    def _scaled(self, full: Sequence[Any], shape: Shape, function: Any) -> Any:
+    def scaled(self, full: Sequence[Any], shape: Shape, function: Any) -> Any:
+        """Multiply or divide each summand by what depends on nothing."""
         value, other = full if isinstance(full[0], Terms) else (full[1], full[0])
-        value, other = self._spread(value, shape), _broadcast(other, shape)
+        value, other = self._spread(value, shape), broadcast(other, shape)
         return Terms(shape, tuple(p.map(lambda x, p=p: function(x, behind(other, p, shape))) for p in value.parts))
 
-    def _product(self, left: Terms, right: Terms) -> Terms:
+    def product(self, left: Terms, right: Terms) -> Terms:
         """Multiply summand by summand, as long as the products are not too many."""
         left, right = (side if (held := self._counted(side)) is None else terms(held) for side in (left, right))
         lead = len(left.shape)
@@ -178,11 +250,11 @@ class Lifting:
         which, *cases = full
         if isinstance(which, Terms):
             return None
-        which, parts = _broadcast(which, shape), []
+        which, parts = broadcast(which, shape), []
         for number, case in enumerate(cases):
             for p in self._spread(case, shape).parts:
                 here = behind(which.astype(np.int32) == number, p, shape)
-                parts.append(p.map(lambda x, here=here: _where(here, x)))
+                parts.append(p.map(lambda x, here=here: kept_where(here, x)))
         return Terms(shape, tuple(parts))
 
     def _reduce_sum(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
@@ -196,44 +268,17 @@ class Lifting:
             parts.append(Table(part.array.transpose(moved), np.transpose(part.scopes, (*order, len(order)))))
         return Terms(tuple(value.shape[a] for a in kept), tuple(parts))
 
-    def _dot_general(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        (left_in, right_in), (left_with, right_with) = equation.contraction
-        ids = []
-        for value, inside, beside in ((full[0], left_in, left_with), (full[1], right_in, right_with)):
-            own = np.arange(math.prod(value.shape)).reshape(value.shape)
-            free = [d for d in range(own.ndim) if d not in inside and d not in beside]
-            ids.append((own, list(beside), free, list(inside)))
-        (a, a_beside, a_free, a_in), (b, b_beside, b_free, b_in) = ids
-        n, m, k = len(a_beside), len(a_free), len(b_free)
-        a = np.transpose(a, (*a_beside, *a_free, *a_in))
-        b = np.transpose(b, (*b_beside, *b_free, *b_in))
-        a = a.reshape((*a.shape[: n + m], *[1] * k, *a.shape[n + m :]))
-        b = b.reshape((*b.shape[:n], *[1] * m, *b.shape[n:]))
-        a, b = np.broadcast_arrays(a, b)
-        left, right = self._at(full[0], a), self._at(full[1], b)
-        wide = tuple(a.shape)
-        if isinstance(left, Terms) and isinstance(right, Terms):
-            product = self._product(left, right)
-        else:
-            value, other = (left, right) if isinstance(left, Terms) else (right, left)
-            product = self._scaled([value, other], wide, operator.mul)
-        return Terms(shape, product.parts)  # the axes behind the shape are summed
-
     # Rearranging operations take elements by their numbers.
 
-    def _at(self, value: Any, ids: np.ndarray) -> Any:
-        if not isinstance(value, Terms):
-            return of(value).take(value.reshape(-1), ids.reshape(-1), mode="clip").reshape(ids.shape)
-        return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
-
-    def _rearranged(self, equation: Equation, full: Sequence[Any]) -> Any:
+    def rearranged(self, equation: Equation, full: Sequence[Any]) -> Any:
+        """Take elements at an index that is known; None where it is not."""
         value, others = full[0], full[1:]
         if any(isinstance(x, Terms) or isinstance(x, jax.core.Tracer) for x in others):
             return None
-        (ids,) = evaluate(equation.bare, [_numbers(value), *others])
+        (ids,) = evaluate(equation.bare, [numbers_of(value), *others])
         if ids.size and (ids.min() < 0 or ids.max() >= max(math.prod(value.shape), 1)):
             return None
-        return self._at(value, ids)
+        return elements(value, ids)
 
     def _concatenate(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         (axis,) = equation.axes
@@ -242,7 +287,7 @@ class Lifting:
     def _stack(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
         (axis,) = equation.axes
         own = (*shape[:axis], 1, *shape[axis + 1 :])
-        return self._joined([self._at(x, np.arange(math.prod(own)).reshape(own)) for x in full], axis, shape)
+        return self._joined([elements(x, np.arange(math.prod(own)).reshape(own)) for x in full], axis, shape)
 
     def _joined(self, full: Sequence[Any], axis: int, shape: Shape) -> Any:
         tables = [self.single(v) if isinstance(v, Terms) else plain(v) for v in full]
@@ -264,57 +309,6 @@ class Lifting:
         array = of(*arrays).stack([spread_states(x, arrays, small) for x in arrays], axis=scopes.shape[-1] + axis)
         return terms(Table(array, np.broadcast_to(np.expand_dims(scopes, axis), (*shape, scopes.shape[-1]))))
 
-    def _scatter_add(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        """Add elements at known places, as a sum by segment does."""
-        operand, index, updates = full
-        lands = None if isinstance(index, Terms) else landing(equation.places, index, shape, abstract(updates).shape)
-        if lands is None or not isinstance(updates, Terms) or any(p.arity > 1 for p in updates.parts):
-            return None
-        by_place = self._at(updates, rows_of(lands, math.prod(shape)).reshape((*shape, -1)))
-        real = counted_rows(lands, math.prod(shape)).reshape((*shape, -1))
-        summed = []
-        for part in by_place.parts:
-            array = _where(behind(real, part, real.shape), part.array)
-            summed.append(Table(array, part.scopes))
-        start = operand.parts if isinstance(operand, Terms) else (plain(operand),)
-        return Terms(shape, (*start, *summed))
-
-    def _gather(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        """Take elements of an array that depends on nothing, at an index that does."""
-        operand, index = full
-        if isinstance(operand, Terms):
-            if isinstance(index, Terms):
-                return None
-            found = self._rearranged(equation, full)
-            return self._taken(equation, operand, index, shape) if found is None else found
-        table = self.single(index)
-        pieces = [Table(table.array[..., k], table.scopes[..., k, :]) for k in range(table.shape[-1])]
-        if not pieces:
-            return None
-        arrays, scopes = aligned(pieces, self.budget)
-        batch = table.shape[:-1]
-        stacked = of(*arrays).stack([spread_states(x, arrays, batch) for x in arrays], axis=-1)
-        cards = stacked.shape[: scopes.shape[-1]]
-        many = jax.vmap(equation, in_axes=(None, 0))
-        (found,) = applied(many, [operand, stacked.reshape((-1, *table.shape))])
-        offset = tuple(int(d) for d in equation.places.offset_dims)
-        sizes = [1 if d in offset else shape[d] for d in range(len(shape))]
-        spread = np.broadcast_to(scopes.reshape((*sizes, scopes.shape[-1])), (*shape, scopes.shape[-1]))
-        return terms(Table(found.reshape((*cards, *shape)), spread))
-
-    def _taken(self, equation: Equation, operand: Terms, index: Any, shape: Shape) -> Any:
-        """Take elements at an index without a value yet, as that of data, where it picks among readers of the same."""
-        table = self.single(operand)
-        first = table.scopes
-        for axis in equation.places.start_index_map:
-            first = np.take(first, [0], axis=int(axis))
-        if not np.array_equal(np.broadcast_to(first, table.scopes.shape), table.scopes):
-            return None
-        at = np.asarray(evaluate(equation, [_numbers(table), np.zeros(index.shape, index.dtype)])[0])
-        many = jax.vmap(equation, in_axes=(0, None))
-        (found,) = applied(many, [table.array.reshape((-1, *table.shape)), index])
-        return terms(Table(found.reshape((*table.cardinalities, *shape)), table.scopes.reshape((-1, table.arity))[at]))
-
     # Everything else.
 
     def _elementwise(self, equation: Equation, values: Sequence[Any], shape: Shape) -> Any:
@@ -323,7 +317,7 @@ class Lifting:
         states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
         lifted = iter(arrays)
         operands = [
-            _broadcast(next(lifted) if t is not None else _broadcast(v, shape), (*states, *shape))
+            broadcast(next(lifted) if t is not None else broadcast(v, shape), (*states, *shape))
             for t, v in zip(tables, values, strict=True)
         ]
         return terms(Table(applied(equation, operands)[0], scopes))
@@ -341,66 +335,19 @@ class Lifting:
         if math.prod(sizes) > self.budget or not self.meets:
             raise Budget(math.prod(sizes), variables.tolist())
         operands = [v if t is None else joint(t, variables, sizes) for t, v in zip(tables, values, strict=True)]
-        axes = [None if t is None else 0 for t in tables]
-        found = applied(jax.vmap(lambda *xs: equation(*xs), in_axes=tuple(axes)), operands)
+        found = applied(Each(equation, tuple(None if t is None else 0 for t in tables)), operands)
         return tuple(
             terms(Table(x.reshape((*sizes, *x.shape[1:])), np.broadcast_to(variables, (*x.shape[1:], len(variables)))))
             for x in found
         )
 
-    def _reduced(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        """Reduce along axes: the variables of each slice meet, those of different slices do not."""
-        table, axes = self.single(full[0]), equation.axes
-        kept = [a for a in range(len(table.shape)) if a not in axes]
-        order = [*kept, *axes]
-        along = tuple(table.shape[a] for a in axes)
-        moved = Table(
-            table.array.transpose((*range(table.arity), *(table.arity + a for a in order))).reshape(
-                (*table.cardinalities, *shape, math.prod(along))
-            ),
-            np.transpose(table.scopes, (*order, len(order))).reshape((*shape, math.prod(along), table.arity)),
-        )
-        pieces = [Table(moved.array[..., k], moved.scopes[..., k, :]) for k in range(math.prod(along))]
-        arrays, scopes = aligned(pieces, self.budget)
-        stacked = of(*arrays).stack([spread_states(x, arrays, shape) for x in arrays], axis=-1)
-        states = stacked.shape[: scopes.shape[-1]]
-        back = np.argsort(order)
-        whole = stacked.reshape((math.prod(states), *shape, *along)).transpose((0, *(int(k) + 1 for k in back)))
-        (found,) = applied(jax.vmap(equation), [whole])
-        return terms(Table(found.reshape((*states, *shape)), scopes))
-
-    def _by_matrices(self, equation: Equation, full: Sequence[Any], shape: Shape) -> Any:
-        tables = [self.single(value) if isinstance(value, Terms) else plain(value) for value in full]
-        return terms(by_matrices(equation, tables, shape, self.budget)) if math.prod(shape) else None
-
     def _spread(self, value: Any, shape: tuple[int, ...]) -> Terms:
         """Give a value the shape of a result: scalars are repeated."""
         if not isinstance(value, Terms):
-            return terms(plain(_broadcast(value, shape)))
+            return terms(plain(broadcast(value, shape)))
         if value.shape == shape:
             return value
         return terms(self.single(value).spread(shape))
-
-
-def _numbers(value: Any) -> np.ndarray:
-    """Number the elements of a value: what only rearranges elements says by them where each comes from."""
-    return np.arange(math.prod(value.shape)).reshape(value.shape)
-
-
-def _broadcast(array: Any, shape: Shape) -> Any:
-    return of(array).broadcast_to(array, shape)
-
-
-def _where(which: Any, array: Any) -> Any:
-    """Keep elements, and put zeros in the place of the others."""
-    return of(which, array).where(which, array, np.zeros((), array.dtype))
-
-
-def abstract(value: Any) -> Any:
-    """Shape and type of a value."""
-    if isinstance(value, Terms):
-        return jax.ShapeDtypeStruct(value.shape, value.parts[0].array.dtype)
-    return jax.ShapeDtypeStruct(jnp.shape(value), jnp.result_type(value))
 
 
 type Rule = Callable[[Lifting, Equation, Sequence[Any], Shape], Any]
@@ -417,12 +364,12 @@ RULES: Mapping[str, Rule] = {
     "div": Lifting._div,
     "select_n": Lifting._select_n,
     "reduce_sum": Lifting._reduce_sum,
-    "dot_general": Lifting._dot_general,
+    "dot_general": contracted,
     "concatenate": Lifting._concatenate,
     "stack": Lifting._stack,
-    "gather": Lifting._gather,
-    "scatter-add": Lifting._scatter_add,
-    **{f"reduce_{name}": Lifting._reduced for name in ("max", "min", "prod", "and", "or", "xor")},
-    "cholesky": Lifting._by_matrices,
-    "triangular_solve": Lifting._by_matrices,
+    "gather": gathered,
+    "scatter-add": scattered,
+    **{f"reduce_{name}": reduced for name in ("max", "min", "prod", "and", "or", "xor")},
+    "cholesky": by_matrices,
+    "triangular_solve": by_matrices,
 }

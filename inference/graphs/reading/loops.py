@@ -18,8 +18,7 @@ import numpy as np
 from lawful.errors import PathLimitError, UnsupportedProgramError
 from lawful.form import Loop, Var
 
-from ..model.known import of
-from .lifted import Budget, Table, Terms, terms
+from .lifted import Budget, Table, Terms, of, terms
 from .templates import LEAST, Lanes, at_steps, spread, states_of, template_of
 
 type Steps = tuple[Any, ...]

@@ -1,7 +1,8 @@
-"""Supports: the states that a site of a program gives a variable, and what of its law lies outside.
+"""Supports: which sites of a program become variables, with which states, and what of their laws lies outside.
 
-Law: a site with finitely many values has a state for each. One with infinitely many is restricted to a range where that
-was asked for, its masses as they are, so the measure lacks what lies outside; elsewhere it is refused.
+Law: every latent site is a variable or has a value. A site with finitely many values has a state for each. One with
+infinitely many is restricted to a range where that was asked for, its masses as they are, so the measure lacks what
+lies outside; elsewhere it is refused.
 """
 
 from __future__ import annotations
@@ -11,16 +12,64 @@ from dataclasses import replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from lawful.addresses import as_address, show_address
+from lawful.addresses import Address, as_address, show_address
 from lawful.distributions.families import core_of
 from lawful.errors import LawfulError, UnboundedSupport, UnsupportedProgramError
 from lawful.form import Form, Node, Site
 from lawful.form.choices import Choice, choices_of
 from lawful.form.rewriting import with_subforms
 
+from ...summing.summed_form import finite_sites
+from .lifted import known
+
 type Ranges = Mapping[Any, tuple[int, int]]
+
+
+def chosen_sites(form: Form, sites: Collection[str | Address] | None) -> dict[Address, Choice]:
+    """Find the finite sites that become variables: those of some names, or all.
+
+    Raises: LawfulError for a name that is no finite site; UnboundedSupport where it has infinitely many values.
+    """
+    finite = {c.address: c for c in finite_sites(form)}
+    if sites is None:
+        return finite
+    names = {as_address(name) for name in sites}
+    missing = names - set(finite)
+    refuse_unbounded(form, missing)
+    if missing:
+        raise LawfulError(
+            f"to_factor_graph: {', '.join(map(show_address, sorted(missing)))}: no finite site of the program. "
+            f"The finite sites are: {', '.join(c.name for c in finite.values()) or 'none'}."
+        )
+    return {address: c for address, c in finite.items() if address in names}
+
+
+def fixed_sites(form: Form, chosen: Collection[Address], given: Mapping[str, Any]) -> dict[Address, Any]:
+    """Find the values of the sites that are no variables.
+
+    Raises: LawfulError for a name that is no such site, and for one without a value.
+    """
+    values = {as_address(name): value for name, value in given.items()}
+    rest = [c for c in choices_of(form) if c.address not in chosen]
+    unknown = set(values) - {c.address for c in rest}
+    if unknown:
+        raise LawfulError(
+            f"to_factor_graph: given: {', '.join(map(show_address, sorted(unknown)))}: no latent site beside the "
+            f"variables. These are: {', '.join(c.name for c in rest) or 'none'}.",
+            sites=tuple(unknown),
+        )
+    missing = [c.name for c in rest if c.address not in values]
+    if missing:
+        refuse_unbounded(form, {c.address for c in rest} - set(values))
+        raise LawfulError(
+            f"to_factor_graph: {', '.join(missing)}: neither a variable of the graph nor given. Fix: pass values of "
+            "all other latent sites as given={'name': value}.",
+            sites=tuple(missing),
+        )
+    return {c.address: known(jnp.asarray(values[c.address], c.dtype)) for c in rest}
 
 
 def support(choice: Choice, laws: Sequence[Any]) -> tuple[np.ndarray, list[str] | None]:
@@ -62,12 +111,12 @@ def restricted(form: Form, ranges: Ranges, most: int) -> Form:
     Raises: LawfulError for a name that is no latent site of whole numbers, and for a range that is none.
     """
     given = {as_address(name): (int(low), int(high)) for name, (low, high) in ranges.items()}
-    known = {c.address: c for c in choices_of(form) if is_countable(c.law)}
+    countable = {c.address: c for c in choices_of(form) if is_countable(c.law)}
     for address, (low, high) in given.items():
-        if address not in known:
+        if address not in countable:
             raise LawfulError(
                 f"truncate: {show_address(address)}: no latent site of whole numbers. These are: "
-                f"{', '.join(c.name for c in known.values()) or 'none'}.",
+                f"{', '.join(c.name for c in countable.values()) or 'none'}.",
                 site=address,
             )
         if not 0 <= high - low < most:

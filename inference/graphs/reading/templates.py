@@ -8,7 +8,6 @@ one by one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -20,9 +19,8 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.form import Branch, Form, Loop, Node, Site, Var, walk
 
-from ..model.known import known, of, taken
-from .lifted import Table, Terms
-from .lifting import Lifting
+from .lifted import Table, Terms, elements, known, numbers_of, of, taken
+from .lifting import Each, Lifting
 
 LEAST = 4  # steps that are worth a template
 
@@ -42,8 +40,7 @@ def at_steps(value: Any, steps: Any) -> Any:
     """Take rows of a value: an int, a slice, or numbers of rows."""
     if not isinstance(value, Terms):
         return value[steps]
-    ids = np.asarray(np.arange(math.prod(value.shape)).reshape(value.shape)[steps])
-    return Terms(tuple(ids.shape), tuple(part.take(ids, len(value.shape)) for part in value.parts))
+    return elements(value, np.asarray(numbers_of(value)[steps]))
 
 
 def mapped(
@@ -51,25 +48,21 @@ def mapped(
     function: Callable[..., Any],
     values: Sequence[Any],
     out_axis: int = 0,
-    shape: tuple[int, ...] | None = None,
 ) -> tuple[Any, ...]:
-    """Apply a function of the values of one step, to all steps at once where one of the values has them.
+    """Apply a function of the values of one step to all steps at once.
 
     Args:
         lifting: the rules.
         function: of arrays of one step, that gives a tuple.
         values: of one step, or `Lanes`.
         out_axis: of the steps in the results.
-        shape: of the first result in one step, where it is known.
 
     Raises: Budget where variables of different steps would meet.
     """
     axes = tuple(0 if isinstance(v, Lanes) else None for v in values)
     bare = [v.value if isinstance(v, Lanes) else v for v in values]
-    if all(axis is None for axis in axes):
-        return lifting.apply(function, bare, shape)
-    many = jax.vmap(lambda *xs: tuple(function(*xs)), in_axes=axes, out_axes=out_axis)
-    return tuple(map(Lanes, lifting.without_meeting().apply(many, bare)))
+    found = lifting.at_states(function, bare, axes, out_axis)
+    return tuple(map(Lanes, found or lifting.without_meeting().apply(Each(function, axes, out_axis), bare)))
 
 
 def spread(value: Any, count: int, axis: int = 0) -> Any:

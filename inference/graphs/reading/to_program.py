@@ -18,8 +18,8 @@ from lawful.errors import LawfulError
 from lawful.language.statements import factor, sample
 
 from ..model.counted import counts_at
-from ..model.evidence import traced
 from ..model.graph import FactorGraph
+from ..model.potentials import traced
 from ..model.structure import Group
 
 

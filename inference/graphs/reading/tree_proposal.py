@@ -33,11 +33,10 @@ from ...summing.enumerate_sites import chosen_sites
 from ..loopy.belief_forests import Forest, forest_of, spanning_forest
 from ..loopy.propagation import propagated
 from ..model.graph import FactorGraph, graph_of
-from ..model.known import applied, known
 from ..model.potentials import Potentials
 from .discrete_part import DiscretePart, discrete_part
 from .graph_law import GraphLaw, SiteLaw, left_given, states_of
-from .lifted import TABLE
+from .lifted import TABLE, applied, known
 
 
 @dataclass(frozen=True)

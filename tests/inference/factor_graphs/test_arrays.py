@@ -11,6 +11,7 @@ from hypothesis import given, settings
 
 from lawful.errors import LawfulError, MalformedFileError
 from lawful.inference.graphs import FactorGraph
+from lawful.inference.graphs.formats.assembling import linear, ragged, with_factors
 from tests.inference.factor_graphs.written_graphs import EXTREME, assert_same_bits, built, graphs
 
 
@@ -60,10 +61,12 @@ def test_what_a_file_said_of_a_graph_is_kept(data, name, tmp_path):
     assert_same(back, FactorGraph.load(str(tmp_path / "graph.npz")))
 
 
-def test_names_of_factors_are_kept():
-    graph = FactorGraph.from_json({"variables": [{"name": "a", "states": ["ü", "ß"]}],
-                                   "cpds": [{"variable": "a", "parents": [], "table": [[0.5, 0.5]]}]})  # fmt: skip
-    assert graph.factor_name(0, 0) == "p(a)"
+def test_names_of_factors_are_kept(tmp_path):
+    graph = FactorGraph()
+    graph.variables("a", states=["ü", "ß"])
+    with_factors(graph, ragged([linear("p(a)", (0,), np.array([0.5, 0.5]))]))
+    graph.save(tmp_path / "graph.npz")
+    assert FactorGraph.load(tmp_path / "graph.npz").factor_name(0, 0) == "p(a)"
 
 
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64])

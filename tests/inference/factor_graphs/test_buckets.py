@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from lawful.errors import WidthError
 from lawful.inference.graphs import FactorGraph
-from lawful.inference.graphs.exact import padding
+from lawful.inference.graphs.exact import buckets
 from lawful.inference.graphs.exact.buckets import Plan
 from lawful.inference.graphs.exact.elimination import drawn, forward, largest, marginals
 from lawful.inference.graphs.exact.ordering import best_order, greedy
@@ -25,7 +25,7 @@ def test_no_answer_depends_on_which_tables_share_an_array(array, case):
     """Each kind of table in an array of its own, some in one, or all of a round, however much of it is padded."""
     graph = random_graph(*case)
     truth, rounds = Truth(graph), Plan(graph.structure, best_order(graph.structure)).rounds
-    with mock.patch.object(padding, "ARRAY", array):
+    with mock.patch.object(buckets, "ARRAY", array):
         places = Plan(graph.structure, best_order(graph.structure)).places
     assert array < 1000 or len(places.batches) == rounds
     found = marginals(places, graph.scores)
@@ -45,7 +45,7 @@ def test_no_answer_depends_on_which_tables_share_an_array(array, case):
 def test_what_is_padded_is_impossible_and_nothing_else(case):
     graph = random_graph(*case, zeros=0.0)
     plan = Plan(graph.structure, best_order(graph.structure))
-    with mock.patch.object(padding, "ARRAY", 1 << 20):
+    with mock.patch.object(buckets, "ARRAY", 1 << 20):
         joints = forward(plan.places, graph.scores).joints
     assert sum(np.isfinite(joint.scores).sum() for joint in joints) == plan.entries
 

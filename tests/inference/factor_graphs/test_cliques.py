@@ -140,7 +140,7 @@ def test_a_run_on_cliques_is_that_of_their_pairs_and_starts_from_any_messages():
     first = propagated(strong, max_iters=30, tol=0.0)
     fast = propagated(graph, damping=0.5, max_iters=7, tol=0.0)
     net = net_of(graph.structure)
-    plain = _program(graph.structure, Logs(False), Settings(False, 7))
+    plain = _program(graph.structure, Logs(False), Settings(False, 7), None)
     variables, factors, total, _, _, info = plain(
         net.places, graph.potentials, net.by_block([1.0, 1.0]), 0.0, 0.5, None
     )

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 
 from lawful.errors import LawfulError, MalformedFileError
 from lawful.inference.graphs import FactorGraph
-from tests.inference.factor_graphs.test_json_networks import terms
-from tests.inference.factor_graphs.written_graphs import EXTREME, assert_same_measure, built, graphs, joint
+from tests.inference.factor_graphs.written_graphs import EXTREME, assert_same_measure, built, graphs, joint, terms
 
 TABLE = np.arange(1.0, 7.0).reshape(2, 3)
 

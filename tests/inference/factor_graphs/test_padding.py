@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lawful.inference.graphs.exact.padding import ARRAY, shared_arrays
+from lawful.inference.graphs.exact.buckets import ARRAY, shared_arrays
 
 KINDS = st.lists(st.tuples(st.tuples(st.integers(1, 9), st.integers(1, 9)), st.integers(1, 9)), max_size=12)
 

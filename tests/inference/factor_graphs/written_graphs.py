@@ -103,3 +103,19 @@ def assert_same_bits(one, other):
     one, other = np.asarray(one), np.asarray(other)
     assert (one.dtype, one.shape) == (other.dtype, other.shape)
     assert one.tobytes() == other.tobytes()
+
+
+def terms(graph):
+    """The tables of all factors, by name and scope, and the scores of single variables that are not zero."""
+    found = [
+        (graph.structure.name_of(v), (scores + 0.0).tolist())
+        for f, rows in zip(graph.structure.families, graph.without_evidence().potentials.unary, strict=True)
+        for v, scores in enumerate(np.asarray(rows), f.offset)
+        if np.any(scores != 0)
+    ]
+    for k, group in enumerate(graph.structure.groups):
+        for row, scope in enumerate(group.scopes.tolist()):
+            table = np.asarray(graph.potentials.tables[k])[0 if group.shared else row]
+            names = " ".join(map(graph.structure.name_of, scope))
+            found.append((names, (table + 0.0).tolist()))  # zeros without a sign
+    return sorted(found, key=repr)
