@@ -53,9 +53,9 @@ def with_evidence(unary: Sequence[Any], evidence: Mapping[int, Any]) -> tuple[An
 
 def scores_at(structure: Structure, potentials: Potentials, x: Any) -> Any:
     """Give the log of the measure (*lanes) at states of all variables by number (*lanes, n)."""
-    dtype = jnp.result_type(float)
-    # NumPy has nothing to compile, where all numbers are known.
+    # NumPy has nothing to compile, where all numbers are known, and adds up a million of them in double precision.
     xp = jnp if any(map(traced, (x, *potentials.unary, *potentials.tables))) else np
+    dtype = np.dtype(np.float64) if xp is np else jnp.result_type(float)
     total = xp.zeros(x.shape[:-1], dtype)
     for family, scores in zip(structure.families, potentials.unary, strict=True):
         found = xp.asarray(scores)[np.arange(len(scores)), x[..., family.offset : family.offset + len(scores)]]
@@ -68,7 +68,7 @@ def scores_at(structure: Structure, potentials: Potentials, x: Any) -> Any:
         found = counts_at(count, x) if x.ndim == 1 else np.stack([counts_at(count, own) for own in x])
         right = xp.all(found == x[..., count.totals], axis=-1)
         total = total + xp.where(right, xp.zeros((), dtype), -xp.inf)
-    return total
+    return total.astype(jnp.result_type(float))
 
 
 def log_scores(given: Any) -> Any:

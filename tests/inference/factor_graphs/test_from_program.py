@@ -299,3 +299,18 @@ def test_large_plates_compile_no_operation_of_their_own(monkeypatch):
     scores = graph.potentials.tables[1]
     np.testing.assert_allclose(scores - scores[:, 1:2], wanted - wanted[:, 1:2], rtol=1e-10)
     assert isinstance(graph.potentials.tables[1], jax.Array), "a call of what is compiled copies no array of NumPy"
+
+
+def test_the_scores_of_many_elements_keep_their_digits(single_precision):
+    """The check of a graph against its program holds to 1e-5 where hundreds of thousands of small numbers are added."""
+
+    def labels():
+        with lawful.plate("site", 100_000):
+            z = lawful.sample("z", dist.Categorical(jnp.array([0.2, 0.3, 0.5])))
+        with lawful.plate("reading", 100_000):
+            lawful.factor("read", -jnp.square(z - jnp.linspace(0.0, 4.0, 100_000)))
+
+    graph = to_factor_graph(labels)
+    z = np.arange(100_000) % 3
+    tables = np.log([0.2, 0.3, 0.5])[z] - np.square(z - np.linspace(0.0, 4.0, 100_000, dtype=np.float32))
+    assert float(graph.log_score({"z": z})) == pytest.approx(tables.sum(dtype=np.float64), rel=1e-6)
