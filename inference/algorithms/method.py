@@ -27,12 +27,10 @@ from ..laws.strata import systematic
 from ..plans.chains.chain_plan import ChainMethod, chains
 from ..plans.enumerated_plan import starts_beside, summed
 from ..plans.plan import Engine, Plan
-from ..plans.populations.path_results import along_path
 from ..plans.populations.population_plan import population
 from ..plans.refusals import EAGER, USUAL, refuse
 from ..plans.setting_types import Count, Keep, Mode, NonFinite, OnFault, Options, Scheme, Start, Steps, read
 from ..registered import METHODS
-from ..results.result import Result
 from ..running.bar import with_bar
 from ..running.options import RunOptions
 from ..summing.enumerate_sites import Enumeration, Sites
@@ -116,6 +114,11 @@ class Method(ABC):
     def contract(self) -> Contract:
         """What the method claims."""
 
+    @property
+    @abstractmethod
+    def composition(self) -> str:
+        """What the method is composed of, as people read it."""
+
     def program(self, model: Any) -> Any:
         """Give the program that is run for a model; by default the model."""
         return model
@@ -147,7 +150,13 @@ class Method(ABC):
 
     def on(self, model: Any) -> Any:
         """Give the plan that runs the method on a model; in mode "eager" one that runs the program as it is."""
-        return self.eager(model) if self.mode == "eager" else Plan(model, self)
+        return self.eager(model) if self.mode == "eager" else self.planned(model)
+
+    def planned(self, model: Any, asked: Any = None, reasons: tuple[str, ...] = ()) -> Plan:
+        """Give the plan of the compiled program, which may be a part of one for what was `asked`; see `Plan`."""
+        title = f"{self.name}({self.composition})"  # what cannot be composed is refused here
+        program = model if self.enumerate is not None else self.program(model)
+        return Plan(model, self, program, title, self.watched, asked or self, reasons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,10 +214,6 @@ class Populations(Method):
         """The kernel that moves particles, if one does."""
         return getattr(self, "kernel" if self.on_path else "move", None)
 
-    def finished(self, result: Result) -> Result:
-        """Finish a result: of particles on a path, that they needed so many stages."""
-        return along_path(result) if self.on_path else result
-
     def told(self) -> dict[str, Any]:
         """Tell the settings; of a scheme by its name."""
         said = super().told()
@@ -218,7 +223,7 @@ class Populations(Method):
 
     def engine(self, form: Form, plan: Plan) -> Engine:
         """Write the population for the form of a program."""
-        return population(plan, form)
+        return population(plan, form, self.transformer, self.mover, self.drawing)
 
     def eager(self, model: Any) -> EagerPlan:
         """Give the plan that runs the program as it is."""

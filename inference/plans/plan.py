@@ -39,7 +39,6 @@ from ..representations.parameters import Around
 from ..results.result import Result
 from ..running.driver import Chunk
 from ..running.environment import seed_of
-from ..running.memory import in_index_range
 from ..running.options import RunOptions
 from .refusals import refuse
 
@@ -103,13 +102,11 @@ class Builder:
     Attributes:
         model: what is run.
         build: makes of its Form what a plan needs.
-        runs: how many of the algorithm there are.
         about: the program that results are about; None for the model, or for that inside `Around`.
     """
 
     model: Callable[..., Any] | Form
     build: Callable[[Form], Any]
-    runs: int = 1
     about: Any = None
     _built: dict[Any, Any] = field(default_factory=dict)
     _users: tuple[Any, ...] = ()
@@ -141,8 +138,6 @@ class Builder:
         if key not in self._built:
             with jax.core.eval_context():  # the caller may be traced; what is kept for later calls never is
                 built = self.build(form)
-            if isinstance(getattr(built, "form", None), Form):
-                in_index_range(built.form, self.runs)
             key = form, watch.ran()
             self._built[key] = built
         return self._built[key]
@@ -223,25 +218,31 @@ class Engine(Protocol):
         """Give the algorithm as a Form."""
 
 
+@dataclass(eq=False, repr=False)
 class Plan:
-    """A method on a model: call it with a key and the model's arguments.
+    """A method on a model: call it with a key and the model's arguments; nothing is traced before the first call.
 
     Attributes:
         model: a program.
         method: the settings of the algorithm.
-        asked: those that the user gave, where this plan is a part of another one.
+        program: what is run, of which the engine is written.
+        title: the method and what it is composed of.
         run: how a run is divided, watched and kept.
+        asked: the settings that the user gave, where this plan is a part of another one.
         reasons: why this kernel, where the program decided.
     """
 
-    def __init__(self, model: Any, method: Any, asked: Any = None, reasons: tuple[str, ...] = ()) -> None:
-        """Keep the parts; nothing is traced before the first call."""
-        self.model, self.method, self.reasons = model, method, reasons
-        self.asked = method if asked is None else asked
-        self.run = method.watched
-        program = model if method.enumerate is not None else method.program(model)
-        self.title = f"{method.name}({method.composition})"  # what cannot be composed is refused here
-        self.prepare = Builder(program, self._build, getattr(method, "runs", 1), model)
+    model: Any
+    method: Any
+    program: Any
+    title: str
+    run: RunOptions | None
+    asked: Any
+    reasons: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Be ready to trace the program, and to write the engine once for each Form."""
+        self.prepare = Builder(self.program, self._build, self.model)
 
     @property
     def contract(self) -> Contract:
@@ -317,7 +318,8 @@ class Plan:
 
     def within(self, model: Any, method: Any, reasons: tuple[str, ...] = ()) -> Plan:
         """Give the plan on another program by which this one goes."""
-        return Plan(model, method, self.asked, reasons)
+        found: Plan = method.planned(model, self.asked, reasons)
+        return found
 
     def starting(self, init: Any) -> Plan:
         """Give the plan of chains from another start; what is compiled is shared."""
@@ -327,9 +329,8 @@ class Plan:
 
     def longer(self, draws: int) -> Plan:
         """Give the plan with another number of draws."""
-        found = Plan(self.model, replace(self.method, draws=draws), replace(self.asked, draws=draws), self.reasons)
-        found.run = self.run
-        return found
+        asked = replace(self.asked, draws=draws)
+        return replace(replace(self.method, draws=draws).planned(self.model, asked, self.reasons), run=self.run)
 
     def __repr__(self) -> str:
         """Show the method."""

@@ -109,22 +109,10 @@ def peak_bytes(form: Form) -> int:
     return peak
 
 
-def in_index_range(form: Form, runs: int = 1) -> Form:
-    """Return a form whose arrays have no more elements than an index can count.
-
-    This is 2**31 - 1 without 64 bits, for histories, too.
-
-    Args:
-        form: the algorithm.
-        runs: number of runs, which stack the outputs.
-
-    Raises: IndexRangeError naming the array and its size.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> form = in_index_range(lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0))))
-    """
+def _refuse_too_large(form: Form, runs: int) -> None:
+    """Refuse arrays of more elements than an index can count, 2**31 - 1 without 64 bits; histories are arrays, too."""
     if jax.config.read("jax_enable_x64"):
-        return form
+        return
     for node, value in _values(form):
         size = math.prod(value.full_shape)
         if size > LARGEST:
@@ -133,7 +121,6 @@ def in_index_range(form: Form, runs: int = 1) -> Form:
         size = runs * math.prod(value.full_shape)
         if size > LARGEST:
             raise _too_large(None, value, size, f"{runs} runs of shape {value.full_shape}, {size} elements")
-    return form
 
 
 def _values(form: Form) -> Iterator[tuple[Node, Var]]:
@@ -168,8 +155,16 @@ class Held(NamedTuple):
 
 
 @per_form
-def held_by(form: Form) -> Held:
-    """Tell what a form holds; without a loop its outputs are one row."""
+def held_by(form: Form, runs: int = 1) -> Held:
+    """Tell what the form of an algorithm holds; without a loop its outputs are one row.
+
+    Args:
+        form: the algorithm.
+        runs: number of runs, which stack the outputs.
+
+    Raises: IndexRangeError naming an array that is too large for an index, and its size.
+    """
+    _refuse_too_large(form, runs)
     each = tuple(map(bytes_of, form.outputs))
     loops = (node for node in form.nodes if isinstance(node, Loop))
     rows = [sum(map(bytes_of, loop.body.outputs[len(loop.init) :])) for loop in loops]

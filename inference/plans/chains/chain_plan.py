@@ -324,6 +324,7 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
     one_by_one, sizes = method.chain_method == "sequential", (method.chains, method.warmup, method.draws, method.thin)
     form = form_for(moves, form)
     many = tuned_loop(moves, form, *((1, *sizes[1:]) if one_by_one else sizes))
+    many.memory()  # what is too large for an index is refused here
     loop = OneByOne(many, sizes[0]) if one_by_one else many
     kernel = many.kernel
     states = initial_state(form) if kernel.states is None else without_factors(kernel.states)

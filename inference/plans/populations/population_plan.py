@@ -28,6 +28,7 @@ from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
 
 from ...checkpoints.checkpoints import Checkpoint
+from ...contract import Transformer
 from ...devices.watch import watched
 from ...findings.findings import idle_device
 from ...laws.resampling import ResampleLaw
@@ -42,12 +43,13 @@ from ...results.record import masked
 from ...results.result import Result
 from ...running.driver import Chunk
 from ...running.environment import environment, timed, times
-from ...running.memory import Need, held_by, memory_for
+from ...running.memory import Held, Need, held_by, memory_for
 from ...running.mesh_runner import sharded_portions, sharded_runner
 from ...running.options import RunOptions
 from ...transformers.propose.propose import proposed_sites
 from ..plan import Prepared
 from ..resuming import header_of
+from .path_results import along_path
 from .population_runs import iterate_population, resume_population, run_population
 from .stages import joined, weight_findings
 
@@ -69,6 +71,7 @@ class Population:
     stats: tuple[tuple[int, str], ...]
     choices: tuple[Choice, ...]
     form: Form
+    held: Held  # by the form, of all runs
     divide: Callable[[int | None], Portions]  # cut for calls of at most so many steps
     steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled, by the most steps of a call
 
@@ -151,7 +154,7 @@ class Population:
     def need(self) -> Need:
         """What runs take: one beside outputs of those before, or all outputs and draws, which are copied twice."""
         runs, particles = self.plan.method.runs, self.plan.method.particles
-        held = held_by(self.form)
+        held = self.held
         peak = max(held.peak + (runs - 1) * held.outputs, runs * (held.outputs + 2 * sum(held.each[: len(self.names)])))
         last = ", keep='last' where the histories are not needed" if self.plan.method.keep == "paths" else ""
         return Need(
@@ -171,8 +174,10 @@ class Population:
         log_weight, index = outputs[n + k : n + k + 2]
         noted = dict(zip(self.stats, outputs[n + k + 2 :], strict=True))
         roots, stats = noted.pop(ROOTS, None), joined(noted)
-        method, held = self.plan.method, held_by(self.form)
+        method = self.plan.method
         told = {**environment(method.told(), 0.0, prepared.seed, method.mesh), **run}
+        size = self.held.peak // method.devices
+        idle = () if told["device"] == "cpu" else idle_device(told["device"], "particles", size)
         found = (
             *weight_findings(
                 prepared.form,
@@ -185,7 +190,7 @@ class Population:
                 partial(invalid_draws, prepared.form, prepared.args, values),
             ),
             *prepared.unread,
-            *(() if told["device"] == "cpu" else idle_device(told["device"], "particles", held.peak // method.devices)),
+            *idle,
         )
         log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate
         rows = np.arange(len(index))[:, None]
@@ -214,15 +219,22 @@ class Population:
             run={**told, "plan": Told(lambda: self.plan.plan(*prepared.args))},
             **fields,
         )
-        finished: Result = method.finished(result)
-        return finished
+        return along_path(result) if method.on_path else result
 
 
-def population(plan: Any, form: Form) -> Population:
-    """Write a population method for the form of a program."""
+def population(plan: Any, form: Form, transformer: Transformer, mover: Any, drawing: Any) -> Population:
+    """Write a population method for the form of a program.
+
+    Args:
+        plan: the plan that it is of, with the settings.
+        form: the program.
+        transformer: the composition.
+        mover: the kernel that moves particles, if one does.
+        drawing: the scheme of the draws of equal weight at the end.
+    """
     method = plan.method
-    if method.mover is not None:
-        form = form_for(method.mover, form)
+    if mover is not None:
+        form = form_for(mover, form)
     paths = method.keep == "paths"
     recorded = record(form) if paths else record(form, ())
     own = recorded.own
@@ -236,12 +248,12 @@ def population(plan: Any, form: Form) -> Population:
     else:
         names = _returned_names(form)
     refuse_improper(form, plan.asked.name)
-    hold = method.pauses and method.mover is not None
+    hold = method.pauses and mover is not None
     suspended = sequential(source, getattr(method, "cuts", None), hold=hold) if method.pauses else source
-    population: Particles = method.transformer(suspended)
+    population: Particles = transformer(suspended)
     block, plate = population.block, population.plate
     assert population.weight is not None
-    law = ResampleLaw(method.drawing, plate.size, plate.size)
+    law = ResampleLaw(drawing, plate.size, plate.size)
     draws = block.site(population.address("draws"), law, (population.weight,))
     values = tuple(_spread(block, v, plate) for v in population.values)
     trail = population.trail
@@ -252,6 +264,7 @@ def population(plan: Any, form: Form) -> Population:
     algorithm = through(block.form(population.inputs, outputs), SIMPLIFIED)
     conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
     runs = method.runs
+    held = held_by(algorithm, runs)
     run: Callable[..., Any]
     divide: Callable[..., Portions]
     if method.mesh is None:
@@ -259,7 +272,7 @@ def population(plan: Any, form: Form) -> Population:
     else:
         run = sharded_runner(algorithm, runs, method.mesh, plate)
         divide = partial(sharded_portions, algorithm, mesh=method.mesh, particles=plate)
-    return Population(plan, run, names, conditional, tuple(stats), choices, algorithm, divide)
+    return Population(plan, run, names, conditional, tuple(stats), choices, algorithm, held, divide)
 
 
 def _spread(block: Any, value: Any, plate: Any) -> Any:
