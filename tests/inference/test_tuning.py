@@ -89,9 +89,14 @@ def test_the_step_size_finds_a_known_rate():
     assert float(tuner.settings(jnp.array(True), *learnt)[0][0]) == pytest.approx(-np.log(0.8), rel=0.02)
 
 
+def rows_of(warmup, draws=0):
+    """What each step learns."""
+    return np.asarray(jax.vmap(schedule(warmup))(jnp.arange(warmup + draws)))
+
+
 @pytest.mark.parametrize("steps", [0, 1, 19, 20, 100, 150, 151, 500, 1000, 1234])
 def test_windows_lie_inside_the_warm_up_and_the_last_one_is_the_longest(steps):
-    rows = schedule(steps)
+    rows = rows_of(steps)
     ends = np.flatnonzero(rows[:, 1])
     assert rows.shape == (steps, 6) and (rows[ends, 0] == 1).all()
     if steps >= 20:
@@ -122,7 +127,7 @@ def test_trees_are_small_until_the_first_scales_are_found():
         result = inference.mcmc(ridge, kernel, chains=2, warmup=200, draws=20)(0)
         return np.concatenate([np.asarray(r.stats["tree_depth"]) for r in (result.warmup, result)], axis=1).max(0)
 
-    (first, *_), rows = np.flatnonzero(schedule(200)[:, 1]), schedule(200)
+    (first, *_), rows = schedule(200).ends, rows_of(200)
     assert np.flatnonzero(rows[:, 5]).tolist() == list(range(first + 1))
     found = depths(kernels.nuts())
     assert found[: first + 1].max() == 5 and 5 < found[first + 1 :].max() <= 10
@@ -147,16 +152,22 @@ def test_nothing_is_tuned_once_draws_begin():
     assert fingerprint(result) != fingerprint(run(kernels.nuts(), seed=1, draws=50))
 
 
-def test_warm_up_and_draws_are_one_loop_whose_input_says_which_steps_learn():
+def test_warm_up_and_draws_are_one_loop_that_counts_the_steps_that_learn():
     plan = inference.mcmc(normal, kernels.hmc(n_steps=3), chains=2, warmup=50, draws=20)
     result = plan(0)
     form = plan.form()
     (loop,) = (node for node in form.nodes if isinstance(node, Loop))
-    (rows,) = (dict(form.constants)[v] for v in loop.xs)
-    assert loop.length == 70 and (rows[:50, 2] == 1).all() and (np.asarray(rows[50:]) == 0).all()
+    assert loop.length == 70 and loop.xs == ()
     (branch,) = (node for node in loop.body.nodes if isinstance(node, Branch))
     assert branch.forms[0].nodes == (), "a step that does not learn keeps what is known"
     assert result.posterior["x"].shape == (2, 20, 3) and result.warmup.posterior["x"].shape == (2, 50, 3)
+    rows = rows_of(50, 20)
+    assert (rows[:50, 2] == 1).all() and (rows[50:] == 0).all()
+
+
+def test_the_schedule_of_a_billion_draws_takes_no_memory():
+    form = inference.mcmc(normal, kernels.hmc(n_steps=3), chains=2, warmup=50, draws=10**9).form()
+    assert sum(np.asarray(array).nbytes for _, array in form.constants) < 10_000
 
 
 @pytest.mark.slow

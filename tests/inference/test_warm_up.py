@@ -173,7 +173,7 @@ def test_a_value_that_is_no_number_does_not_count_as_a_move():
 @pytest.mark.parametrize("chains", [1, 2, 3])
 def test_a_chain_apart_follows_its_own_acceptance_and_the_others_their_mean_without_it(chains):
     """The step of the others is that of as many chains without one apart; at the end of the first part all have it."""
-    tuner, rows = Tuner(1, False, 0.8, None, None), schedule(300)
+    tuner, rows = Tuner(1, False, 0.8, None, None), jax.vmap(schedule(300))(jnp.arange(300))
     alone, learnt = tuner.start(chains), tuner.start(chains + 1)
     apart = jnp.arange(chains + 1) == 0
     for number, row in enumerate(rows[:76]):

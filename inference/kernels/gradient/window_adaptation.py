@@ -181,36 +181,58 @@ def _where(condition: jax.Array, new: Learnt, old: Learnt) -> Learnt:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b) if a is not b else b, new, old)
 
 
-def schedule(warmup: int, draws: int = 0) -> np.ndarray:
-    """Give a row for each step, as `Tuner.update` reads it.
+@dataclass(frozen=True)
+class Schedule:
+    """What each step of a warm-up does, and that draws learn nothing; it takes no memory, however many they are.
 
-    >>> [int(i) for i in np.flatnonzero(schedule(1000)[:, 1])]
-    [99, 149, 249, 449, 949]
-    >>> schedule(1, 2).tolist()
-    [[0.0, 0.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
+    Attributes:
+        warmup: steps before the first draw.
+        first: where the windows begin.
+        last: where they end.
+        ends: the last step of each window.
+        scaled: the first step that has scales.
     """
-    rows = np.zeros((warmup + draws, ROW))
-    rows[:warmup, 2] = 1.0
-    if warmup:
-        rows[warmup - 1, 3] = 1.0
+
+    warmup: int
+    first: int
+    last: int
+    ends: tuple[int, ...]
+    scaled: int
+
+    def __call__(self, step: jax.Array) -> jax.Array:
+        """Give the row of a step, as `Tuner.update` reads it; all draws have that of the first."""
+        learns, started = step < self.warmup, step >= self.first
+        ends = jnp.any(step == jnp.asarray(self.ends, jnp.int32))
+        told = (started & (step < self.last), ends, learns, step == self.warmup - 1, started & learns)
+        return jnp.stack([*told, step < self.scaled]).astype(jnp.result_type(float))
+
+    def after(self, step: jax.Array) -> jax.Array:
+        """Give the next step; draws are not counted."""
+        return jnp.minimum(step + 1, self.warmup)
+
+
+def schedule(warmup: int) -> Schedule:
+    """Divide a warm-up into windows.
+
+    >>> schedule(1000).ends
+    (99, 149, 249, 449, 949)
+    >>> [schedule(1)(jnp.array(step)).tolist() for step in range(2)]
+    [[0.0, 0.0, 1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
+    """
     first, last, window = FIRST, LAST, WINDOW
     if warmup < 20:
-        return rows
+        return Schedule(warmup, warmup, warmup, (), 0)
     if warmup < first + last + window:
         first, last = int(0.15 * warmup), int(0.1 * warmup)
         window = warmup - first - last
-    rows[first : warmup - last, 0] = 1.0
-    rows[first:warmup, 4] = 1.0
-    end = first
-    while end < warmup - last:
+    ends, end, stop = list[int](), first, warmup - last
+    while end < stop:
         end += window
         window *= 2
-        if end + window > warmup - last:
-            end = warmup - last
-        rows[end - 1, 1] = 1.0
-    ends = np.flatnonzero(rows[:, 1])  # of one window all is used, also that chains may be compared by it
-    rows[: ends[0] + 1 if len(ends) > 1 else first, 5] = 1.0
-    return rows
+        end = stop if end + window > stop else end
+        ends.append(end - 1)
+    # of one window all is used, also that chains may be compared by it
+    return Schedule(warmup, first, stop, tuple(ends), ends[0] + 1 if len(ends) > 1 else first)
 
 
 def tuned_names(slots: Sequence[int]) -> list[str]:

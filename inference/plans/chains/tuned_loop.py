@@ -255,18 +255,23 @@ class _Writer:
         """
         inner = Block()
         shared, state, known = (tuple(v.like() for v in group) for group in (inputs, carried, learnt))
-        row = Var((ROW,), jnp.result_type(float))
+        count = (
+            [Var((), jnp.dtype("int32"))] if known else []
+        )  # where nothing is learnt, no step is told what it learns
+        plan = schedule(warmup)
+        row = inner.det(plan, *count, label="what the step learns") if known else Var((ROW,), jnp.result_type(float))
         fixed = (*shared, *self.settings(inner, known, row))
         after, numbers, signals = self.step(inner, fixed, state)
         after, new = self.learnt(inner, row, signals, known, state, after)
         kept = self.lifted(inner, self.native.leave, fixed, after)
-        told = (row,) if known else ()  # where nothing is learnt, no step is told what it learns
-        body = inner.form((*shared, *state, *known, *told), (*after, *new, *kept, *numbers))
+        later = [inner.det(plan.after, at, label="steps so far") for at in count]
+        body = inner.form((*shared, *state, *known, *count), (*after, *new, *later, *kept, *numbers))
         if name:
             body = with_addresses(body, lambda address: (*name, *address))
-        rows = [block.constant(np.asarray(schedule(warmup, draws), row.dtype)) for row in told]
-        last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt), rows)
-        return last[: len(carried)], last[len(carried) :], stacked
+        zero = [block.constant(np.zeros((), np.int32)) for _ in count]
+        last, stacked = block.loop(body, warmup + draws, inputs, (*carried, *learnt, *zero), ())
+        known_last = last[len(carried) : len(carried) + len(learnt)]
+        return last[: len(carried)], known_last, stacked
 
     def learnt(
         self, block: Block, row: Var, signals: Sequence[Var], known: Sequence[Var], before: Sequence[Var],
