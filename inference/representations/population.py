@@ -16,11 +16,22 @@ import jax.numpy as jnp
 from lawful.addresses import Address
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block, total
+from lawful.form.bundles import listed
 from lawful.passes.add_plate import gained_alive
 
 from .traced import Traced
 
 PREFIX = "~population"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a loop carries of a population: its values, which may be a record, and its weights in all their forms."""
+
+    values: Any
+    log_weight: Var
+    weight: Var
+    ess: Var
 
 
 @dataclass
@@ -87,6 +98,18 @@ class Population:
     def next_stage(self, **changes: Any) -> Population:
         """Return the population after a transformer that added sites."""
         return replace(self, stage=self.stage + 1, **changes)
+
+    def carried(self, values: Any) -> Carried:
+        """Give what a loop carries, with a record of its values; evidence has been pushed."""
+        assert self.weight is not None and self.ess is not None
+        return Carried(values, self.log_weight, self.weight, self.ess)
+
+    def at(self, carried: Carried, **changes: Any) -> Population:
+        """Give the population in or after a loop that carries it."""
+        return replace(
+            self, values=listed(carried.values), log_weight=carried.log_weight, weight=carried.weight, ess=carried.ess,
+            **changes,
+        )  # fmt: skip
 
     @property
     def moving(self) -> tuple[int, ...]:

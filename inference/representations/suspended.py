@@ -27,13 +27,19 @@ from .sequential import Segment, Sequential
 class History:
     """The steps of one loop: the ancestors of each step, and what each step gave out, by particle of that step.
 
-    Where the choices are held, nothing is given out. `reads` are the loop's constants and what it scans over.
+    Where the choices are held, nothing is given out. `constants` and `xs` are what the program's loop reads.
     """
 
     loop: Loop
     ancestors: Var
     emitted: tuple[Var, ...]
-    reads: tuple[Var, ...] = ()
+    constants: tuple[Var, ...] = ()
+    xs: tuple[Var, ...] = ()
+
+    @property
+    def outputs(self) -> dict[Var, Var]:
+        """What the steps gave out, by output of the program's loop."""
+        return dict(zip(self.loop.ys, self.emitted, strict=True)) if self.emitted else {}
 
 
 @dataclass(frozen=True)
@@ -153,21 +159,19 @@ def follow(block: Block, plate: Plate, history: History, index: Var | None = Non
     Returns: the index of each one's ancestor before the loop, and the loop's outputs of each step, its own or those of
     its ancestor at that step.
     """
-    emitted, loop = history.emitted, history.loop
-    inner = Block()
-    moving = [i for i, y in enumerate(emitted) if plate in y.plates]
+    own = history.outputs
+    moving = {y: v for y, v in own.items() if plate in v.plates}
     start = identity(block, plate) if index is None else index
-    index_in = Var(start.shape, history.ancestors.dtype)
-    ancestors_in = Var((plate.size,), history.ancestors.dtype)
-    y_in = tuple(Var(emitted[i].shape[1:], emitted[i].dtype, emitted[i].plates) for i in moving)
-    picked = gather(inner, y_in, index_in, plate, _axes(start, plate))
-    before = inner.det(take, ancestors_in, index_in, label="parents")
-    body = inner.form((index_in, ancestors_in, *y_in), (before, *picked))
-    (root,), ys = block.loop(
-        body, loop.length, (), (start,), (history.ancestors, *(emitted[i] for i in moving)), not loop.reverse
+
+    def back(step: Block, _: Any, index: Var, row: tuple[Var, dict[Var, Var]]) -> tuple[Var, dict[Var, Var]]:
+        ancestors, given = row
+        picked = fetch(step, plate, given, index)
+        return step.det(take, ancestors, index, label="parents"), picked
+
+    root, ys = block.scan(
+        back, history.loop.length, (), start, (history.ancestors, moving), reverse=not history.loop.reverse
     )
-    own = dict(zip(loop.ys, emitted, strict=False))
-    return root, own | {loop.ys[i]: y for i, y in zip(moving, ys, strict=True)}
+    return root, own | ys
 
 
 def _axes(index: Var, plate: Plate) -> tuple[Plate, ...]:

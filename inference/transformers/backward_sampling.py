@@ -10,10 +10,12 @@ simulation methods for Monte Carlo statistical inference, algorithm 8.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 
-from lawful.form import Form, Var
+from lawful.form import Var
 from lawful.form.builder import Block
 from lawful.form.choices import choices_of
 from lawful.passes.condition import conditioned
@@ -43,49 +45,47 @@ def backward(population: Population) -> tuple[Block, tuple[Var, ...]]:
     assert population.weight is not None
     pick = block.site(population.address("pick"), PickLaw(plate.size), (population.weight,))
     outputs = gather(block, population.values, pick, plate, ())
-    body, moving = _step_back(population, history, stats)
-    loop = history.loop
-    n_const = len(loop.constants)
-    values = [stats[f"~value{i}"] for i in range(len(loop.init))]
-    flags = [stats["resampled"]] if "resampled" in stats else []
-    xs = (*history.reads[n_const:], stats["~weight"], *values, *(history.emitted[i] for i in moving), *flags)
-    (root,), rows = block.loop(body, loop.length, history.reads[:n_const], (pick,), xs, not loop.reverse)
-    found = dict(zip((loop.ys[i] for i in moving), rows, strict=True))
+    loop, own = history.loop, history.outputs
+    moving = {y: v for y, v in own.items() if plate in v.plates}
+    choices = choices_of(loop.body)
+    chosen = loop.ys[len(loop.ys) - len(choices) :]  # the choices of a step are the last that it gives out
+    values = tuple(stats[f"~value{i}"] for i in range(len(loop.init)))
+    rows = _Row(history.xs, stats["~weight"], values, moving, stats.get("resampled"))
+
+    def back(step: Block, constants: tuple[Var, ...], index: Var, row: _Row) -> tuple[Var, dict[Var, Var]]:
+        """Go from the particle of the path after a step to its ancestor before it, and give what it chose."""
+        picked = fetch(step, plate, row.given, index)
+        given = conditioned(loop.body, {c.address for c in choices}).form
+        density = ahead(step, given, plate, [*constants, *row.values, *row.xs, *(picked[y] for y in chosen)])
+        chances = step.det(_chances, row.weight, density, label="weight x next step", adds=(plate,))
+        ancestor = step.site((*population.scope, "ancestor"), PickLaw(plate.size), (chances,))
+        if row.resampled is not None:
+            ancestor = step.det(jnp.where, row.resampled, ancestor, index, label="resampled?")
+        return ancestor, picked
+
+    root, found = block.scan(back, loop.length, history.constants, pick, rows, reverse=not loop.reverse)
     at_root = {v: gather(block, (x,), root, plate, ())[0] for v, x in fetch(block, plate, early, None).items()}
     found = at_root | found
     return block, tuple(found.get(v, x) for v, x in zip(before.cut.form.outputs, outputs, strict=True))
 
 
-def _step_back(population: Population, history: History, stats: dict[str, Var]) -> tuple[Form, list[int]]:
-    """Write one step back: from the particle of the path after a step to its ancestor before it, and what it chose."""
-    loop, plate, block = history.loop, population.plate, Block()
-    n_const, n_carry = len(loop.constants), len(loop.init)
-    choices = choices_of(loop.body)
-    moving = [i for i, y in enumerate(history.emitted) if plate in y.plates]
-    fixed = len(loop.ys) - len(choices)  # the choices of a step are the last that it gives out
-    constants = tuple(v.like() for v in history.reads[:n_const])
-    index = Var((), jnp.dtype("int32"))
-    x_in = tuple(_row(v) for v in history.reads[n_const:])
-    weight = _row(stats["~weight"])
-    values = tuple(_row(stats[f"~value{i}"]) for i in range(n_carry))
-    emitted = {i: _row(history.emitted[i]) for i in moving}
-    chosen = {i: gather(block, (v,), index, plate, ())[0] for i, v in emitted.items()}
-    given = conditioned(loop.body, {c.address for c in choices})
-    path = [chosen[fixed + i] for i in range(len(choices))]
-    density = ahead(block, given.form, plate, [*constants, *values, *x_in, *path])
-    chances = block.det(_chances, weight, density, label="weight x next step", adds=(plate,))
-    ancestor = block.site((*population.scope, "ancestor"), PickLaw(plate.size), (chances,))
-    flags: tuple[Var, ...] = ()
-    if "resampled" in stats:
-        flags = (_row(stats["resampled"]),)
-        ancestor = block.det(jnp.where, *flags, ancestor, index, label="resampled?")
-    inputs = (*constants, index, *x_in, weight, *values, *emitted.values(), *flags)
-    return block.form(inputs, (ancestor, *chosen.values())), moving
+@dataclass(frozen=True)
+class _Row:
+    """What one step back reads.
 
+    Attributes:
+        xs: what the program's step read.
+        weight: the log weights before the step resampled.
+        values: the state of each particle before the step.
+        given: what each particle gave out in the step.
+        resampled: whether the step resampled; None where every step does.
+    """
 
-def _row(value: Var) -> Var:
-    """Make a value of one step of a stack."""
-    return Var(value.shape[1:], value.dtype, value.plates)
+    xs: tuple[Var, ...]
+    weight: Var
+    values: tuple[Var, ...]
+    given: dict[Var, Var]
+    resampled: Var | None
 
 
 def _chances(log_weight: jax.Array, density: jax.Array) -> jax.Array:

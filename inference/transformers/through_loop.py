@@ -14,19 +14,54 @@ import jax
 import jax.numpy as jnp
 
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Form, Loop, Plate, Var
+from lawful.form import Loop, Plate, Var
 from lawful.form.builder import Block, total
+from lawful.form.bundles import filled, listed
 from lawful.form.choices import choices_of
 from lawful.passes.add_plate import Lifted, lift
 from lawful.passes.checked_draws import with_checked_draws
 
 from ..contract import Transformer
 from ..representations.conditional import ahead, on_reference
-from ..representations.population import Population, Trail, gained, gather
+from ..representations.population import Carried, Population, Trail, gained, gather
 from ..representations.sequential import Sequential
 from ..representations.suspended import History, Shed, Suspended, follow, one_ancestry, settled
 from .moves_at_pauses import Target, rejuvenated, replayed, until
 from .resample import push_evidence
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values at a pause in a loop, of the particles, or those of the program that they stand for.
+
+    Attributes:
+        constants: those of the loop's constants that vary with the particle.
+        waiting: what later parts of the program read.
+        state: what the loop carries.
+        held: the choices of the loop, one array of all steps each, where they are held.
+    """
+
+    constants: tuple[Var, ...]
+    waiting: tuple[Var, ...]
+    state: tuple[Var, ...]
+    held: tuple[Var, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the new loop reads at a step: a row of what the program's loop reads, and its number if choices are held."""
+
+    xs: tuple[Var, ...]
+    index: Var | None
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a step leaves: who descends from whom, numbers for the diagnostics, and what the program's step gave out."""
+
+    ancestors: Var
+    stats: dict[str, Var]
+    emitted: tuple[Var, ...]
 
 
 @dataclass(frozen=True)
@@ -37,47 +72,48 @@ class Step:
         cut: the program in segments.
         loop: the program's loop.
         body: its lifted body.
+        names: what the population's values stand for.
         constants: the loop's constants that all particles share.
-        xs: the values that the loop scans over, at this step.
-        n_state_constants: how many of the population's values come before the carry: constants of the loop that vary
-            with the particle, then what waits for later parts of the program.
-        order: where each input of the body stands among constants, values and xs.
+        row: what the loop reads at this step.
         held: where the choices are held, how they are.
     """
 
     cut: Sequential
     loop: Loop
     body: Lifted
-    constants: tuple[Var, ...]
-    xs: tuple[Var, ...]
-    n_state_constants: int
-    order: tuple[int, ...]
+    names: Values
+    constants: dict[Var, Var]
+    row: Row
     held: Held | None = None
+
+    def values(self, population: Population) -> Values:
+        """Give the population's values by what they are."""
+        return filled(self.names, population.values)
+
+    def reads(self, now: Values) -> tuple[Var, ...]:
+        """List what the step of the program reads."""
+        own = self.constants | dict(zip(self.names.constants, now.constants, strict=True))
+        return (*(own[v] for v in self.loop.constants), *now.state, *self.row.xs)
 
     def advance(self, population: Population) -> Population:
         """Run one step; its factors join the weights."""
-        block, plate, values = population.block, population.plate, population.values
-        buffers: tuple[Var, ...] = ()
-        if self.held is not None:
-            values, buffers = values[: -len(self.held.places) or None], values[len(values) - len(self.held.places) :]
-        inputs = [*self.constants, *values, *self.xs]
-        outputs = block.splice(self.body.form, [inputs[i] for i in self.order])
+        block, plate, now = population.block, population.plate, self.values(population)
+        outputs = block.splice(self.body.form, self.reads(now))
         if self.body.weighted:
             population = gained(population, outputs[-1], self.body.checked)
             outputs = outputs[:-1]
-        n_carry = len(values) - self.n_state_constants
-        carry, ys = outputs[:n_carry], outputs[n_carry:]
+        state, ys = self.loop.split_out(outputs)
+        now = replace(now, state=tuple(state))
         if self.held is not None:
-            buffers, ys = self.held.noted(block, plate, buffers, ys), ()
-        population.trail.emitted = list(ys)
+            now, ys = replace(now, held=self.held.noted(block, plate, now.held, ys)), []
+        population.trail.emitted = ys
         population.trail.emitted_at = len(population.trail.ancestors)
-        return replace(population, values=(*values[: self.n_state_constants], *carry, *buffers), pending=None)
+        return replace(population, values=listed(now), pending=None)
 
     def on_reference(self, population: Population) -> Var:
         """Append the log density of this step at the reference, from where each particle stands."""
-        plate = population.plate
-        inputs = [*self.constants, *population.values, *self.xs]
-        return ahead(population.block, on_reference(self.loop.body), plate, [inputs[i] for i in self.order])
+        reads = self.reads(self.values(population))
+        return ahead(population.block, on_reference(self.loop.body), population.plate, reads)
 
     def move(self, population: Population, kernel: Any) -> Population:
         """Move the choices made so far by a kernel that keeps the program up to here."""
@@ -109,66 +145,58 @@ class Held:
         return tuple(block.det(write, b, y, self.index, label="note choice", plates=(plate,)) for b, y in pairs)
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """The values at a pause before a loop, sorted.
-
-    Attributes:
-        shared: positions of the loop's constants that all particles share.
-        moving: positions of those that vary with the particle.
-        waiting: what later parts of the program read.
-        left: what only the end reads.
-        held: the loop's choices, where they are held.
-    """
-
-    shared: tuple[int, ...]
-    moving: tuple[int, ...]
-    waiting: tuple[Var, ...]
-    left: tuple[Var, ...]
-    held: tuple[Var, ...]
-
-
 def through_loop(population: Population, step: Transformer, before: Suspended) -> Population:
     """Do a step at every pause of the loop that comes next."""
     if population.weight is None or population.ess is None:
         population = push_evidence(population)
-    assert population.weight is not None and population.ess is not None
     block, plate, loop, cut = population.block, population.plate, before.next.loop, before.cut
     assert loop is not None
+    position = before.position + 1
     now = dict(zip(before.names, population.values, strict=True))
-    constants, init, xs = ([now[v] for v in group] for group in (loop.constants, loop.init, loop.xs))
+    constants, init, xs = (tuple(now[v] for v in group) for group in (loop.constants, loop.init, loop.xs))
     assert not any(plate in v.plates for v in xs)  # they are read by index, see `indexed`
     lifted = _lift_body(loop, plate, constants, init)
-    parts = _parts(before, loop, now, constants, plate)
-    shed = before.shed
-    if parts.left:
-        shed = (*shed, Shed(len(population.trail.ancestors), {v: now[v] for v in parts.left}))
-    body, stats = _body(population, step, before, lifted, parts, now)
-    # ---- the loop itself
-    first = [*(constants[i] for i in parts.moving), *(now[v] for v in parts.waiting)]
-    buffers = [_empty(block, plate, y) for y in parts.held]
-    start = (*first, *init, *buffers, population.log_weight, population.weight, population.ess)
-    shared = [constants[i] for i in parts.shared]
-    if cut.hold:
-        length = loop.length
-        shared += population.inputs
-        xs = [*xs, block.det(lambda: jnp.arange(length, dtype=jnp.int32), label="steps")]
-    carry, ys = block.loop(body, loop.length, shared, start, xs, loop.reverse)
-    state, (log_weight, weight, ess) = carry[:-3], carry[-3:]
-    trail = population.trail
-    entry = History(loop, ys[0], ys[1 + len(stats) :], (*constants, *xs))
-    trail = Trail([*trail.ancestors, entry], stats=[*trail.stats, dict(zip(stats, ys[1:], strict=False))])
-    after = replace(
-        population, log_weight=log_weight, weight=weight, ess=ess, values=(), trail=trail, stage=population.stage + 1
+    varying = [v for v in before.names if plate in now[v].plates and v not in loop.constants]
+    names = Values(
+        tuple(v for v in loop.constants if plate in now[v].plates),
+        tuple(v for v in varying if v in cut.live[position]),
+        loop.carry_out,
+        tuple(y for y in loop.ys if y in cut.choices.values()),
     )
-    moved = dict(zip([*(loop.constants[i] for i in parts.moving), *parts.waiting], state, strict=False))
-    later = {v: x for v, x in now.items() if plate not in x.plates} | moved
-    later |= zip((*loop.carry_out, *parts.held), state[len(first) :], strict=True)
-    wanted = [y for y in loop.ys if y in cut.live[before.position + 1] and y not in later]
+    left = {v: now[v] for v in varying if v in cut.kept[position] and v not in cut.live[position]}
+    shed = (*before.shed, Shed(len(population.trail.ancestors), left)) if left else before.shed
+    start = Values(
+        tuple(now[v] for v in names.constants),
+        tuple(now[v] for v in names.waiting),
+        init,
+        tuple(_empty(block, plate, y) for y in names.held),
+    )
+    state = tuple(v.like() for v in loop.split(lifted.form.inputs)[1])
+    stage = _Stage(population, step, before, lifted, names)
+    shared = tuple(v for v in loop.constants if plate not in now[v].plates)
+    length, index = loop.length, None
+    if cut.hold:
+        index = block.det(lambda: jnp.arange(length, dtype=jnp.int32), label="steps")
+    carried, noted = block.scan(
+        stage.written,
+        length,
+        ({v: now[v] for v in shared}, population.inputs if cut.hold else ()),
+        population.carried(start),
+        Row(xs, index),
+        reverse=loop.reverse,
+        carried=population.carried(replace(start, state=state)),
+    )
+    trail = population.trail
+    entry = History(loop, noted.ancestors, noted.emitted, constants, xs)
+    trail = Trail([*trail.ancestors, entry], stats=[*trail.stats, noted.stats])
+    after = population.at(carried, trail=trail, stage=population.stage + 1)
+    later = {v: x for v, x in now.items() if plate not in x.plates}
+    later |= zip(listed(names), listed(carried.values), strict=True)
+    wanted = [y for y in loop.ys if y in cut.live[position] and y not in later]
     if wanted:
-        own = replayed(after, cut, before.position + 1, wanted, later) if cut.hold else follow(block, plate, entry)[1]
+        own = replayed(after, cut, position, wanted, later) if cut.hold else follow(block, plate, entry)[1]
         later |= {y: own[y] for y in wanted}
-    return settled(after, cut, before.position + 1, later, shed)
+    return settled(after, cut, position, later, shed)
 
 
 def _empty(block: Block, plate: Plate, value: Var) -> Var:
@@ -177,76 +205,64 @@ def _empty(block: Block, plate: Plate, value: Var) -> Var:
     return block.det(lambda: jnp.zeros(shape, dtype), label="no choice yet", adds=(plate,))
 
 
-def _parts(before: Suspended, loop: Loop, now: dict[Var, Var], constants: Sequence[Var], plate: Plate) -> _Parts:
-    moving = tuple(i for i, v in enumerate(constants) if plate in v.plates)
-    shared = tuple(i for i, v in enumerate(constants) if plate not in v.plates)
-    cut, position = before.cut, before.position + 1
-    carried = {loop.constants[i] for i in moving}
-    own = [v for v in before.names if plate in now[v].plates and v not in carried]
-    waiting = tuple(v for v in own if v in cut.live[position])
-    left = tuple(v for v in own if v in cut.kept[position] and v not in cut.live[position])
-    held = tuple(y for y in loop.ys if y in cut.choices.values())
-    return _Parts(shared, moving, waiting, left, held)
+@dataclass(frozen=True)
+class _Stage:
+    """The body of the new loop: the step at one pause.
 
+    Attributes:
+        population: what comes into the loop.
+        step: what is done at the pause.
+        before: the pause before the loop.
+        lifted: the body of the program's loop.
+        names: what the population's values stand for.
+    """
 
-def _body(
-    population: Population, step: Transformer, before: Suspended, lifted: Lifted, parts: _Parts, now: dict[Var, Var]
-) -> tuple[Form, tuple[str, ...]]:
-    """Write the body of the new loop: the step at one pause. Returns it with the names of its numbers."""
-    loop, plate = before.next.loop, population.plate
-    assert loop is not None and population.weight is not None and population.ess is not None
-    n_const, n_carry = len(loop.constants), len(loop.init)
-    body_in, inner = lifted.form.inputs, Block()
-    c_in = tuple(body_in[i].like() for i in parts.shared)
-    k_in = tuple([*(body_in[i].like() for i in parts.moving), *(now[v].like() for v in parts.waiting)])
-    s_in = tuple(v.like() for v in body_in[n_const : n_const + n_carry])
-    x_in = tuple(v.like() for v in body_in[n_const + n_carry :])
-    b_in = tuple(Var(y.shape, y.dtype, (plate,)) for y in parts.held)
-    held = _held(inner, population, before, parts) if before.cut.hold else None
-    more_c, more_x = ((), ()) if held is None else (held.target.inputs[:-1], held.target.inputs[-1:])
-    order = _order(parts, n_const, n_carry + len(x_in))
-    weights_in = tuple(v.like() for v in (population.log_weight, population.weight, population.ess))
-    name = f"step{before.position}" if before.position else "step"
-    inside = Population(
-        inner, (), plate, weights_in[0], (*k_in, *s_in, *b_in), weights_in[1], weights_in[2],
-        pending=Step(before.cut, loop, lifted, c_in, x_in, len(k_in), order, held),
-        scope=(*population.scope, name),
-    )  # fmt: skip
-    after = step(inside)
-    if isinstance(after.pending, Step):
-        raise LawfulError(f"repeat_to_end: the step {step.name} does not advance. Fix: put Advance into it.")
-    if after.weight is None or after.ess is None:
-        after = push_evidence(after)
-    assert after.weight is not None and after.ess is not None
-    trail = after.trail
-    emitted = trail.emitted
-    if trail.ancestors[trail.emitted_at :]:  # resampled after the step: what it gave out moves along
-        later = one_ancestry(inner, trail.ancestors[trail.emitted_at :], plate)
-        emitted = list(gather(inner, emitted, later, plate, (plate,)))
-    stats = _merged(inner, trail.stats)
-    ancestors = one_ancestry(inner, trail.ancestors, plate)
-    outputs = (*after.values, after.log_weight, after.weight, after.ess, ancestors, *stats.values(), *emitted)
-    inputs = (*c_in, *more_c, *k_in, *s_in, *b_in, *weights_in, *x_in, *more_x)
-    return inner.form(inputs, outputs), tuple(stats)
+    population: Population
+    step: Transformer
+    before: Suspended
+    lifted: Lifted
+    names: Values
 
+    def written(
+        self, block: Block, shared: tuple[dict[Var, Var], tuple[Var, ...]], carried: Carried, row: Row
+    ) -> tuple[Carried, Noted]:
+        """Write it, from what all steps read, what is carried, and the row of this step."""
+        before, loop, plate = self.before, self.before.next.loop, self.population.plate
+        assert loop is not None
+        constants, inputs = shared
+        held = None if row.index is None else self.held(block, inputs, row.index)
+        name = f"step{before.position}" if before.position else "step"
+        pending = Step(before.cut, loop, self.lifted, self.names, constants, row, held)
+        empty = Population(block, (), plate, carried.log_weight, (), scope=(*self.population.scope, name))
+        after = self.step(empty.at(carried, pending=pending))
+        if isinstance(after.pending, Step):
+            raise LawfulError(f"repeat_to_end: the step {self.step.name} does not advance. Fix: put Advance into it.")
+        if after.weight is None or after.ess is None:
+            after = push_evidence(after)
+        trail = after.trail
+        emitted = tuple(trail.emitted)
+        if trail.ancestors[trail.emitted_at :]:  # resampled after the step: what it gave out moves along
+            later = one_ancestry(block, trail.ancestors[trail.emitted_at :], plate)
+            emitted = gather(block, emitted, later, plate, (plate,))
+        stats = _merged(block, trail.stats)
+        values = filled(carried.values, after.values)
+        return after.carried(values), Noted(one_ancestry(block, trail.ancestors, plate), stats, emitted)
 
-def _held(block: Block, population: Population, before: Suspended, parts: _Parts) -> Held:
-    """Say what kernels move at a pause in the loop."""
-    cut, position, loop = before.cut, before.position, before.next.loop
-    assert loop is not None
-    if loop.unrolled:
-        raise UnsupportedProgramError(
-            "smc: the choices of a loop that Python wrote step by step cannot be moved while it runs. Fix: write it as "
-            "a lawful.scan, or leave out move=."
-        )
-    inputs, index = tuple(v.like() for v in population.inputs), Var((), jnp.dtype("int32"))
-    names = (*(loop.constants[i] for i in parts.moving), *parts.waiting, *loop.carry_out, *parts.held)
-    started = None
-    if not choices_of(cut.so_far(position, ())):
-        first = loop.length - 1 if loop.reverse else 0
-        started = block.det(lambda i: i != first, index, label="any step done?")
-    target = Target(cut, until(cut, position, loop), (*inputs, index), names, started)
-    return Held(target, index, tuple(loop.ys.index(y) for y in parts.held))
+    def held(self, block: Block, inputs: tuple[Var, ...], index: Var) -> Held:
+        """Say what kernels move at a pause in the loop."""
+        cut, position, loop = self.before.cut, self.before.position, self.before.next.loop
+        assert loop is not None
+        if loop.unrolled:
+            raise UnsupportedProgramError(
+                "smc: the choices of a loop that Python wrote step by step cannot be moved while it runs. Fix: write "
+                "it as a lawful.scan, or leave out move=."
+            )
+        started = None
+        if not choices_of(cut.so_far(position, ())):
+            first = loop.length - 1 if loop.reverse else 0
+            started = block.det(lambda i: i != first, index, label="any step done?")
+        target = Target(cut, until(cut, position, loop), (*inputs, index), listed(self.names), started)
+        return Held(target, index, tuple(loop.ys.index(y) for y in self.names.held))
 
 
 def _merged(block: Block, stages: Sequence[dict[str, Var]]) -> dict[str, Var]:
@@ -268,14 +284,7 @@ def _lift_body(loop: Loop, plate: Plate, constants: Sequence[Var], init: Sequenc
         plated = [*(plate in v.plates for v in constants), *carried, *[False] * len(loop.xs)]
         must = [*carried, *[False] * (len(loop.body.outputs) - len(carried))]
         lifted = lift(body, plate, plated, carried=must)
-        grown = [c or plate in v.plates for c, v in zip(carried, lifted.form.outputs, strict=False)]
+        grown = [c or plate in v.plates for c, v in zip(carried, lifted.form.outputs[: len(carried)], strict=True)]
         if grown == carried:
             return lifted
         carried = grown
-
-
-def _order(parts: _Parts, n_const: int, n_rest: int) -> tuple[int, ...]:
-    """Where each input of the body stands among shared constants, moving ones, what waits, carry and xs."""
-    position = {index: place for place, index in enumerate([*parts.shared, *parts.moving])}
-    first = n_const + len(parts.waiting)
-    return (*(position[i] for i in range(n_const)), *range(first, first + n_rest))

@@ -12,29 +12,40 @@ from typing import Any
 from .nodes import Var
 
 
-def changed(bundle: Any, change: Callable[[Any], Any]) -> Any:
-    """Change every value of a bundle: a value, None, or tuples, dictionaries and dataclasses of bundles."""
-    if bundle is None:
-        return None
-    if isinstance(bundle, tuple | list):
-        inside = [changed(part, change) for part in bundle]
-        return type(bundle)(*inside) if hasattr(bundle, "_fields") else tuple(inside)
-    if isinstance(bundle, Mapping):
-        return {name: changed(part, change) for name, part in bundle.items()}
-    if is_dataclass(bundle) and not isinstance(bundle, type | Var):
-        return replace(bundle, **{f.name: changed(getattr(bundle, f.name), change) for f in fields(bundle)})
-    return change(bundle)
-
-
 def listed(bundle: Any) -> tuple[Any, ...]:
-    """List the values of a bundle.
+    """List the values of a bundle: a value, None, or tuples, dictionaries and dataclasses of bundles.
 
     >>> listed(({"b": 1, "a": (2, None)}, 3))
     (1, 2, 3)
     """
-    values: list[Any] = []
-    changed(bundle, values.append)
-    return tuple(values)
+    if bundle is None:
+        return ()
+    if isinstance(bundle, Mapping):
+        inside: Iterable[Any] = bundle.values()
+    elif _is_record(bundle):
+        inside = (getattr(bundle, field.name) for field in fields(bundle))
+    elif isinstance(bundle, tuple | list):
+        inside = bundle
+    else:
+        return (bundle,)
+    return tuple(value for part in inside for value in listed(part))
+
+
+def changed(bundle: Any, change: Callable[[Any], Any]) -> Any:
+    """Change every value of a bundle."""
+    if bundle is None:
+        return None
+    if isinstance(bundle, Mapping):
+        return {name: changed(part, change) for name, part in bundle.items()}
+    if _is_record(bundle):
+        return replace(bundle, **{f.name: changed(getattr(bundle, f.name), change) for f in fields(bundle)})
+    if isinstance(bundle, tuple | list):
+        return tuple(changed(part, change) for part in bundle)
+    return change(bundle)
+
+
+def _is_record(bundle: Any) -> bool:
+    return is_dataclass(bundle) and not isinstance(bundle, type | Var)
 
 
 def filled[Bundle](bundle: Bundle, values: Iterable[Any]) -> Bundle:

@@ -231,17 +231,16 @@ def old_state():
     """The weight of a step is computed from the state before the move."""
 
     def make(original):
-        return lambda step, population: original(replace(step, body=_weighing_the_old(step, population)), population)
+        return lambda step, population: original(replace(step, body=_weighing_the_old(step)), population)
 
     return patched(steps.Step, "advance", make)
 
 
-def _weighing_the_old(step, population):
+def _weighing_the_old(step):
     """Compute the log weight of a body a second time, with the state that came in where the new state was read."""
     body = step.body.form
-    n_carry = len(population.values) - step.n_state_constants
-    first = len(step.constants) + step.n_state_constants
-    states = zip(body.outputs[:n_carry], body.inputs[first : first + n_carry], strict=True)
+    came_in = step.loop.split(body.inputs)[1]
+    states = zip(body.outputs[: len(came_in)], came_in, strict=True)
     old = {new: came for new, came in states if (new.shape, new.plates) == (came.shape, came.plates)}
     again = []
     for node in body.nodes:
