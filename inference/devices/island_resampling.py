@@ -7,7 +7,6 @@ population of islands is enumerated exactly.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..laws.strata import systematic
 from ..registered import stored_as
 from ..representations.population import Population, gather
 from ..representations.suspended import identity, one_ancestry
-from ..transformers.resample import When, offspring, resampled
+from ..transformers.resample import Offspring, Parents, When, offspring, resampled
 from .island_laws import WholeLaw, WithinLaw
 
 
@@ -77,11 +76,9 @@ def on_islands(islands: Islands, when: When | None = None) -> Transformer:
         def draw(block: Block, address: Address, weight: Var, *beside: Var) -> Var:
             return block.site(address, WithinLaw(islands.number, population.plate.size, systematic), (weight,))
 
-        def arm(
-            block: Block, population: Population, draw: Any, distinct: Any, reads: Sequence[Var], moving: Sequence[Var]
-        ) -> Any:
-            outs = offspring(block, population, draw, distinct, reads, moving, Levels(islands.number))
-            return _mixed(block, population, islands, outs) if islands.number > 1 else outs
+        def arm(block: Block, population: Population, draw: Any, distinct: Any, parents: Parents) -> Offspring:
+            left = offspring(block, population, draw, distinct, parents, Levels(islands.number))
+            return _mixed(block, population, islands, left) if islands.number > 1 else left
 
         return resampled(population, draw, when, arm=arm, distinct=Distinct(population.plate.size, ascending=True))
 
@@ -141,28 +138,26 @@ class Apart:
         return ((effective > 0) & (effective < self.tau * self.islands)).astype(jnp.int32)
 
 
-def _mixed(block: Block, population: Population, islands: Islands, outs: Sequence[Var]) -> tuple[Var, ...]:
+def _mixed(block: Block, population: Population, islands: Islands, left: Offspring) -> Offspring:
     """Mix islands that are apart; within each all weights are equal, and distinct ancestors are counted, by now."""
-    *operands, number, ancestors = outs
-    index = block.det(Apart(islands.number, islands.tau), operands[0], label="islands apart?")
-    keep, again = Block(), Block()
-    kept_in, mixed_in = (tuple(v.like() for v in operands) for _ in range(2))
-    kept = keep.form(kept_in, (*kept_in, identity(keep, population.plate)))
-    weight, log_weight, *moving = mixed_in
-    mixed = again.form(mixed_in, _whole(again, population, islands.number, weight, log_weight, moving))
-    *rest, later = block.branch(index, (kept, mixed), operands, kept.outputs, label="mix islands?")
-    return (*rest, number, one_ancestry(block, (ancestors, later), population.plate))
-
-
-def _whole(
-    block: Block, population: Population, islands: int, weight: Var, log_weight: Var, moving: Sequence[Var]
-) -> tuple[Var, ...]:
     plate = population.plate
-    law = WholeLaw(islands, plate.size, systematic)
-    ancestors = block.site(population.address("islands"), law, (weight,))
-    ones = block.det(jnp.ones_like, weight, label="equal weights", plates=(plate,))
-    zeros = block.det(jnp.zeros_like, log_weight, label="equal weights", plates=(plate,))
-    return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), ancestors)
+
+    def keep(block: Block, now: tuple[Var, Var, tuple[Var, ...]]) -> Any:
+        return now, identity(block, plate)
+
+    def again(block: Block, now: tuple[Var, Var, tuple[Var, ...]]) -> Any:
+        weight, log_weight, values = now
+        law = WholeLaw(islands.number, plate.size, systematic)
+        ancestors = block.site(population.address("islands"), law, (weight,))
+        ones = block.det(jnp.ones_like, weight, label="equal weights", plates=(plate,))
+        zeros = block.det(jnp.zeros_like, log_weight, label="equal weights", plates=(plate,))
+        return (ones, zeros, gather(block, values, ancestors, plate, (plate,))), ancestors
+
+    index = block.det(Apart(islands.number, islands.tau), left.weight, label="islands apart?")
+    now = left.weight, left.log_weight, left.values
+    (weight, log_weight, values), later = block.switch(index, (keep, again), now, label="mix islands?")
+    ancestors = one_ancestry(block, (left.ancestors, later), plate)
+    return Offspring(weight, log_weight, values, left.n_unique, ancestors)
 
 
 # Names of schemes beside those of `laws.resampling`: systematic resampling across all devices, and an island on each.

@@ -19,6 +19,7 @@ import numpy as np
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
+from lawful.form.bundles import filled, listed
 from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
 from lawful.passes.thread_sites import score
@@ -32,7 +33,8 @@ from ..representations.population import Population, gather, weighed_by
 from ..representations.suspended import Pause
 from ..representations.tempered import Point
 from ..representations.tempered_program import times
-from .fits import Learning, filled
+from .fits import Learning
+from .fits import filled as fitted
 
 PILOTS, PILOT_STEPS, GAIN = 16, 8, 2.0  # particles and moves of a pilot, and by how much its first move counts
 
@@ -51,10 +53,10 @@ def _move(population: Population, kernel: Any) -> Population:
             "move: the population has no choices to move. Fix: spawn it from a traced program, as in "
             "Trace >> spawn(n) >> resample(scheme) >> move(kernel)."
         )
-    form, names = stepped(view.program, kernel)
+    form, made = stepped(view.program, kernel)
     values = population.values[view.recorded.own :][: len(view.recorded.choices)]
     plated = [False] * len(population.inputs) + [plate in v.plates for v in values]
-    form = without_dead_code(replace(form, outputs=form.outputs[len(names) :]))
+    form = without_dead_code(replace(form, outputs=listed(replace(made, numbers={}))))
     lifted = lift(form, plate, plated)
     form = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
     outputs = block.splice(form, [*population.inputs, *values])
@@ -63,22 +65,30 @@ def _move(population: Population, kernel: Any) -> Population:
     return population.next_stage(values=outputs)
 
 
-def stepped(program: Form, kernel: Any) -> tuple[Form, list[str]]:
-    """Write one step of a kernel on the choices of a program; its factors, if it has any, weigh the step.
+@dataclass(frozen=True)
+class Moved:
+    """What a move gives: numbers that are kept, what the program returns, values of its choices, and their flags."""
 
-    Inputs: the program's, then values of its choices. Outputs: the numbers that are kept, whose names are given too;
-    then what the program returns, values and flags.
-    """
+    numbers: dict[str, Var]
+    returned: tuple[Var, ...]
+    values: tuple[Var, ...]
+    flags: tuple[Var, ...]
+
+
+def stepped(program: Form, kernel: Any) -> tuple[Form, Moved]:
+    """Write one step of a kernel, from inputs of a program and values of its choices; its factors weigh the step."""
     refuse_absent(kernel, program, "move")
     built = exact(kernel.build(program), "move", weighs=True)
     block, inputs = Block(), tuple(v.like() for v in program.inputs)
     values = tuple(Var(choice.full_shape, choice.dtype) for choice in built.choices)
     log_density, flags = scored(block, program, inputs, values)
-    out = block.splice(built.form, [*inputs, *values, *flags, log_density])
-    names = kept_of(built.info)
-    after, numbers = out[: built.size - 1], [out[built.size + built.info.index(name)] for name in names]
-    returned = score(program).spliced(block, [*inputs, *after[: len(values)]]).own
-    return without_dead_code(block.form((*inputs, *values), (*numbers, *returned, *after))), names
+    out = block.splice(built.form, (inputs, values, flags, log_density))
+    (after, flags, _), numbers = filled((values, flags, log_density), out[: built.size]), out[built.size :]
+    info = dict(zip(built.info, numbers, strict=True))
+    returned = score(program).spliced(block, (*inputs, *after)).own
+    made = Moved({name: info[name] for name in kept_of(built.info)}, returned, after, flags)
+    form = without_dead_code(block.form((inputs, values), made))
+    return form, filled(made, form.outputs)
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,7 @@ def move_of(kernel: Any, block: Block, on: Point, plate: Plate) -> Move:
             "tempered_smc: the program has no latent site to move. Fix: its log evidence is "
             "lawful.trace(model, *args).log_density({}, *args)."
         )
-    kernel, parameters, learning = filled(kernel, block, on, plate)
+    kernel, parameters, learning = fitted(kernel, block, on, plate)
     target = on.tempered.target()
     refuse_absent(kernel, target, "tempered_smc")
     target = replace(target, inputs=(*target.inputs, *(v.like() for v in parameters)))
@@ -250,8 +260,8 @@ class Chain:
         constants = (*(move.shared[i] for i in shared), log_weight)
         state = (learning.memory, move.shared[place], *carried)
         (memory, now, *_), _ = block.loop(step, PILOT_STEPS, constants, state, (gains,))
-        filled = (*move.shared[:place], now, *move.shared[place + 1 :])
-        return replace(move, shared=filled, learning=replace(learning, memory=memory))
+        learned = (*move.shared[:place], now, *move.shared[place + 1 :])
+        return replace(move, shared=learned, learning=replace(learning, memory=memory))
 
     def _step(
         self, names: Sequence[str], log_weight: Var

@@ -16,6 +16,7 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Plate, Var
 from lawful.form.builder import Block
+from lawful.form.bundles import filled, like, listed
 from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.add_plate import lift
@@ -25,7 +26,7 @@ from ..findings.move_statistics import of_particles, told
 from ..representations.densities_of import scoped
 from ..representations.population import Population, equal_log_weight, weighed_by
 from ..representations.sequential import Sequential
-from .move import stepped
+from .move import Moved, stepped
 
 
 @dataclass(frozen=True)
@@ -59,29 +60,33 @@ def rejuvenated(population: Population, target: Target, kernel: Any) -> Populati
         return population
     chosen = tuple(target.cut.choices[choice.address] for choice in choices)
     now = dict(zip(target.names, population.values, strict=True))
-    plate = population.plate
+    block, plate = population.block, population.plate
     others = tuple(v for v, x in now.items() if v not in chosen and plate in x.plates)
-    form, names = stepped(replace(target.program, outputs=others), kernel)
-    count = len(names) + len(others) + len(chosen)
-    form = without_dead_code(replace(form, outputs=form.outputs[:count]))
-    operands = [*target.inputs, *(now[v] for v in chosen)]
-    plated = [plate in v.plates for v in operands]
-    lifted = lift(form, plate, plated, carried=[True] * len(form.outputs))
+    form, made = stepped(replace(target.program, outputs=others), kernel)
+    made = replace(made, flags=())
+    form = without_dead_code(replace(form, outputs=listed(made)))
+    operands = target.inputs, tuple(now[v] for v in chosen)
+    lifted = lift(form, plate, [plate in v.plates for v in listed(operands)], carried=[True] * len(form.outputs))
     moved = scoped(lifted.form, (*population.scope, f"move{population.stage}"))
-    block = population.block
-    given = [_of_no_move(block, plate, v) for v in form.outputs[: len(names)]]
-    given += [now[v] for v in (*others, *chosen)]
-    if lifted.weighted:
-        given.append(equal_log_weight(block, plate)[0])
+
+    def step(block: Block, operands: Any) -> tuple[Moved, Var | None]:
+        outputs = block.splice(moved, operands)
+        return filled((made, outputs[-1] if lifted.weighted else None), outputs)
+
     if target.started is None:
-        after = block.splice(moved, operands)
+        after, gain = step(block, operands)
     else:
-        after = _where_started(block, target.started, moved, operands, given)
-    for name, number in zip(names, after[: len(names)], strict=True):
+        nothing = {name: _of_no_move(block, plate, number) for name, number in made.numbers.items()}
+        zero = equal_log_weight(block, plate)[0] if lifted.weighted else None
+        before = Moved(nothing, tuple(now[v] for v in others), operands[1], ()), zero
+        index = block.det(lambda x: x.astype(jnp.int32), target.started, label="anything to move?")
+        arms = (lambda _, given: given[1]), (lambda block, given: step(block, given[0]))
+        after, gain = block.switch(index, arms, (operands, before), label="~move")
+    for name, number in after.numbers.items():
         population.trail.note(told(name), of_particles(block, name, number, population.log_weight))
-    if lifted.weighted:
-        population = weighed_by(population, after[-1])
-    now |= zip((*others, *chosen), after[len(names) :], strict=False)
+    if gain is not None:
+        population = weighed_by(population, gain)
+    now |= zip((*others, *chosen), (*after.returned, *after.values), strict=True)
     return population.next_stage(values=tuple(now[v] for v in target.names))
 
 
@@ -91,18 +96,6 @@ def _of_no_move(block: Block, plate: Plate, number: Var) -> Var:
     nothing = jnp.full((plate.size, *number.full_shape), jnp.nan if floating else 0, number.dtype)
     none: Var = block.det(lambda: nothing, label="nothing moved", adds=(plate,))
     return none
-
-
-def _where_started(
-    block: Block, started: Var, form: Form, operands: Sequence[Var], given: Sequence[Var]
-) -> tuple[Var, ...]:
-    """Apply a form where something was chosen before; else its outputs are the given values."""
-    index = block.det(lambda x: x.astype(jnp.int32), started, label="anything to move?")
-    every = [*operands, *given]
-    move, keep = Block(), Block()
-    move_in, keep_in = ([v.like() for v in every] for _ in range(2))
-    moved = move.form(move_in, move.splice(form, move_in[: len(operands)]))
-    return block.branch(index, (keep.form(keep_in, keep_in[len(operands) :]), moved), every, given, label="~move")
 
 
 def replayed(
@@ -128,17 +121,16 @@ def until(cut: Sequential, position: int, loop: Loop) -> Form:
     length, backwards = loop.length, loop.reverse
     now = Var((), jnp.dtype("int32"))
     steps = block.det(lambda: jnp.arange(length, dtype=jnp.int32), label="steps")
-    inner, skip = Block(), Block()
-    now_in, step_in = now.like(), now.like()
-    ins = tuple(v.like() for v in loop.body.inputs)
-    n_const, n_carry = len(loop.constants), len(loop.init)
-    skip_in = tuple(v.like() for v in ins)
-    nothing = [skip.constant(np.zeros(v.shape, v.dtype)) for v in loop.body.outputs[n_carry:]]
-    skipped = skip.form(skip_in, (*skip_in[n_const : n_const + n_carry], *nothing))
+    inner, now_in, step_in = Block(), now.like(), now.like()
+    ins = like(loop.body.inputs)
+
     past = inner.det(
         lambda i, n: (i > n if backwards else i < n).astype(jnp.int32), step_in, now_in, label="step is past?"
     )
-    outs = inner.branch(past, (skipped, loop.body), ins, loop.body.outputs, label="~past")
-    body = inner.form((now_in, *ins, step_in), outs)
+    skip, given = Block(), like(ins)
+    zeros = [skip.constant(np.zeros(v.shape, v.dtype)) for v in loop.split_out(loop.body.outputs)[1]]
+    nothing = skip.form(given, (loop.split(given)[1], zeros))
+    outs = inner.branch(past, (nothing, loop.body), ins, loop.body.outputs, label="~past")
+    body = inner.form((now_in, ins, step_in), outs)
     block.nodes.append(replace(loop, body=body, constants=(now, *loop.constants), xs=(*loop.xs, steps)))
     return block.form((*cut.form.inputs, now), ())

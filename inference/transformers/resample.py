@@ -7,6 +7,7 @@ weights say so, for every scheme with E[offspring_i] = N w_i.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -25,7 +26,32 @@ from ..representations.population import Population, gather, mean_weights
 type When = Callable[[jax.Array, int], jax.Array]
 type Draw = Callable[..., Var]
 type Level = Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
-type Arm = Callable[..., tuple[Var, ...]]
+type Arm = Callable[..., Offspring]
+
+
+@dataclass(frozen=True)
+class Parents:
+    """What is resampled: weights in all their forms, the values that vary with the particle, what a draw reads beside.
+
+    Weights are up to a factor, their logs those of weights of mean one.
+    """
+
+    weight: Var
+    log_weight: Var
+    values: tuple[Var, ...]
+    ess: Var
+    beside: tuple[Var, ...] = ()
+
+
+@dataclass(frozen=True)
+class Offspring:
+    """What resampling leaves; `n_unique`, the number of distinct ancestors, is None where they are not counted."""
+
+    weight: Var
+    log_weight: Var
+    values: tuple[Var, ...]
+    n_unique: Var | None
+    ancestors: Var
 
 
 @runtime_checkable
@@ -128,40 +154,38 @@ def resampled(
     if population.weight is None:
         population = push_evidence(population)
     assert population.weight is not None and population.ess is not None
-    block, plate = population.block, population.plate
+    block, size = population.block, population.plate.size
     arm = offspring if arm is None else arm
-    moving = [population.values[i] for i in population.moving]
+    moving = tuple(population.values[i] for i in population.moving)
+    parents = Parents(population.weight, population.log_weight, moving, population.ess, tuple(beside))
+
+    def keep(block: Block, parents: Parents) -> Offspring:
+        identity = block.det(lambda: jnp.arange(size, dtype=jnp.int32), label="identity")
+        number = None if distinct is None else block.det(lambda: jnp.int32(size), label="all")
+        return Offspring(parents.weight, parents.log_weight, parents.values, number, identity)
+
+    def again(block: Block, parents: Parents) -> Offspring:
+        return arm(block, population, draw, distinct, parents)
+
     if when is None:
-        outs = arm(block, population, draw, distinct, (population.weight, population.ess, *beside), moving)
+        left = again(block, parents)
     else:
-        size = plate.size
         rule = when
 
         def decide(ess: jax.Array) -> jax.Array:
             return rule(ess, size).astype(jnp.int32)
 
         index = block.det(decide, population.ess, label=f"{when!r}?")
-        operands = (population.weight, population.log_weight, *moving, population.ess, *beside)
-        keep, again = Block(), Block()
-        kept_in = tuple(v.like() for v in operands)
-        identity = keep.det(lambda: jnp.arange(size, dtype=jnp.int32), label="identity")
-        number = () if distinct is None else (keep.det(lambda: jnp.int32(size), label="all"),)
-        kept = keep.form(kept_in, (*kept_in[: 2 + len(moving)], *number, identity))
-        drawn_in = tuple(v.like() for v in operands)
-        own = drawn_in[2 : 2 + len(moving)]
-        drawn = arm(again, population, draw, distinct, (drawn_in[0], *drawn_in[2 + len(moving) :]), own)
-        again_form = again.form(drawn_in, drawn)
-        outs = block.branch(index, (kept, again_form), operands, kept.outputs, label="resample?")
+        left = block.switch(index, (keep, again), parents, label="resample?")
         population.trail.note("resampled", index)
-    weight, log_weight, *rest, ancestors = outs
-    if distinct is not None:
-        population.trail.note("n_unique", rest.pop())
+    if left.n_unique is not None:
+        population.trail.note("n_unique", left.n_unique)
     values = list(population.values)
-    for position, value in zip(population.moving, rest, strict=True):
+    for position, value in zip(population.moving, left.values, strict=True):
         values[position] = value
-    population.trail.ancestors.append(ancestors)
+    population.trail.ancestors.append(left.ancestors)
     ess = population.ess if when is not None else None
-    return population.next_stage(weight=weight, log_weight=log_weight, values=tuple(values), ess=ess)
+    return population.next_stage(weight=left.weight, log_weight=left.log_weight, values=tuple(values), ess=ess)
 
 
 def offspring(
@@ -169,10 +193,9 @@ def offspring(
     population: Population,
     draw: Draw,
     distinct: Distinct | None,
-    reads: Sequence[Var],
-    moving: Sequence[Var],
+    parents: Parents,
     level: Level | None = None,
-) -> tuple[Var, ...]:
+) -> Offspring:
     """Draw ancestors; offspring weigh one, but those of a population without weight (ess 0) are dead, too.
 
     Args:
@@ -180,15 +203,11 @@ def offspring(
         population: the population, for the addresses.
         draw: appends the draw.
         distinct: counts the distinct ancestors, or None.
-        reads: the weights, their effective sample size, and what stands beside them.
-        moving: the values that vary with the particle.
+        parents: what is resampled.
         level: gives other weights of the offspring, with their logs, from the weights and the effective sample size.
-
-    Returns: weights, log weights, values, the number of distinct ancestors where it is counted, and the ancestors.
     """
     plate = population.plate
-    weight, ess, *beside = reads
-    ancestors = draw(block, population.address("ancestors"), weight, *beside)
+    ancestors = draw(block, population.address("ancestors"), parents.weight, *parents.beside)
     size = plate.size
 
     def equal(ess: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -196,8 +215,8 @@ def offspring(
         return jnp.full(size, jnp.where(dead, 0.0, 1.0)), jnp.full(size, jnp.where(dead, -jnp.inf, 0.0))
 
     if level is None:
-        ones, zeros = block.det(equal, ess, label="equal weights", adds=(plate,))
+        ones, zeros = block.det(equal, parents.ess, label="equal weights", adds=(plate,))
     else:
-        ones, zeros = block.det(level, weight, ess, label="weights by level", adds=(plate,))
-    number = () if distinct is None else (block.det(distinct, ancestors, label="distinct ancestors"),)
-    return (ones, zeros, *gather(block, moving, ancestors, plate, (plate,)), *number, ancestors)
+        ones, zeros = block.det(level, parents.weight, parents.ess, label="weights by level", adds=(plate,))
+    number = None if distinct is None else block.det(distinct, ancestors, label="distinct ancestors")
+    return Offspring(ones, zeros, gather(block, parents.values, ancestors, plate, (plate,)), number, ancestors)

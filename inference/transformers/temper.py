@@ -9,7 +9,7 @@ Kantas and Thiery 2016, On the convergence of adaptive sequential Monte Carlo me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,14 +18,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.form import Form, Plate, Var
+from lawful.form import Plate, Var
 from lawful.form.builder import Block
+from lawful.form.bundles import filled, like, listed
 from lawful.passes.add_plate import lift
 
 from ..contract import PRESERVES, Contract, Transformer
 from ..laws.resampling import ess
 from ..representations.annealing_paths import Path, prior_to_posterior
-from ..representations.population import Population, Trail
+from ..representations.population import Carried, Population, Trail
 from ..representations.suspended import Advance
 from ..representations.tempered import Point, Tempered, Weighed, tempered
 from ..representations.tempered_program import times
@@ -65,6 +66,16 @@ def temper(path: Path | None = None, ladder: Any = None) -> Transformer:
         return tempered(view, path, ladder)
 
     return Transformer(f"temper({path!r}, {ladder!r})", apply, ADAPTIVE if ladder.adaptive else PRESERVES)
+
+
+@dataclass(frozen=True)
+class PathState:
+    """What the loop over the stages of a path carries: the particles, what a kernel remembers, and where they are."""
+
+    particles: Carried
+    memory: Var
+    block: Var
+    power: Var
 
 
 @dataclass(frozen=True)
@@ -119,53 +130,46 @@ class OnPath(Point):
     def repeat(self, population: Population, step: Transformer) -> Population:
         """Do a step at every point of the ladder, as one loop of the Form."""
         block, blocks, ladder = population.block, self.tempered.blocks, self.tempered.ladder
-        assert population.weight is not None and population.ess is not None
-        xs = [block.constant(numbers) for numbers in ladder.steps(blocks)]
+        xs = tuple(block.constant(numbers) for numbers in ladder.steps(blocks))
         memory = block.constant(np.zeros((), self.power.dtype)) if self.memory is None else self.memory
-        scalars = (population.weight, population.ess, memory, self.block, self.power)
-        state = (*population.values, population.log_weight, *scalars)
-        shared = tuple(v.like() for v in self.inputs)
-        before = tuple(v.like() for v in state)
-        numbers = tuple(Var(x.shape[1:], x.dtype) for x in xs)
-        stage, names = self._stage(population, step, shared, before, numbers)
-        if isinstance(ladder, AdaptiveLadder):
-            stage = _unless_at_end(stage, len(state), names, len(shared), blocks)
-        carry, ys = block.loop(stage, ladder.stages(blocks), self.inputs, state, xs)
-        *values, log_weight, weight, size, memory, at, power = carry
-        done = replace(self, block=at, power=power, ended=True, memory=memory)
-        return replace(
-            population, values=tuple(values), log_weight=log_weight, weight=weight, ess=size, pending=done,
-            trail=Trail(stats=[dict(zip(names, ys, strict=True))]), stage=population.stage + 1,
-        )  # fmt: skip
+        start = PathState(population.carried(population.values), memory, self.block, self.power)
+
+        def stage(inner: Block, inputs: tuple[Var, ...], before: PathState, numbers: tuple[Var, ...]) -> Any:
+            return self._stage(inner, population, step, inputs, before, numbers)
+
+        def unless_at_end(inner: Block, inputs: tuple[Var, ...], before: PathState, numbers: tuple[Var, ...]) -> Any:
+            return _unless_at_end(inner, stage, (inputs, before, numbers), blocks)
+
+        write = unless_at_end if isinstance(ladder, AdaptiveLadder) else stage
+        end, stats = block.scan(write, ladder.stages(blocks), self.inputs, start, xs)
+        done = replace(self, block=end.block, power=end.power, ended=True, memory=end.memory)
+        return population.at(end.particles, pending=done, trail=Trail(stats=[stats]), stage=population.stage + 1)
 
     def _stage(
         self,
+        inner: Block,
         population: Population,
         step: Transformer,
-        shared: tuple[Var, ...],
-        before: tuple[Var, ...],
+        inputs: tuple[Var, ...],
+        before: PathState,
         numbers: tuple[Var, ...],
-    ) -> tuple[Form, tuple[str, ...]]:
-        """Write one stage: inputs are (the program's, the state, the ladder's numbers), outputs (the state, stats)."""
-        inner = Block()
-        *values, log_weight, weight, size, memory, at, power = before
-        inside = replace(
-            population, block=inner, inputs=(), values=tuple(values), log_weight=log_weight, weight=weight, ess=size,
-            pending=replace(self, inputs=shared, block=at, power=power, step=numbers, memory=memory), trail=Trail(),
+    ) -> tuple[PathState, dict[str, Var]]:
+        """Write one stage, from the program's inputs, a point and the ladder's numbers: the next point, and stats."""
+        here = replace(self, inputs=inputs, block=before.block, power=before.power, step=numbers, memory=before.memory)
+        inside = population.at(
+            before.particles, block=inner, inputs=(), pending=here, trail=Trail(),
             scope=(*population.scope, "stage"), stage=0,
         )  # fmt: skip
         after = step(inside)
-        if not isinstance(after.pending, OnPath) or after.pending.weighed is None:
+        there = after.pending
+        if not isinstance(there, OnPath) or there.weighed is None:
             raise LawfulError(f"repeat_to_end: the step {step.name} does not advance. Fix: put Advance into it.")
         if after.weight is None:
             after = push_evidence(after)
-        assert after.weight is not None
-        size = after.ess or inner.det(ess, after.weight, label="effective size")
+        assert after.weight is not None and there.memory is not None
+        after = replace(after, ess=after.ess or inner.det(ess, after.weight, label="effective size"))
         stats = {f"{name}{i or ''}": v for i, part in enumerate(after.trail.stats) for name, v in part.items()}
-        there = after.pending
-        assert there.memory is not None
-        state = (*after.values, after.log_weight, after.weight, size, there.memory, there.block, there.power)
-        return inner.form((*shared, *before, *numbers), (*state, *stats.values())), tuple(stats)
+        return PathState(after.carried(after.values), there.memory, there.block, there.power), stats
 
     def finish(self, population: Population) -> Population:
         """Run the stages that are left, then give what the program returns, for each particle."""
@@ -210,17 +214,23 @@ def crossed(before: jax.Array, after: jax.Array, rest: jax.Array, slope: jax.Arr
     return rest + jnp.where(whole, slope, 0.0), jnp.where(whole, 0.0, slope)
 
 
-def _unless_at_end(stage: Form, n_state: int, names: Sequence[str], n_shared: int, blocks: int) -> Form:
+def _unless_at_end(
+    block: Block,
+    stage: Callable[..., tuple[PathState, dict[str, Var]]],
+    operands: tuple[tuple[Var, ...], PathState, tuple[Var, ...]],
+    blocks: int,
+) -> tuple[PathState, dict[str, Var]]:
     """Skip a stage after the end of the path: the state stays, evidence gains nothing, other numbers are not there."""
-    block, keep = Block(), Block()
-    inputs = tuple(v.like() for v in stage.inputs)
-    kept = tuple(v.like() for v in stage.inputs)
-    at = inputs[n_shared + n_state - 2]
-    index = block.det(lambda at: (at < blocks).astype(jnp.int32), at, label="at the end of the path?")
-    absent = []
-    for name, out in zip(names, stage.outputs[n_state:], strict=True):
+    run, keep = Block(), Block()
+    given, kept = like(operands), like(operands)
+    made = stage(run, *given)
+    stage_form = run.form(given, made)
+    _, before, _ = operands
+    index = block.det(lambda at: (at < blocks).astype(jnp.int32), before.block, label="at the end of the path?")
+    absent = {}
+    for name, out in made[1].items():
         filler = jnp.nan if jnp.issubdtype(out.dtype, jnp.floating) and name != "log_evidence_increment" else 0
-        absent.append(keep.constant(np.full(out.shape, filler, out.dtype)))
-    arm = keep.form(kept, (*kept[n_shared : n_shared + n_state], *absent))
-    outputs = block.branch(index, (arm, stage), inputs, stage.outputs, label="at the end of the path?")
-    return block.form(inputs, outputs)
+        absent[name] = keep.constant(np.full(out.shape, filler, out.dtype))
+    arms = keep.form(kept, (kept[1], absent)), stage_form
+    outputs = block.branch(index, arms, listed(operands), stage_form.outputs, label="at the end of the path?")
+    return filled(made, outputs)

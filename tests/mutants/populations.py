@@ -75,11 +75,11 @@ def uniform_weights():
 
 
 def _offspring(change):
-    """Patch `offspring`: `change(block, (weight, moving), (ones, zeros, *moved, ancestors))` gives other results."""
+    """Patch `offspring`: `change(block, parents, left)` gives what is left otherwise."""
 
     def make(original):
-        def offspring(block, population, draw, distinct, reads, moving):
-            return change(block, reads[0], moving, original(block, population, draw, distinct, reads, moving))
+        def offspring(block, population, draw, distinct, parents):
+            return change(block, parents, original(block, population, draw, distinct, parents))
 
         return offspring
 
@@ -88,7 +88,7 @@ def _offspring(change):
 
 def not_applied():
     """Ancestors are drawn, and the particles stay where they are."""
-    return _offspring(lambda block, weight, moving, outs: (*outs[:2], *moving, *outs[2 + len(moving) :]))
+    return _offspring(lambda block, parents, left: replace(left, values=parents.values))
 
 
 def _of_mean_one(weight):
@@ -100,8 +100,10 @@ def _of_mean_one(weight):
 def kept_weights():
     """The old weights stay in their slots."""
 
-    def change(block, weight, moving, outs):
-        return (weight, block.det(_of_mean_one, weight, label="log", adds=weight.plates), *outs[2:])
+    def change(block, parents, left):
+        weight = parents.weight
+        log_weight = block.det(_of_mean_one, weight, label="log", adds=weight.plates)
+        return replace(left, weight=weight, log_weight=log_weight)
 
     return _offspring(change)
 
@@ -109,10 +111,13 @@ def kept_weights():
 def permuted_weights():
     """The old weights follow the ancestors."""
 
-    def change(block, weight, moving, outs):
-        log_weight = block.det(_of_mean_one, weight, label="log", adds=weight.plates)
-        permuted = [block.det(take, x, outs[-1], label="gather", adds=weight.plates) for x in (weight, log_weight)]
-        return (*permuted, *outs[2:])
+    def change(block, parents, left):
+        plates = parents.weight.plates
+        log_weight = block.det(_of_mean_one, parents.weight, label="log", adds=plates)
+        weight, log_weight = (
+            block.det(take, x, left.ancestors, label="gather", adds=plates) for x in (parents.weight, log_weight)
+        )
+        return replace(left, weight=weight, log_weight=log_weight)
 
     return _offspring(change)
 
@@ -120,13 +125,14 @@ def permuted_weights():
 def reset_to_n():
     """The weights are reset to N times what they should be."""
 
-    def change(block, weight, moving, outs):
-        ones, zeros, *rest = outs
-        adds = weight.plates
-        return (
-            block.det(lambda w: w * w.shape[0], ones, label="N w", adds=adds),
-            block.det(lambda lw: lw + jnp.log(1.0 * lw.shape[0]), zeros, label="log N w", adds=adds),
-            *rest,
+    def change(block, parents, left):
+        adds = parents.weight.plates
+        return replace(
+            left,
+            weight=block.det(lambda w: w * w.shape[0], left.weight, label="N w", adds=adds),
+            log_weight=block.det(
+                lambda lw: lw + jnp.log(1.0 * lw.shape[0]), left.log_weight, label="log N w", adds=adds
+            ),
         )
 
     return _offspring(change)
