@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -87,6 +88,17 @@ class Sequential:
     def loops(self) -> tuple[Loop, ...]:
         """The loops whose steps are pauses."""
         return tuple(segment.loop for segment in self.segments if segment.loop is not None)
+
+    @cached_property
+    def weighings(self) -> int:
+        """How many stages have a factor or an observation.
+
+        >>> import lawful
+        >>> sequential(lawful.trace(lambda: lawful.factor("once", -1.0))).weighings
+        1
+        """
+        paused = sum(segment.stages * has_weight(segment.form) for segment in self.segments[1:-1])
+        return has_weight(self.prefix) + paused + has_weight(self.suffix)
 
     def so_far(self, position: int, outputs: Iterable[Var]) -> Form:
         """Give the program up to the pause after a segment, with the given outputs."""

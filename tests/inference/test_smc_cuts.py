@@ -9,7 +9,7 @@ import pytest
 import lawful
 from lawful import cond, factor, inference, plate, sample, scan
 from lawful.errors import LawfulError
-from lawful.inference.plans.populations.stages import place_of, weighings
+from lawful.inference.plans.populations.stages import place_of
 from lawful.inference.representations.sequential import sequential
 from tests.inference.programs import Y, chain, observe, plain
 from tests.inference.tier0 import law_error
@@ -135,11 +135,11 @@ def test_every_factor_is_a_pause_where_that_is_asked_for():
 def test_loops_are_pauses_and_so_is_what_is_weighed_between_them():
     assert pauses(two_weighed_loops) == [[], ["y"], ["between"], ["again"], []]
     form = lawful.trace(two_weighed_loops, Y)
-    words = [place_of(form, stage).words for stage in range(6)]
+    words = [place_of(sequential(form), stage).words for stage in range(6)]
     assert words == ["before the loop", "at step 0 of loop 1", "at step 1 of loop 1", "", "at step 0 of loop 2",
                      "after the loop"]  # fmt: skip
-    assert [place_of(form, stage).sites for stage in (1, 3, 4)] == [("y",), ("between",), ("again",)]
-    assert weighings(form) == 4
+    assert [place_of(sequential(form), stage).sites for stage in (1, 3, 4)] == [("y",), ("between",), ("again",)]
+    assert sequential(form).weighings == 4
 
 
 def test_the_numbers_of_all_stages_are_joined_in_order():

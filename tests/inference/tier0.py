@@ -27,7 +27,7 @@ def population_measure(plan: Plan, *args: Any) -> Measure:
     """The expected measure of the last particles; an outcome holds the active choices, or is the returned value."""
     prepared = plan.prepare(args)
     built = prepared.built
-    count = len(built.names) + len(built.conditional)
+    count = len(built.written.values) + len(built.written.active)
     form = without_dead_code(replace(built.form, outputs=built.form.outputs[: count + 1]))
     worlds = jax.jit(emit_worlds(form))(*prepared.inputs)
     *held, log_weight = (np.asarray(x) for x in worlds.outputs)
@@ -46,7 +46,7 @@ def _columns(plan: Plan, built: Any, values: Sequence[np.ndarray]) -> tuple[list
     if plan.method.keep == "last":
         assert all(array.ndim == 1 for array in values), "return scalars"
         return [*values], None
-    active = dict(zip(built.conditional, values[len(built.names) :], strict=True))
+    active = dict(zip(built.written.active, values[len(built.written.values) :], strict=True))
     columns, names = [], []
     for choice, array in zip(built.choices, values, strict=False):
         if choice.kind != "sample":

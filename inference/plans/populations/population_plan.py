@@ -14,12 +14,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from lawful.backends.xla import emit
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
+from lawful.form.bundles import filled
 from lawful.form.cached import through
 from lawful.form.choices import Choice, choices_of, dims_of, is_own
 from lawful.inference.running.portions import Portions
@@ -34,7 +34,7 @@ from ...findings.findings import idle_device
 from ...laws.resampling import ResampleLaw
 from ...representations.absent_elements import form_for
 from ...representations.population import Population as Particles
-from ...representations.sequential import sequential
+from ...representations.sequential import Sequential, sequential
 from ...results.batches import in_one_row
 from ...results.collect import from_population
 from ...results.copies import Told
@@ -53,7 +53,36 @@ from .path_results import along_path
 from .population_runs import iterate_population, resume_population, run_population
 from .stages import joined, weight_findings
 
-ROOTS = (-1, "roots")
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a run gives: values of its Form, or the arrays that these become.
+
+    Attributes:
+        values: by name, for every particle.
+        active: by name, whether a conditional choice was made.
+        log_weight: of the particles.
+        draws: which particles are draws of equal weight.
+        stats: numbers of the stages, by part of the program and name.
+        roots: which particle of the start each one descends from; None where nothing is older than the last resampling.
+    """
+
+    values: dict[str, Any]
+    active: dict[str, Any]
+    log_weight: Any
+    draws: Any
+    stats: dict[tuple[int, str], Any]
+    roots: Any = None
+
+    @property
+    def masked(self) -> dict[str, Any]:
+        """The values, without those of choices that were not made."""
+        return masked(self.values, self.active) if self.active else self.values
+
+    def drawn(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Take the draws of equal weight, (run, draw, ...), among values (run, particle, ...)."""
+        rows = np.arange(len(self.draws))[:, None]
+        return {name: array[rows, self.draws] for name, array in values.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,29 +91,19 @@ class Population:
 
     Attributes:
         plan: the plan that it is of.
+        written: what a run gives, as values of the form.
+        cut: the program where it pauses; None where it does not.
     """
 
     plan: Any
     run: Callable[..., Any]
-    names: tuple[str, ...]
-    conditional: tuple[str, ...]
-    stats: tuple[tuple[int, str], ...]
+    written: Outputs
     choices: tuple[Choice, ...]
     form: Form
+    cut: Sequential | None
     held: Held  # by the form, of all runs
     divide: Callable[[int | None], Portions]  # cut for calls of at most so many steps
     steps: dict[int | None, Portions] = field(default_factory=dict)  # compiled, by the most steps of a call
-
-    @property
-    def name(self) -> str:
-        """The name of the method."""
-        return str(self.plan.asked.name)
-
-    @property
-    def mesh(self) -> Mesh | None:
-        """The devices that share the particles."""
-        found: Mesh | None = self.plan.method.mesh
-        return found
 
     def portions(self, longest: int | None) -> Portions:
         """Give the algorithm, cut at its loops; where it has none, no length of a call matters."""
@@ -98,7 +117,8 @@ class Population:
         with memory_for(self.need, self.plan.method.devices):
             if self.plan.run is not None:
                 return run_population(self, prepared, one_key(key), self.plan.run)
-            with watched(self.mesh) if self.mesh is not None else nullcontext():
+            mesh = self.plan.method.mesh
+            with watched(mesh) if mesh is not None else nullcontext():
                 out, seconds = timed(self.run, one_key(key), prepared.inputs)
             return self.collected(prepared, out, times(seconds))
 
@@ -108,8 +128,9 @@ class Population:
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-        devices = None if self.mesh is None else self.plan.method.devices  # one draws its particles in blocks, too
-        return header_of(prepared, self.plan.method.told(), self.plan.asked, devices)
+        method = self.plan.method
+        devices = None if method.mesh is None else method.devices  # one draws its particles in blocks, too
+        return header_of(prepared, method.told(), self.plan.asked, devices)
 
     def resumed(self, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
         """Go on from a checkpoint."""
@@ -117,18 +138,11 @@ class Population:
 
     def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
         """Give equal-weight draws by name; copies made by resampling are neighbours."""
-        n, k = len(self.names), len(self.conditional)
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
-            outputs, _ = self.run(one_key(key), list(inputs))
-            index = outputs[n + k + 1]
-            values = masked(
-                dict(zip(self.names, outputs[:n], strict=True)),
-                dict(zip(self.conditional, outputs[n : n + k], strict=True)),
-            )
-            rows = jnp.arange(len(index))[:, None]
-            return {name: in_one_row(array[rows, index]) for name, array in values.items()}
+            out = filled(self.written, self.run(one_key(key), list(inputs))[0])
+            return {name: in_one_row(array) for name, array in out.drawn(out.masked).items()}
 
         return draw
 
@@ -144,7 +158,7 @@ class Population:
         sources = {c.name: "a proposal" if c.address in proposed else "its prior" for c in choices}
         drawn = (f"{name}: drawn from {source}{start}" for name, source in sources.items())
         moves = method.mover.plan(prepared.form) if method.on_path else ()
-        return [f"{self.name}: {method.composition}", *(f"  {line}" for line in (*drawn, *moves))]
+        return [f"{self.plan.asked.name}: {method.composition}", *(f"  {line}" for line in (*drawn, *moves))]
 
     def algorithm(self, prepared: Prepared) -> Form:
         """Give the population as a Form."""
@@ -155,10 +169,11 @@ class Population:
         """What runs take: one beside outputs of those before, or all outputs and draws, which are copied twice."""
         runs, particles = self.plan.method.runs, self.plan.method.particles
         held = self.held
-        peak = max(held.peak + (runs - 1) * held.outputs, runs * (held.outputs + 2 * sum(held.each[: len(self.names)])))
+        values = sum(filled(self.written, held.each).values.values())
+        peak = max(held.peak + (runs - 1) * held.outputs, runs * (held.outputs + 2 * values))
         last = ", keep='last' where the histories are not needed" if self.plan.method.keep == "paths" else ""
         return Need(
-            f"{self.name}: {runs} runs of {particles} particles",
+            f"{self.plan.asked.name}: {runs} runs of {particles} particles",
             peak,
             held.row,
             lambda free, _: f"about {max(1, particles * free // (2 * max(peak, 1)))} particles, fewer runs{last}",
@@ -166,16 +181,11 @@ class Population:
 
     def collected(self, prepared: Prepared, out: Any, run: Mapping[str, Any], **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
-        outputs, log_evidence = [np.asarray(x) for x in out[0]], np.asarray(out[1], dtype=np.float64)
-        n, k = len(self.names), len(self.conditional)
-        values = dict(zip(self.names, outputs[:n], strict=True))
-        active = dict(zip(self.conditional, outputs[n : n + k], strict=True))
-        values = masked(values, active) if active else values
-        log_weight, index = outputs[n + k : n + k + 2]
-        noted = dict(zip(self.stats, outputs[n + k + 2 :], strict=True))
-        roots, stats = noted.pop(ROOTS, None), joined(noted)
-        method = self.plan.method
+        left = filled(self.written, [np.asarray(x) for x in out[0]])
+        log_evidence = np.asarray(out[1], dtype=np.float64)
+        method, values = self.plan.method, left.masked
         told = {**environment(method.told(), 0.0, prepared.seed, method.mesh), **run}
+        stats = joined(left.stats)
         size = self.held.peak // method.devices
         idle = () if told["device"] == "cpu" else idle_device(told["device"], "particles", size)
         found = (
@@ -185,7 +195,7 @@ class Population:
                 log_evidence,
                 stats,
                 vars(method),
-                method.pauses,
+                self.cut,
                 prepared.gaps,
                 partial(invalid_draws, prepared.form, prepared.args, values),
             ),
@@ -193,8 +203,6 @@ class Population:
             *idle,
         )
         log_evidence = np.where(np.isposinf(log_evidence), np.nan, log_evidence)  # an infinity is no estimate
-        rows = np.arange(len(index))[:, None]
-        draws = {name: array[rows, index] for name, array in values.items()}
         increments = stats["log_evidence_increment"]
         gone = ~np.isfinite(increments)
         gone[:, -1] |= ~np.isfinite(log_evidence)  # by a weight that all particles share
@@ -203,16 +211,16 @@ class Population:
         model, form, observed = prepared.subject
         result = from_population(
             values,
-            log_weight,
+            left.log_weight,
             log_evidence,
-            draws=draws,
+            draws=left.drawn(values),
             stats=stats,
             dead_at=dead_at,
-            roots=roots,
+            roots=left.roots,
             observed=observed,
             model=model,
             args=prepared.args,
-            sampler=self.name,
+            sampler=self.plan.asked.name,
             found=(*fields.pop("found", ()), *found),
             form=form,
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
@@ -249,20 +257,20 @@ def population(plan: Any, form: Form, transformer: Transformer, mover: Any, draw
         names = _returned_names(form)
     refuse_improper(form, plan.asked.name)
     hold = method.pauses and mover is not None
-    suspended = sequential(source, getattr(method, "cuts", None), hold=hold) if method.pauses else source
-    population: Particles = transformer(suspended)
+    cut = sequential(source, getattr(method, "cuts", None), hold=hold) if method.pauses else None
+    population: Particles = transformer(source if cut is None else cut)
     block, plate = population.block, population.plate
     assert population.weight is not None
     law = ResampleLaw(drawing, plate.size, plate.size)
     draws = block.site(population.address("draws"), law, (population.weight,))
-    values = tuple(_spread(block, v, plate) for v in population.values)
+    conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
+    values = [_spread(block, v, plate) for v in population.values]
+    active = dict(zip(conditional, values[len(names) :], strict=True))
+    values_by_name = dict(zip(names, values[: len(names)], strict=True))
     trail = population.trail
     stats = {(part, name): v for part, stage in enumerate(trail.stats) for name, v in stage.items()}
-    if paths and trail.roots is not None:
-        stats[ROOTS] = trail.roots
-    outputs = (*values, population.log_weight, draws, *stats.values())
-    algorithm = through(block.form(population.inputs, outputs), SIMPLIFIED)
-    conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
+    written = Outputs(values_by_name, active, population.log_weight, draws, stats, trail.roots if paths else None)
+    algorithm = through(block.form(population.inputs, written), SIMPLIFIED)
     runs = method.runs
     held = held_by(algorithm, runs)
     run: Callable[..., Any]
@@ -272,7 +280,7 @@ def population(plan: Any, form: Form, transformer: Transformer, mover: Any, draw
     else:
         run = sharded_runner(algorithm, runs, method.mesh, plate)
         divide = partial(sharded_portions, algorithm, mesh=method.mesh, particles=plate)
-    return Population(plan, run, names, conditional, tuple(stats), choices, algorithm, held, divide)
+    return Population(plan, run, written, choices, algorithm, cut, held, divide)
 
 
 def _spread(block: Any, value: Any, plate: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 
 from lawful.errors import CheckpointMismatch
+from lawful.form.bundles import filled
 
 from ...checkpoints.checkpoints import Checkpoint
 from ...results.result import Result
@@ -82,13 +83,13 @@ def population_drive(population: Driven, prepared: Prepared, key: jax.Array, opt
     """Make the run of a population."""
     built, inputs, runs = prepared.built, list(prepared.inputs), population.plan.method.runs
     portions = built.portions(options.longest)
-    before = len(built.names) + len(built.conditional) + 2
-    stats = [((part, name), before + place) for place, (part, name) in enumerate(built.stats) if part >= 0]
+    places = filled(built.written, range(len(built.form.outputs)))
     course: Course
     if portions.parts:
-        course = PopulationCourse(portions, key, inputs, runs, [(name, position) for (_, name), position in stats])
+        stats = [(name, place) for (_, name), place in places.stats.items()]
+        course = PopulationCourse(portions, key, inputs, runs, stats)
     else:
-        course = WholeRuns(portions, key, inputs, runs, stats)
+        course = WholeRuns(portions, key, inputs, runs, places.stats)
     saver = None if options.checkpoint is None else Saver(options.checkpoint, population.header(prepared), key)
     return Drive(course, options, lambda number, rows: {}, None, saver)
 

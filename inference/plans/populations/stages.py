@@ -6,7 +6,6 @@ move.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +15,11 @@ import numpy as np
 from lawful.addresses import show_address
 from lawful.errors import NonFiniteError
 from lawful.form import Factor, Form, Site, walk
-from lawful.form.liveness import has_weight
 from lawful.passes.checked_draws import checked_draws
 
 from ...findings.findings import Finding
 from ...findings.move_statistics import LOST, NO_SLOPE, move_findings
-from ...representations.sequential import Cuts, sequential
+from ...representations.sequential import Sequential
 from ...results.invalid_draws import REMEDY, InvalidDraws
 from ...transformers.propose.propose import proposed_sites
 
@@ -35,15 +33,15 @@ class Place:
     sites: tuple[str, ...]
 
 
-def place_of(form: Form, stage: int, cuts: Cuts = None) -> Place:
+def place_of(cut: Sequential, stage: int) -> Place:
     """Find the place of a stage of a particle filter.
 
     >>> import jax.numpy as jnp, lawful
+    >>> from lawful.inference import sequential
     >>> form = lawful.trace(lambda y: lawful.scan(lambda c, y: (c, lawful.factor("f", y)), 0.0, y), jnp.zeros(3))
-    >>> place_of(form, 2)
+    >>> place_of(sequential(form), 2)
     Place(words='at step 1 of the loop', step=1, sites=('f',))
     """
-    cut = sequential(form, cuts)
     if not stage:
         return Place("before the loop" if cut.loops else "", None, weighing_sites(cut.prefix))
     left, number = stage - 1, 0
@@ -58,19 +56,6 @@ def place_of(form: Form, stage: int, cuts: Cuts = None) -> Place:
             return Place(f"at step {step} of {name}", step, sites)
         left -= segment.stages
     return Place("after the loop" if cut.loops else "", None, weighing_sites(cut.suffix))
-
-
-@functools.lru_cache(maxsize=64)
-def weighings(form: Form, cuts: Cuts = None) -> int:
-    """Count the stages of a program that have a factor or an observation.
-
-    >>> import lawful
-    >>> weighings(lawful.trace(lambda: lawful.factor("once", -1.0)))
-    1
-    """
-    cut = sequential(form, cuts)
-    paused = sum(segment.stages * has_weight(segment.form) for segment in cut.segments[1:-1])
-    return has_weight(cut.prefix) + paused + has_weight(cut.suffix)
 
 
 def weighing_sites(form: Form) -> tuple[str, ...]:
@@ -111,7 +96,7 @@ def weight_findings(
     log_evidence: np.ndarray,
     stats: Mapping[str, np.ndarray],
     settings: Mapping[str, Any],
-    paused: bool,
+    cut: Sequential | None,
     gaps: Callable[[Sequence[str]], str],
     invalid: Callable[[], Sequence[InvalidDraws] | None],
 ) -> tuple[Finding, ...]:
@@ -122,8 +107,8 @@ def weight_findings(
         subject: the user's, whose sites are named; it is the same, but where an inference wrote a program around it.
         log_evidence: (run,).
         stats: numbers by stage, from `joined`.
-        settings: those of `smc`: `nonfinite`, `on_fault` and `cuts`.
-        paused: whether the population pauses in the program.
+        settings: those of `smc`: `nonfinite` and `on_fault`.
+        cut: the program where the population pauses; None where it does not.
         gaps: says of some sites where arguments that they read hold NaN.
         invalid: looks for sites that drew from no law, which is a reason for NaN; None where it cannot look.
 
@@ -139,10 +124,10 @@ def weight_findings(
     for bad, word in ((np.isposinf(first), "+inf"), (np.isnan(first), "NaN")):
         if bad.any():
             stage = int(stages[bad.argmax()])
-            if stage == increments.shape[1]:
-                place = Place("in all particles at once", None, weighing_sites(form))
-            else:
-                place = place_of(form, stage, settings.get("cuts")) if paused else Place("", None, weighing_sites(form))
+            at_once = stage == increments.shape[1]
+            place = Place("in all particles at once" if at_once else "", None, weighing_sites(form))
+            if cut is not None and not at_once:
+                place = place_of(cut, stage)
             reasons = invalid() if word == "NaN" else ()
             drawn = drawing_sites(subject) if reasons is None else ()
             proposed = tuple(sorted(map(show_address, proposed_sites(form))))
@@ -160,9 +145,8 @@ def weight_findings(
         found.append(Finding(code, message, sites, count, 0))
     if LOST in stats or NO_SLOPE in stats:
         found += move_findings(stats)
-    times = weighings(form, settings.get("cuts")) if paused else 2
-    if times < 2 and not found:
-        weighed = "weighed once" if times else "never weighed"
+    if cut is not None and cut.weighings < 2 and not found:
+        weighed = "weighed once" if cut.weighings else "never weighed"
         message = f"the program is {weighed}, so resampling had no effect: importance sampling gives the same."
         found.append(Finding("IDLE_RESAMPLING", message))
     return tuple(found)

@@ -35,14 +35,14 @@ class WholeRuns:
         key: the key of all runs.
         inputs: the program's.
         runs: how many.
-        stats: the numbers of stages among the outputs: (part of the program, name), and position.
+        stats: where the numbers of stages stand among the outputs, by part of the program and name.
     """
 
     portions: Portions
     key: jax.Array
     inputs: list[Any]
     runs: int
-    stats: Sequence[tuple[tuple[int, str], int]]
+    stats: Mapping[tuple[int, str], int]
 
     @property
     def program(self) -> Portions:
@@ -87,5 +87,5 @@ class WholeRuns:
     def told(self, state: WholeState, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:
         """Say what was noted at the stages of the run, and its log evidence."""
         *outputs, log_evidence = state.finished[-1]
-        noted = joined({name: outputs[position][None] for name, position in self.stats})
+        noted = joined({name: outputs[position][None] for name, position in self.stats.items()})
         return {**{name: array[0] for name, array in noted.items()}, "log_evidence": float(log_evidence)}
