@@ -33,10 +33,10 @@ from .plans.plan import Plan as Plan
 from .plans.resuming import resume as resume
 from .representations.annealing_paths import data_by_data as data_by_data
 from .representations.annealing_paths import prior_to_posterior as prior_to_posterior
+from .representations.population import Advance as Advance
 from .representations.sequential import Suspend as Suspend
 from .representations.sequential import sequential as sequential
 from .representations.sequential import suspend as suspend
-from .representations.suspended import Advance as Advance
 from .representations.traced import Trace as Trace
 from .results.compare import compare as compare
 from .results.conditional_means import conditional_means as conditional_means

@@ -17,7 +17,7 @@ from ..contract import Transformer
 from ..kernels.particles.walk import population_walk
 from ..plans.setting_types import Count, Mover, NonFinite, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
-from ..representations.suspended import Advance
+from ..representations.population import Advance
 from ..representations.traced import Trace
 from ..transformers.pauses import Finish, repeat_to_end, spawn
 from ..transformers.rejuvenation import rejuvenate

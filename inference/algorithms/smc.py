@@ -10,7 +10,7 @@ from ..contract import Transformer
 from ..kernels.particles.move import move as move_with
 from ..plans.refusals import EAGER
 from ..plans.setting_types import Cuts, Kernel, NonFinite, Proposal
-from ..representations.suspended import Advance
+from ..representations.population import Advance
 from ..transformers.pauses import Finish, repeat_to_end, spawn
 from ..transformers.resample import push_evidence_with, resample
 from .method import Filters, call, method
@@ -25,11 +25,14 @@ def particle_filter(
     >>> particle_filter(10, scheme("systematic"), None).contract.kind
     'preserves_measure'
     """
-    renew = resample(scheme, when)
-    push = push_evidence_with(nonfinite)
+    renew, push, push_last = (
+        resample(scheme, when),
+        push_evidence_with(nonfinite),
+        push_evidence_with(nonfinite, again=False),
+    )
     rejuvenate = renew if kernel is None else renew >> move_with(kernel)
     step = rejuvenate >> Advance >> push
-    return spawn(particles) >> push >> repeat_to_end(step) >> Finish >> push_evidence_with(nonfinite, again=False)
+    return spawn(particles) >> push >> repeat_to_end(step) >> Finish >> push_last
 
 
 @method("smc")

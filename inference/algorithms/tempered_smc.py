@@ -15,7 +15,7 @@ from ..devices.island_resampling import Islands
 from ..kernels.particles.default_move import PopulationMoves
 from ..plans.setting_types import Count, Ladder, Mover, NonFinite, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
-from ..representations.suspended import Advance
+from ..representations.population import Advance
 from ..representations.traced import Trace
 from ..transformers.pauses import Finish, repeat_to_end, spawn
 from ..transformers.rejuvenation import rejuvenate, waste_free

@@ -22,8 +22,7 @@ from ..contract import PRESERVES, Transformer
 from ..laws.resampling import Distinct, ess
 from ..laws.strata import systematic
 from ..registered import stored_as
-from ..representations.population import Population, gather
-from ..representations.suspended import identity, one_ancestry
+from ..representations.population import Population, gather, identity, one_ancestry
 from ..transformers.resample import Offspring, Parents, When, offspring, resampled
 from .island_laws import WholeLaw, WithinLaw
 

@@ -168,6 +168,10 @@ class Distinct:
             return 1 + jnp.sum(ancestors[1:] != ancestors[:-1], dtype=jnp.int32)
         return jnp.sum(jnp.zeros(self.items, bool).at[ancestors].set(True), dtype=jnp.int32)
 
+    def all(self) -> Int[Array, ""]:
+        """Count those of a population that is left as it is."""
+        return jnp.int32(self.items)
+
 
 def ess(weights: Float[Array, " N"]) -> Float[Array, ""]:
     """Effective sample size of linear weights; 0 when every weight is 0.
@@ -205,6 +209,18 @@ class EssBelow:
     def __repr__(self) -> str:
         """Show the rule."""
         return f"ess < {self.fraction:g} N"
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A rule of (effective sample size, N), as the index of one of two arms: 1 where it holds."""
+
+    rule: Callable[[jax.Array, int], jax.Array]
+    size: int
+
+    def __call__(self, effective_size: jax.Array) -> jax.Array:
+        """Decide."""
+        return self.rule(effective_size, self.size).astype(jnp.int32)
 
 
 def ess_below(fraction: float) -> EssBelow:

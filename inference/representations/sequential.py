@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -65,6 +64,7 @@ class Sequential:
         hold: whether the choices stay in view, so that they can be moved; then all choices that were made are live, and
             everything else is computed from them again.
         choices: with `hold`, the value of each choice by address.
+        weighings: how many stages have a factor or an observation.
     """
 
     form: Form
@@ -73,6 +73,7 @@ class Sequential:
     kept: tuple[frozenset[Var], ...]
     hold: bool = False
     choices: dict[Address, Var] = field(default_factory=dict)
+    weighings: int = 0
 
     @property
     def prefix(self) -> Form:
@@ -88,17 +89,6 @@ class Sequential:
     def loops(self) -> tuple[Loop, ...]:
         """The loops whose steps are pauses."""
         return tuple(segment.loop for segment in self.segments if segment.loop is not None)
-
-    @cached_property
-    def weighings(self) -> int:
-        """How many stages have a factor or an observation.
-
-        >>> import lawful
-        >>> sequential(lawful.trace(lambda: lawful.factor("once", -1.0))).weighings
-        1
-        """
-        paused = sum(segment.stages * has_weight(segment.form) for segment in self.segments[1:-1])
-        return has_weight(self.prefix) + paused + has_weight(self.suffix)
 
     def so_far(self, position: int, outputs: Iterable[Var]) -> Form:
         """Give the program up to the pause after a segment, with the given outputs."""
@@ -118,6 +108,10 @@ def sequential(form: Form, cuts: Cuts = None, *, hold: bool = False) -> Sequenti
         hold: keep all choices in view until the end, so that they can be moved at a pause.
 
     Raises: LawfulError for a name that is no factor and no observation at the top level of the program.
+
+    >>> import lawful
+    >>> sequential(lawful.trace(lambda: lawful.factor("once", -1.0))).weighings
+    1
     """
     form = indexed(form, _pauses_inside)
     recorded = record(form, ("sample",)) if hold else None
@@ -137,7 +131,10 @@ def sequential(form: Form, cuts: Cuts = None, *, hold: bool = False) -> Sequenti
         kept.append(frozenset(v for v in end_reads if v in made))
     segments = _segments(source, form, pieces, live, kept)
     addresses = () if recorded is None else tuple(choice.address for choice in recorded.choices)
-    return Sequential(source, segments, tuple(live), tuple(kept), hold, dict(zip(addresses, held, strict=True)))
+    paused = sum(segment.stages * has_weight(segment.form) for segment in segments[1:-1])
+    weighings = has_weight(segments[0].form) + paused + has_weight(segments[-1].form)
+    choices = dict(zip(addresses, held, strict=True))
+    return Sequential(source, segments, tuple(live), tuple(kept), hold, choices, weighings)
 
 
 type _Piece = tuple[tuple[Node, ...], bool]

@@ -22,8 +22,7 @@ from lawful.passes.condition import conditioned
 
 from ..laws.picks import PickLaw
 from ..representations.conditional import ahead
-from ..representations.population import Population, gather
-from ..representations.suspended import History, Suspended, fetch
+from ..representations.population import History, Population, Suspended, fetch, gather
 from .conditional_smc import aimed
 from .pauses import finish
 

@@ -12,8 +12,7 @@ from lawful.form.liveness import is_random
 
 from ..contract import PRESERVES, Transformer
 from ..laws.picks import PickLaw
-from ..representations.population import Population, closed, gather
-from ..representations.suspended import Suspended, unwind
+from ..representations.population import Population, Suspended, closed, gather, unwind
 from .pauses import finish
 from .resample import push_evidence
 

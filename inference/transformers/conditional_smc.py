@@ -27,9 +27,8 @@ from ..laws.conditional_resampling import ConditionalLaw
 from ..laws.meaningless import cleaned
 from ..laws.picks import PickLaw
 from ..laws.resampling import ResampleLaw
-from ..representations.population import Population
+from ..representations.population import Advance, Population
 from ..representations.sequential import Sequential
-from ..representations.suspended import Advance
 from .pauses import repeat_to_end, spawn
 from .resample import When, push_evidence_with, resample, resampled
 from .through_loop import Step

@@ -22,8 +22,8 @@ from lawful.passes.simplify import simplified
 from lawful.passes.thread_sites import Answer, Answers, interpose
 
 from ..registered import stored_as
+from ..representations.population import Advance
 from ..representations.sequential import Cuts, sequential
-from ..representations.suspended import Advance
 from .collapse import Collapse
 from .pauses import repeat_to_end, spawn
 from .resample import PushEvidence, When, resample

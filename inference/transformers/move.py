@@ -29,8 +29,7 @@ from ..findings.move_statistics import kept_of, of_particles, over_moves, told
 from ..representations.absent_elements import refuse_absent
 from ..representations.densities_of import exact, scoped, scored
 from ..representations.kernel_parts import SIGNAL
-from ..representations.population import Population, gather, weighed_by
-from ..representations.suspended import Pause
+from ..representations.population import Pause, Population, gather, weighed_by
 from ..representations.tempered import Point
 from ..representations.tempered_program import times
 from .fits import Learning

@@ -17,9 +17,8 @@ from lawful.passes.add_plate import lift
 from lawful.passes.checked_draws import with_checked_draws
 
 from ..contract import PRESERVES, Transformer
-from ..representations.population import Population, equal_log_weight
+from ..representations.population import Advance, Population, Suspended, equal_log_weight, run_part, settled, unwind
 from ..representations.sequential import Sequential
-from ..representations.suspended import Advance, Suspended, run_part, settled, unwind
 from ..representations.tempered import Tempered
 from ..representations.traced import Traced
 from .moves_at_pauses import Target, rejuvenated, replayed
@@ -43,7 +42,7 @@ def _spawn(source: Form | Sequential | Traced | Tempered, plate: Plate) -> Popul
         return at_start(source, plate)
     whole = source.form if isinstance(source, Sequential) else source
     refuse_improper(whole.program if isinstance(whole, Traced) else whole, f"spawn({plate.size})")
-    form = source.prefix if isinstance(source, Sequential) else source
+    form = source.segments[0].form if isinstance(source, Sequential) else source
     form = form.recorded.form if isinstance(form, Traced) else form
     lifted = lift(with_checked_draws(form), plate, [False] * len(form.inputs))
     block = Block()
@@ -68,7 +67,7 @@ def repeated(population: Population, step: Transformer) -> Population:
     while isinstance(population.pending, Suspended) and not population.pending.at_the_end:
         segment = population.pending.next
         if segment.loop is not None:
-            population = through_loop(population, step, population.pending)
+            population = through_loop(population, step, population.pending, segment.loop)
         else:
             population = _through_stretch(population, step if segment.pauses else Advance, population.pending)
     return population
@@ -116,7 +115,7 @@ def finish(population: Population) -> Population:
         return finish(repeated(population, Advance))
     found, roots = unwind(population.block, population.plate, population.trail.ancestors, pending.shed)
     found |= zip(pending.names, population.values, strict=True)
-    form = pending.cut.suffix
+    form = pending.next.form
     if pending.cut.hold:
         found |= replayed(population, pending.cut, pending.position, form.inputs, found)
     outputs, population = run_part(population, form, [found[v] for v in form.inputs])

@@ -7,7 +7,6 @@ a resampled particle keeps it too, each state being one particle of the same wei
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from lawful.form import Plate
 from ..contract import Transformer
 from ..laws.resampling import Distinct, ResampleLaw
 from ..laws.resampling import scheme as scheme_named
-from ..representations.population import Population, gather
+from ..representations.population import EqualWeights, Population, gather
 from .fits import contract_of, is_fitted
 from .move import Chain, move_of, moved, noted, piloted
 from .temper import OnPath
@@ -100,9 +99,8 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
         for start, rest in zip(state, later, strict=True)
     ]
     values = move.left(block, joined, plate)
-    weight, log_weight, ess = block.det(
-        _equal(plate.size), population.ess, label="equal weights", adds=[(plate,), (plate,), ()]
-    )
+    weight, log_weight = block.det(EqualWeights(plate.size), population.ess, label="equal weights", adds=(plate,))
+    ess = block.det(lambda ess: jnp.where(ess == 0, 0.0, float(plate.size)), population.ess, label="all of them")
     pending = on if memory is None else replace(on, memory=memory)
     return noted(population, info).next_stage(
         values=values, weight=weight, log_weight=log_weight, ess=ess, pending=pending
@@ -137,14 +135,3 @@ class _Disagreement:
         whole = jnp.mean(means)
         ratio = means / jnp.where(whole > 0, whole, 1.0)
         return jnp.where(whole > 0, jnp.var(ratio, ddof=1) / self.chains, 0.0)
-
-
-def _equal(size: int) -> Callable[[jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
-    """Give equal weights; those of a population without weight (ess 0) stay zero."""
-
-    def weights(ess: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        dead = ess == 0
-        ones = jnp.full(size, jnp.where(dead, 0.0, 1.0))
-        return ones, jnp.full(size, jnp.where(dead, -jnp.inf, 0.0)), jnp.where(dead, 0.0, jnp.full((), float(size)))
-
-    return weights

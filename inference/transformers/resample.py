@@ -19,9 +19,9 @@ from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
 from ..laws.meaningless import cleaned
-from ..laws.resampling import Distinct, ResampleLaw
+from ..laws.resampling import Decided, Distinct, ResampleLaw
 from ..laws.resampling import scheme as scheme_named
-from ..representations.population import Population, gather, mean_weights
+from ..representations.population import EqualWeights, Population, gather, identity, mean_weights
 
 type When = Callable[[jax.Array, int], jax.Array]
 type Draw = Callable[..., Var]
@@ -154,15 +154,15 @@ def resampled(
     if population.weight is None:
         population = push_evidence(population)
     assert population.weight is not None and population.ess is not None
-    block, size = population.block, population.plate.size
+    block, plate = population.block, population.plate
     arm = offspring if arm is None else arm
-    moving = tuple(population.values[i] for i in population.moving)
-    parents = Parents(population.weight, population.log_weight, moving, population.ess, tuple(beside))
+    moving = population.moving
+    parents = Parents(population.weight, population.log_weight, tuple(moving.values()), population.ess, tuple(beside))
 
     def keep(block: Block, parents: Parents) -> Offspring:
-        identity = block.det(lambda: jnp.arange(size, dtype=jnp.int32), label="identity")
-        number = None if distinct is None else block.det(lambda: jnp.int32(size), label="all")
-        return Offspring(parents.weight, parents.log_weight, parents.values, number, identity)
+        ancestors = identity(block, plate)
+        number = None if distinct is None else block.det(distinct.all, label="all")
+        return Offspring(parents.weight, parents.log_weight, parents.values, number, ancestors)
 
     def again(block: Block, parents: Parents) -> Offspring:
         return arm(block, population, draw, distinct, parents)
@@ -170,18 +170,13 @@ def resampled(
     if when is None:
         left = again(block, parents)
     else:
-        rule = when
-
-        def decide(ess: jax.Array) -> jax.Array:
-            return rule(ess, size).astype(jnp.int32)
-
-        index = block.det(decide, population.ess, label=f"{when!r}?")
+        index = block.det(Decided(when, plate.size), population.ess, label=f"{when!r}?")
         left = block.switch(index, (keep, again), parents, label="resample?")
         population.trail.note("resampled", index)
     if left.n_unique is not None:
         population.trail.note("n_unique", left.n_unique)
     values = list(population.values)
-    for position, value in zip(population.moving, left.values, strict=True):
+    for position, value in zip(moving, left.values, strict=True):
         values[position] = value
     population.trail.ancestors.append(left.ancestors)
     ess = population.ess if when is not None else None
@@ -208,15 +203,9 @@ def offspring(
     """
     plate = population.plate
     ancestors = draw(block, population.address("ancestors"), parents.weight, *parents.beside)
-    size = plate.size
-
-    def equal(ess: jax.Array) -> tuple[jax.Array, jax.Array]:
-        dead = ess == 0
-        return jnp.full(size, jnp.where(dead, 0.0, 1.0)), jnp.full(size, jnp.where(dead, -jnp.inf, 0.0))
-
+    number = None if distinct is None else block.det(distinct, ancestors, label="distinct ancestors")
     if level is None:
-        ones, zeros = block.det(equal, parents.ess, label="equal weights", adds=(plate,))
+        ones, zeros = block.det(EqualWeights(plate.size), parents.ess, label="equal weights", adds=(plate,))
     else:
         ones, zeros = block.det(level, parents.weight, parents.ess, label="weights by level", adds=(plate,))
-    number = None if distinct is None else block.det(distinct, ancestors, label="distinct ancestors")
     return Offspring(ones, zeros, gather(block, parents.values, ancestors, plate, (plate,)), number, ancestors)

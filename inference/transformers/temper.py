@@ -26,8 +26,7 @@ from lawful.passes.add_plate import lift
 from ..contract import PRESERVES, Contract, Transformer
 from ..laws.resampling import ess
 from ..representations.annealing_paths import Path, prior_to_posterior
-from ..representations.population import Carried, Population, Trail
-from ..representations.suspended import Advance
+from ..representations.population import Advance, Carried, Population, Trail
 from ..representations.tempered import Point, Tempered, Weighed, tempered
 from ..representations.tempered_program import times
 from ..representations.traced import Traced

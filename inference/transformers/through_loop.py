@@ -23,9 +23,20 @@ from lawful.passes.checked_draws import with_checked_draws
 
 from ..contract import Transformer
 from ..representations.conditional import ahead, on_reference
-from ..representations.population import Carried, Population, Trail, gained, gather
+from ..representations.population import (
+    Carried,
+    History,
+    Population,
+    Shed,
+    Suspended,
+    Trail,
+    follow,
+    gained,
+    gather,
+    one_ancestry,
+    settled,
+)
 from ..representations.sequential import Sequential
-from ..representations.suspended import History, Shed, Suspended, follow, one_ancestry, settled
 from .moves_at_pauses import Target, rejuvenated, replayed, until
 from .resample import push_evidence
 
@@ -145,12 +156,11 @@ class Held:
         return tuple(block.det(write, b, y, self.index, label="note choice", plates=(plate,)) for b, y in pairs)
 
 
-def through_loop(population: Population, step: Transformer, before: Suspended) -> Population:
+def through_loop(population: Population, step: Transformer, before: Suspended, loop: Loop) -> Population:
     """Do a step at every pause of the loop that comes next."""
     if population.weight is None or population.ess is None:
         population = push_evidence(population)
-    block, plate, loop, cut = population.block, population.plate, before.next.loop, before.cut
-    assert loop is not None
+    block, plate, cut = population.block, population.plate, before.cut
     position = before.position + 1
     now = dict(zip(before.names, population.values, strict=True))
     constants, init, xs = (tuple(now[v] for v in group) for group in (loop.constants, loop.init, loop.xs))
@@ -172,7 +182,7 @@ def through_loop(population: Population, step: Transformer, before: Suspended) -
         tuple(_empty(block, plate, y) for y in names.held),
     )
     state = tuple(v.like() for v in loop.split(lifted.form.inputs)[1])
-    stage = _Stage(population, step, before, lifted, names)
+    stage = _Stage(population, step, before, loop, lifted, names)
     shared = tuple(v for v in loop.constants if plate not in now[v].plates)
     length, index = loop.length, None
     if cut.hold:
@@ -213,13 +223,15 @@ class _Stage:
         population: what comes into the loop.
         step: what is done at the pause.
         before: the pause before the loop.
-        lifted: the body of the program's loop.
+        loop: the program's loop.
+        lifted: its lifted body.
         names: what the population's values stand for.
     """
 
     population: Population
     step: Transformer
     before: Suspended
+    loop: Loop
     lifted: Lifted
     names: Values
 
@@ -227,8 +239,7 @@ class _Stage:
         self, block: Block, shared: tuple[dict[Var, Var], tuple[Var, ...]], carried: Carried, row: Row
     ) -> tuple[Carried, Noted]:
         """Write it, from what all steps read, what is carried, and the row of this step."""
-        before, loop, plate = self.before, self.before.next.loop, self.population.plate
-        assert loop is not None
+        before, loop, plate = self.before, self.loop, self.population.plate
         constants, inputs = shared
         held = None if row.index is None else self.held(block, inputs, row.index)
         name = f"step{before.position}" if before.position else "step"
@@ -250,8 +261,7 @@ class _Stage:
 
     def held(self, block: Block, inputs: tuple[Var, ...], index: Var) -> Held:
         """Say what kernels move at a pause in the loop."""
-        cut, position, loop = self.before.cut, self.before.position, self.before.next.loop
-        assert loop is not None
+        cut, position, loop = self.before.cut, self.before.position, self.loop
         if loop.unrolled:
             raise UnsupportedProgramError(
                 "smc: the choices of a loop that Python wrote step by step cannot be moved while it runs. Fix: write "

@@ -30,8 +30,8 @@ from ...kernels import (
 from ...kernels.particles.move import move
 from ...laws.resampling import ess_below, scheme
 from ...representations.annealing_paths import data_by_data
+from ...representations.population import Advance
 from ...representations.sequential import Suspend, suspend
-from ...representations.suspended import Advance
 from ...representations.traced import Trace
 from ...summing.enumerate_sites import enumerate_sites
 from ...transformers.collapse import Collapse
