@@ -15,8 +15,8 @@ from lawful.errors import LawfulError
 
 from ..contract import Transformer
 from ..kernels.particles.walk import population_walk
-from ..plans.setting_types import Count, Mover, NonFinite, PathOf
-from ..representations.annealing_paths import Path, prior_to_posterior
+from ..plans.setting_types import Count, Mover, PathOf
+from ..representations.annealing_paths import prior_to_posterior
 from ..representations.population import Advance
 from ..representations.traced import Trace
 from ..transformers.pauses import Finish, repeat_to_end, spawn
@@ -25,19 +25,6 @@ from ..transformers.resample import push_evidence_with
 from ..transformers.temper import temper
 from ..transformers.temperatures import ladder_of
 from .method import Populations, call, method
-
-
-def annealed(
-    particles: int, kernel: Any, ladder: Any, steps: int = 1, path: Path | None = None, nonfinite: NonFinite = "error"
-) -> Transformer:
-    """The composition: spawn from the prior, then at every point of the path weigh and move.
-
-    >>> from lawful.inference import kernels
-    >>> annealed(10, kernels.mh(), [0.5, 1.0]).contract.kind
-    'preserves_measure'
-    """
-    stage = Advance >> push_evidence_with(nonfinite) >> rejuvenate(kernel, steps)
-    return Trace >> temper(path, ladder) >> spawn(particles) >> repeat_to_end(stage) >> Finish
 
 
 @method("annealed_importance")
@@ -85,8 +72,9 @@ class AnnealedImportance(Populations):
         super().__post_init__()
 
     def compose(self) -> Transformer:
-        """Weigh and move at every point of the path."""
-        return annealed(self.particles, self.kernel, self.ladder, self.steps, self.path, self.nonfinite)
+        """Spawn from the prior, then at every point of the path weigh and move."""
+        stage = Advance >> push_evidence_with(self.nonfinite) >> rejuvenate(self.kernel, self.steps)
+        return Trace >> temper(self.path, self.ladder) >> spawn(self.particles) >> repeat_to_end(stage) >> Finish
 
 
 annealed_importance = call(AnnealedImportance)

@@ -13,59 +13,16 @@ from lawful.errors import LawfulError
 from ..contract import Transformer
 from ..devices.island_resampling import Islands
 from ..kernels.particles.default_move import PopulationMoves
-from ..plans.setting_types import Count, Ladder, Mover, NonFinite, PathOf
+from ..plans.setting_types import Count, Ladder, Mover, PathOf
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.population import Advance
 from ..representations.traced import Trace
 from ..transformers.pauses import Finish, repeat_to_end, spawn
-from ..transformers.rejuvenation import rejuvenate, waste_free
+from ..transformers.rejuvenation import chains_of, rejuvenate, waste_free
 from ..transformers.resample import push_evidence_with, resample
 from ..transformers.temper import temper
 from ..transformers.temperatures import ladder_of
 from .method import Resampled, call, method
-
-
-def tempered(
-    particles: int,
-    scheme: Any,
-    kernel: Any,
-    *,
-    path: Path | None = None,
-    ladder: Any = None,
-    steps: int | None = None,
-    chains: int | None = None,
-    nonfinite: NonFinite = "error",
-) -> Transformer:
-    """The composition: spawn from the prior, then at every point of the path weigh, resample and move.
-
-    >>> from lawful.inference import kernels
-    >>> from lawful.inference.laws.resampling import scheme
-    >>> tempered(10, scheme("systematic"), kernels.mh(), ladder=[0.5, 1.0], steps=1).contract.kind
-    'preserves_measure'
-    """
-    if steps is not None:
-        renew = resample(scheme) >> rejuvenate(kernel, steps)
-    else:
-        renew = waste_free(kernel, chains_of(particles) if chains is None else chains, scheme)
-    stage = Advance >> push_evidence_with(nonfinite) >> renew
-    return Trace >> temper(path, ladder) >> spawn(particles) >> repeat_to_end(stage) >> Finish
-
-
-def chains_of(particles: int) -> int:
-    """Choose a number of chains: 10 or more, with about 100 states each; a divisor of the particles.
-
-    >>> chains_of(10_000), chains_of(1000), chains_of(250), chains_of(12)
-    (100, 10, 10, 6)
-    """
-    divisors = [n for n in range(1, particles // 2 + 1) if particles % n == 0]
-    if particles > 3 and divisors == [1]:
-        raise LawfulError(
-            f"tempered_smc: {particles} particles make no equal chains. Fix: give a round number of particles, or "
-            "steps=10 for moves of every particle.",
-            particles=particles,
-        )
-    wanted = max(particles / 100, 10)
-    return next((n for n in divisors if n >= wanted), divisors[-1] if divisors else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,11 +70,13 @@ class Tempered(Resampled):
         """The path."""
 
     def compose(self) -> Transformer:
-        """Weigh, resample and move at every point of the path."""
-        return tempered(
-            self.particles, self.scheme, self.kernel, path=self.way, ladder=self.ladder, steps=self.steps,
-            chains=self.chains, nonfinite=self.nonfinite,
-        )  # fmt: skip
+        """Spawn from the prior, then at every point of the path weigh, resample and move."""
+        if self.steps is not None:
+            renew = resample(self.scheme) >> rejuvenate(self.kernel, self.steps)
+        else:
+            renew = waste_free(self.kernel, self.chains or chains_of(self.particles), self.scheme)
+        stage = Advance >> push_evidence_with(self.nonfinite) >> renew
+        return Trace >> temper(self.way, self.ladder) >> spawn(self.particles) >> repeat_to_end(stage) >> Finish
 
 
 @method("tempered_smc")

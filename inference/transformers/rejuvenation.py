@@ -61,6 +61,23 @@ def waste_free(kernel: Any, chains: int, scheme: Any = "systematic") -> Transfor
     )
 
 
+def chains_of(particles: int) -> int:
+    """Choose a number of chains: 10 or more, with about 100 states each; a divisor of the particles.
+
+    >>> chains_of(10_000), chains_of(1000), chains_of(250), chains_of(12)
+    (100, 10, 10, 6)
+    """
+    divisors = [n for n in range(1, particles // 2 + 1) if particles % n == 0]
+    if particles > 3 and divisors == [1]:
+        raise LawfulError(
+            f"tempered_smc: {particles} particles make no equal chains. Fix: give a round number of particles, or "
+            "steps=10 for moves of every particle.",
+            particles=particles,
+        )
+    wanted = max(particles / 100, 10)
+    return next((n for n in divisors if n >= wanted), divisors[-1] if divisors else 1)
+
+
 def _path_of(population: Population, name: str) -> OnPath:
     if not isinstance(population.pending, OnPath):
         raise LawfulError(f"{name}: expected a population on a path. Fix: Trace >> temper() >> spawn(n) >> ...")

@@ -7,13 +7,12 @@ import pytest
 
 from lawful import cond, factor, inference, plate, sample, scan
 from lawful.inference import kernels
-from lawful.inference.algorithms.tempered_smc import tempered
+from lawful.inference.algorithms.tempered_smc import TemperedSmc
 from lawful.inference.check import preserves
 from lawful.inference.check.exact.exact_checks import transformed_form
 from lawful.inference.check.exact.measure import compare
 from lawful.inference.check.exact.outcomes import compiled_measure, reference_measure
 from lawful.inference.check.rows.reflect import reflect
-from lawful.inference.laws.resampling import scheme
 from lawful.tracing.trace import trace
 from tests.tiers import rest_slow
 
@@ -55,19 +54,23 @@ def two_steps():
     return x
 
 
-SYSTEMATIC = scheme("systematic")
+def tempered(particles, kernel, **settings):
+    """The composition of the method."""
+    return TemperedSmc(particles=particles, kernel=kernel, **settings).compose()
+
+
 CASES = {
-    "single sites over branches": (branching, tempered(2, SYSTEMATIC, kernels.mh(), ladder=[1.0], steps=1)),
-    "waste-free over branches": (branching, tempered(2, SYSTEMATIC, kernels.mh(), ladder=[0.4, 1.0], chains=1)),
-    "three states": (three_states, tempered(3, SYSTEMATIC, reflect(), ladder=[0.1, 0.6, 1.0], steps=1)),
-    "three states, waste-free": (three_states, tempered(4, SYSTEMATIC, reflect(), ladder=[0.3, 1.0], chains=2)),
+    "single sites over branches": (branching, tempered(2, kernels.mh(), ladder=[1.0], steps=1)),
+    "waste-free over branches": (branching, tempered(2, kernels.mh(), ladder=[0.4, 1.0], chains=1)),
+    "three states": (three_states, tempered(3, reflect(), ladder=[0.1, 0.6, 1.0], steps=1)),
+    "three states, waste-free": (three_states, tempered(4, reflect(), ladder=[0.3, 1.0], chains=2)),
     "blocks that climb": (
         two_steps,
-        tempered(2, SYSTEMATIC, reflect(), path=inference.data_by_data(block=2), ladder=[0.5, 1.0], chains=1),
+        tempered(2, reflect(), path=inference.data_by_data(block=2), ladder=[0.5, 1.0], chains=1),
     ),
     "along a plate": (
         two_steps,
-        tempered(2, SYSTEMATIC, reflect(), path=inference.data_by_data(along="row"), ladder=[1.0], steps=1),
+        tempered(2, reflect(), path=inference.data_by_data(along="row"), ladder=[1.0], steps=1),
     ),
     "without resampling": (
         two_steps,
@@ -78,7 +81,7 @@ CASES = {
         >> inference.Finish,
     ),
     "finish alone": (two_steps, inference.Trace >> inference.temper(ladder=[0.3, 1.0]) >> inference.spawn(2)),
-    "collapsed": (three_states, tempered(2, SYSTEMATIC, reflect(), ladder=[0.5, 1.0], steps=2) >> inference.Collapse),
+    "collapsed": (three_states, tempered(2, reflect(), ladder=[0.5, 1.0], steps=2) >> inference.Collapse),
 }
 
 
@@ -95,7 +98,7 @@ def test_the_unnormalised_measure_is_kept(name):
 def test_an_adaptive_ladder_has_one_measure_by_both_enumerators():
     """It looks at the particles, so it need not keep the measure; what it does is still one finite program."""
     form = trace(three_states)
-    adaptive = tempered(2, SYSTEMATIC, reflect(), ladder=inference.by_ess(0.6, max_stages=3), steps=1)
+    adaptive = tempered(2, reflect(), ladder=inference.by_ess(0.6, max_stages=3), steps=1)
     transformed, layout = transformed_form(adaptive, form)
     eager, staged = reference_measure(transformed, layout, [], 1_000_000), compiled_measure(transformed, layout, [])
     comparison = compare(staged, eager)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ...algorithms.annealed_importance import annealed
+from ...algorithms.annealed_importance import AnnealedImportance
 from ...algorithms.smc import particle_filter
-from ...algorithms.tempered_smc import tempered
+from ...algorithms.tempered_smc import TemperedSmc
 from ...contract import PRESERVES, Transformer
 from ...kernels import (
     barker,
@@ -165,21 +165,25 @@ ROWS: tuple[Row, ...] = (
     Row("move: mh after resampling", Trace >> spawn(2) >> resample(scheme("systematic")) >> move(mh()), max_paths=25),
     Row(
         "tempered smc, N = 2",
-        tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], steps=1),
+        TemperedSmc(particles=2, kernel=reflect(), ladder=[0.4, 1.0], steps=1).compose(),
         max_paths=40,
     ),
     Row(
         "tempered smc, waste-free, N = 2",
-        tempered(2, scheme("systematic"), reflect(), ladder=[0.4, 1.0], chains=1),
+        TemperedSmc(particles=2, kernel=reflect(), ladder=[0.4, 1.0], chains=1).compose(),
         max_paths=40,
     ),
     Row(
         "tempered smc, waste-free, N = 4",
-        tempered(4, scheme("multinomial"), reflect(), ladder=[1.0], chains=2),
+        TemperedSmc(particles=4, resampling="multinomial", kernel=reflect(), ladder=[1.0], chains=2).compose(),
         particles=4,
         max_paths=260,
     ),
-    Row("annealed importance", annealed(2, reflect(), [0.4, 1.0]), max_paths=40),
+    Row(
+        "annealed importance",
+        AnnealedImportance(particles=2, kernel=reflect(), ladder=[0.4, 1.0]).compose(),
+        max_paths=40,
+    ),
     Row(
         "temper data by data",
         Trace
