@@ -23,8 +23,7 @@ from ..model.graph import FactorGraph
 from ..model.notes import GroupNote, Notes
 from ..model.potentials import log_scores
 from ..model.structure import Count
-from .assembling import observed_by_number
-from .listing import concrete
+from .assembling import concrete, observed_by_number
 
 FORMAT = 2  # 1 where there are no counts, as files were before there could be any
 WITHOUT_COUNTS = 1

@@ -1,8 +1,7 @@
-"""Assembling: a graph from a list of variables and a list of factors, as files hold them, and back to the lists.
+"""Assembling: a graph from a list of variables and a list of factors, as files hold them, and its numbers to write.
 
 Law: the measure is the product of the listed tables. Factors whose scopes have the same numbers of states make one
-group, in the order of the list, so that there are as many groups as kinds of tables. Listing what was assembled gives
-the list.
+group, in the order of the list, so that there are as many groups as kinds of tables.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from lawful.errors import LawfulError
@@ -196,3 +196,37 @@ def _fitting(
             return [(name, (), k) for k, name in enumerate(names)]
         place += len(indices)
     return found if place == len(names) and arrays is not None else [(name, (), k) for k, name in enumerate(names)]
+
+
+class Concrete(NamedTuple):
+    """The numbers of a graph without its evidence, as NumPy arrays, and the states of the evidence (n,)."""
+
+    unary: list[np.ndarray]
+    tables: list[np.ndarray]
+    seen: np.ndarray
+
+
+def concrete(graph: FactorGraph, counts: bool = False) -> Concrete:
+    """Read the numbers of a graph.
+
+    Args:
+        graph: the graph.
+        counts: whether what is written can hold counts.
+
+    Raises: LawfulError where they are traced, and for counts that cannot be held.
+    """
+    if graph.structure.counted and not counts:
+        raise LawfulError(
+            f"writing a factor graph: this format holds tables alone, and {graph.structure.counted[0].name!r} is a "
+            "count. Fix: graph.save(path), which holds counts, or write them as tables: unfolded(graph)."
+        )
+    potentials = graph.without_evidence().potentials
+    evidence = graph.evidence
+    if any(isinstance(x, jax.core.Tracer) for x in (*potentials.unary, *potentials.tables, *evidence.values())):
+        raise LawfulError(
+            "writing a factor graph: its potentials or its evidence are traced, so they have no numbers yet. Fix: "
+            "write it outside jit, vmap and grad."
+        )
+    none = [np.asarray(evidence.get(f.name, np.full(f.shape, -1))).reshape(-1) for f in graph.structure.families]
+    seen = np.concatenate([np.zeros(0, np.int64), *none])
+    return Concrete([np.asarray(x) for x in potentials.unary], [np.asarray(x) for x in potentials.tables], seen)

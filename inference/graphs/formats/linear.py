@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import decimal
 
-import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
@@ -123,17 +122,6 @@ def words_of(entries: np.ndarray, logs: np.ndarray) -> list[str]:
             )
         words[k] = f"{number:.{DIGITS - 1}e}"
     return words
-
-
-def exactly(entries: np.ndarray, logs: np.ndarray) -> np.ndarray:
-    """Tell whether the entries of each table have exactly its logs, read in the precision that JAX works in (G,).
-
-    >>> exactly(np.array([[0.5, 1.0], [0.5, 1.0]]), np.array([[np.log(0.5), 0.0], [-0.7, 0.0]])).tolist()
-    [True, False]
-    """
-    read = logs_of(np.where(np.isnan(entries), -1.0, entries)).astype(jnp.result_type(float)).astype(np.float64)
-    same = read == np.asarray(logs, np.float64)
-    return same.all(axis=tuple(range(1, same.ndim)))
 
 
 def _gap(entries: np.ndarray, logs: np.ndarray) -> np.ndarray:

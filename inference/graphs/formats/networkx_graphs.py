@@ -9,7 +9,8 @@ variables, logs and evidence, its arrays as long as no node was added, taken awa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import networkx
@@ -18,8 +19,7 @@ import numpy as np
 from lawful.errors import LawfulError, MalformedFileError
 
 from ..model.graph import FactorGraph
-from .assembling import Term, families, linear, observed_by_number, ragged, with_factors
-from .listing import listed
+from .assembling import Term, concrete, families, linear, observed_by_number, ragged, with_factors
 
 
 def from_networkx(graph: Any) -> FactorGraph:
@@ -129,22 +129,35 @@ def to_networkx(graph: FactorGraph) -> Any:
     >>> sorted(to_networkx(graph).edges)
     [('z[0]', 'same[0]'), ('z[1]', 'same[0]')]
     """
-    lists = listed(graph)
-    if len(set(lists.names)) < len(lists.names):
+    structure, plain = graph.structure, concrete(graph)
+    owner = [family for family in structure.families for _ in range(family.size)]
+    unary = [row for scores in plain.unary for row in scores]
+    names = [structure.name_of(v) for v in range(structure.size)]
+    if len(set(names)) < len(names):
         raise LawfulError("to_networkx: two variables have one name. Fix: rename one.")
     made = networkx.Graph(
         arrays=[(f.name, f.shape) for f in graph.structure.families if f.size], directed=graph.notes.directed
     )
-    for name, count, states, scores, seen in zip(*lists[:5], strict=True):
+    for v in np.argsort(graph.notes.file_numbers(structure.size)).tolist():
+        card, states, seen = owner[v].cardinality, owner[v].states, int(plain.seen[v])
         named = {} if states is None else {"states": states}
-        known = {} if seen < 0 else {"observed": int(seen)}
-        made.add_node(name, bipartite=0, cardinality=count, log_potential=scores, **named, **known)
-    for term in lists.terms:
-        node = term.name
+        known = {} if seen < 0 else {"observed": seen}
+        made.add_node(names[v], bipartite=0, cardinality=card, log_potential=unary[v], **named, **known)
+    for _, name, scope, table in _in_file_order(graph, plain.tables):
+        node, ends = name, tuple(names[v] for v in scope)
         while node in made:  # factors and variables are named apart
             node = f"factor {node}"
-        made.add_node(
-            node, bipartite=1, name=term.name, scope=tuple(lists.names[v] for v in term.scope), log_table=term.logs
-        )
-        made.add_edges_from((lists.names[v], node) for v in term.scope)
+        made.add_node(node, bipartite=1, name=name, scope=ends, log_table=table)
+        made.add_edges_from((end, node) for end in ends)
     return made
+
+
+def _in_file_order(graph: FactorGraph, tables: Sequence[np.ndarray]) -> list[tuple[float, str, list[int], np.ndarray]]:
+    """List the factors, those of a file in its order first: place, name, scope and table."""
+    found = []
+    for k, (group, own) in enumerate(zip(graph.structure.groups, tables, strict=True)):
+        places = graph.notes.on(group.name).places
+        for row, scope in enumerate(group.scopes.tolist()):
+            place = math.inf if places is None else float(places[row])
+            found.append((place, graph.factor_name(k, row), scope, own[0 if group.shared else row, ...]))
+    return sorted(found, key=lambda factor: factor[0])

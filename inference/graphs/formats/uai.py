@@ -21,9 +21,8 @@ import numpy as np
 
 from ..model.graph import FactorGraph
 from ..model.notes import Notes
-from .assembling import MOST_AXES, Ragged, with_factors
+from .assembling import MOST_AXES, Ragged, concrete, with_factors
 from .linear import beyond, entries_of, is_zero, log_of_word, logs_of, same_number, words_of
-from .listing import concrete
 from .uai_evidence import chosen_evidence, evidence_text, observed
 from .words import Words, text_of, write
 

@@ -133,7 +133,7 @@ class Lifting:
         each = Each(whole, tuple(0 if isinstance(v, Terms) else None for v in values))
         given = iter([t.array.reshape((-1, *t.scopes.shape[:-1])) for t in of])
         found = applied(each, [next(given) if isinstance(v, Terms) else v for v in values])
-        wide = [k for k in range(max(x.ndim for x in found) - 1) if not lead or k != out_axis]
+        wide = [k for k in range(max((x.ndim for x in found), default=1) - 1) if not lead or k != out_axis]
 
         def table(x: Any) -> Table:
             scopes = np.expand_dims(first.reshape((*first.shape[:lead], -1)), tuple(k for k in wide if k < x.ndim - 1))
