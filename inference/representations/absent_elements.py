@@ -23,7 +23,7 @@ from lawful.form.builder import Block
 from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 from lawful.form.liveness import moved_operands, without_dead_code
-from lawful.passes.fill_absent import unguarded
+from lawful.passes.fill_absent import guarded_choices, unguarded
 from lawful.passes.probe import Probe, probed
 from lawful.passes.thread_sites import score
 
@@ -106,8 +106,7 @@ def presence_of(program: Form) -> Presence:
     >>> presence_of(form).addresses
     ()
     """
-    guarded = [site for site in program.sites() if site.observed is None and is_guarded(site.law)]
-    if not guarded:
+    if not guarded_choices(program):
         return Presence(Form(tuple(v.like() for v in program.inputs), (), ()), ())
     _refuse(_moving(program))
     return _presence(program)
@@ -145,8 +144,6 @@ def form_for(kernel: Any, program: Form) -> Form:
 
     So have those that choices decide about, of continuous sites: else chains would jump between numbers of coordinates.
     """
-    if not any(is_guarded(site.law) for site in program.sites()):
-        return program
     if not keeps_absent(kernel):
         return unguarded(program)
     moving = {site.address for site in _moving(program) if jnp.issubdtype(site.out.dtype, jnp.floating)}
@@ -158,7 +155,7 @@ def refuse_absent(kernel: Any, program: Form, what: str) -> None:
 
     Raises: UnsupportedProgramError naming the site.
     """
-    guarded = [site for site in program.sites() if site.observed is None and is_guarded(site.law)]
+    guarded = guarded_choices(program)
     if guarded and not keeps_absent(kernel):
         raise UnsupportedProgramError(
             f"{what}: {kernel!r} moves every element of site '{show_address(guarded[0].address)}' ({guarded[0].source})"

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Form, Node, Site, Var
+from lawful.form import Factor, Form, Node, Site, Var
 from lawful.form.builder import Block
 from lawful.form.rewriting import with_subforms
 from lawful.passes.predict import without_weights as without_weights
@@ -39,7 +39,7 @@ def scoped(form: Form, scope: tuple[str, ...]) -> Form:
 
 def unweighed(built: Any, where: str) -> Any:
     """Refuse a kernel that weighs what it moves, where nothing has a weight."""
-    if built.weighs:
+    if any(isinstance(node, Factor) for node in built.step.nodes):
         raise UnsupportedProgramError(
             f"{where}: an smcp3 move keeps the measure by weights, which only particles have. Fix: use it as "
             "smc(model, move=...); for chains, kernels.mh(program) accepts or rejects instead."

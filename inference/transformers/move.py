@@ -155,21 +155,20 @@ class Parts:
 def _written(kernel: Any, target: Form, on: Point, shared: tuple[Var, ...], learning: Learning | None) -> Move:
     """Write a kernel of a target with the way in and out; one that can carries rest and slope along."""
     parts = Parts(on.tempered, len(on.inputs))
-    carries, native = hasattr(kernel, "carrying"), hasattr(kernel, "native")
+    carries = hasattr(kernel, "carrying")
     built = kernel.carrying(target, parts) if carries else None
     if built is None:
-        built = kernel.native(target) if native else exact(kernel.build(target), "tempered_smc")
+        built = exact(kernel.build(target), "tempered_smc")
     first, inputs, state = Block(), _like(shared), _state(on)
     *own, rest, slope = state
     given = (*own, parts.density(first, inputs, rest, slope), *((rest, slope) if carries else ()))
-    carried = first.splice(built.enter, (*inputs, *given)) if native else given
+    carried = built.entered(first, inputs, given)
     enter = without_dead_code(first.form((*inputs, *state), carried))
     last, inputs, after = Block(), _like(shared), _like(carried)
-    there = last.splice(built.leave, (*inputs, *after)) if native else after
+    there = built.left(last, inputs, after)
     ends = after[-2:] if carries else parts.of(last, inputs, there[: len(on.tempered.choices)])
     leave = without_dead_code(last.form((*inputs, *after), (*there[: len(own)], *ends)))
-    step = built.step if native else built.form
-    return Move(enter, step, leave, shared, len(carried), tuple(built.info), learning)
+    return Move(enter, built.step, leave, shared, len(carried), tuple(built.info), learning)
 
 
 def _like(values: Sequence[Var]) -> tuple[Var, ...]:

@@ -50,6 +50,11 @@ def unguarded(form: Form, wanted: Callable[[Site], bool] = lambda site: True) ->
     return with_nodes(form, list(map(filled, form.nodes)))
 
 
+def guarded_choices(form: Form) -> list[Site]:
+    """List the choices of a form some of whose elements may be absent."""
+    return [site for site in form.sites() if site.observed is None and is_guarded(site.law)]
+
+
 def _without_guard(site: Site) -> Site:
     """Give a site the law that was guarded, and its parameters among the given ones."""
     found: list[Any] = []

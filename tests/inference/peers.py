@@ -20,7 +20,7 @@ from lawful.form.arguments.calls import positional
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import dims_of
 from lawful.inference.contract import Contract
-from lawful.inference.plans.chains.chain_rows import deterministics, named_values
+from lawful.inference.plans.chains.chain_result import deterministics, named_values
 from lawful.inference.plans.plan import refuse_traced
 from lawful.inference.results.collect import from_chains
 from lawful.inference.results.result import Result

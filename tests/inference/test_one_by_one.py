@@ -1,5 +1,7 @@
 """Chains that run one after the other are chains of the same kernel, each with a key of its own number."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import numpyro.distributions as dist
@@ -24,7 +26,7 @@ def test_each_chain_is_that_of_its_own_key(thin):
     plan = inference.mcmc(model, walk, chains=3, warmup=4, draws=6, thin=thin, chain_method="sequential")
     result = plan(KEY, 0.5)
     prepared = plan.prepare((0.5,))
-    loop = prepared.built.loop.loop
+    loop = replace(prepared.built.loop, after_each_other=0)
     state, _ = prepared.built.start(jax.random.fold_in(KEY, 0), prepared.inputs)
     one = jax.jit(loop)
     for chain in range(3):

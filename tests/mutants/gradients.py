@@ -6,7 +6,7 @@ import importlib
 import jax.numpy as jnp
 
 from lawful.inference.kernels.gradient import leapfrog, orbit
-from lawful.inference.plans.chains import tuned_loop
+from lawful.inference.plans.chains import chain_loop
 from tests.mutants.patching import patched
 
 hmc = importlib.import_module("lawful.inference.kernels.gradient.hmc")  # the package gives the names to functions
@@ -69,4 +69,4 @@ def tuning_goes_on():
 
         return schedule
 
-    return patched(tuned_loop, "schedule", make)
+    return patched(chain_loop, "schedule", make)

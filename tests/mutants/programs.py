@@ -4,7 +4,7 @@ import numpy as np
 
 from lawful.distributions import law as laws
 from lawful.inference.graphs.reading import from_program
-from lawful.inference.plans.chains.tuned_loop import TunedLoop
+from lawful.inference.plans.chains.chain_loop import ChainLoop
 from lawful.inference.summing import control as summing_control
 from lawful.language import control
 from lawful.language import run_form as eager
@@ -89,4 +89,4 @@ def rejected_dropped():
 
         return parts
 
-    return patched(TunedLoop, "parts", make)
+    return patched(ChainLoop, "parts", make)

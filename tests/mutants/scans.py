@@ -64,12 +64,13 @@ def order_by_state():
             block, state = Block(), state_inputs(forward.choices)
             inputs = tuple(v.like() for v in program.inputs)
             one, other = (
-                block.splice(scoped(built.form, (name,)), (*inputs, *state.flat))
+                block.splice(scoped(built.step, (name,)), (*inputs, *state.flat))
                 for name, built in (("~one", forward), ("~other", backward))
             )
             zero = block.det(lambda x: jnp.ravel(x)[0] == 0, state.values[0], label="zero?")
             chosen = [block.det(jnp.where, zero, a, b, label="order") for a, b in zip(one, other, strict=True)]
-            return KernelForm(block.form((*inputs, *state.flat), chosen), forward.choices, forward.info, True)
+            form = block.form((*inputs, *state.flat), chosen)
+            return KernelForm(form, forward.choices, forward.info, leave=forward.leave)
 
         return build
 

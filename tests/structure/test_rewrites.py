@@ -43,7 +43,7 @@ def again(current):
 
 
 def kernel_of(kernel):
-    return kernels.mh(kernel).build(lawful.trace(regression, *DATA)).form
+    return kernels.mh(kernel).build(lawful.trace(regression, *DATA)).step
 
 
 def scores(form):

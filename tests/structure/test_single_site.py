@@ -69,8 +69,8 @@ def step_of(program, y):
     """The compiled step: its operations, its work, and the elements of what it makes but does not update in place."""
     form = lawful.trace(program, y)
     built = kernels.mh().build(form)
-    run = emit(built.form)
-    operands = [jnp.zeros(v.shape, v.dtype) for v in built.form.inputs]
+    run = emit(built.step)
+    operands = [jnp.zeros(v.shape, v.dtype) for v in built.step.inputs]
     key = jax.random.key(0)
     traced = jax.make_jaxpr(lambda key, *x: run(key, *x)[0])(key, *operands)
     found = list(equations(traced))

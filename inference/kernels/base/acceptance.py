@@ -7,16 +7,14 @@ log density is no number, and a place of infinite density would keep a chain for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
-from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Var
 from lawful.form.builder import Block, Tupled
-from lawful.form.choices import Choice
 from lawful.form.rewriting import with_operations
 
 from ...laws.meaningless import meaningless
@@ -46,12 +44,6 @@ def barkers_acceptance(log_ratio: jax.Array) -> jax.Array:
 
 
 _METROPOLIS, _BARKER = Tupled(acceptance), Tupled(barkers_acceptance)
-
-
-def refuse_nothing_to_move(choices: Sequence[Choice]) -> None:
-    """Refuse a program without choices."""
-    if not choices:
-        raise UnsupportedProgramError("mcmc: the program has no latent site to move.")
 
 
 def accept(block: Block, log_ratio: Var) -> tuple[Var, Var, Var]:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.cached import through
-from lawful.form.choices import Choice
+from lawful.form.cached import per_form, through
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
@@ -51,39 +54,76 @@ class State:
 
 @dataclass(frozen=True)
 class Proposed:
-    """A proposal: the new state, and the log of the Hastings ratio."""
+    """A proposal: the new state, the log of the Hastings ratio, and how the state is left, as of a `KernelForm`."""
 
     state: State
     log_ratio: Var
+    leave: Form | None = None
 
 
 @dataclass(frozen=True)
 class KernelForm:
-    """A kernel built for a program.
+    """A kernel built for a program: the way from a state to what the kernel carries, its step, and the way back.
 
-    Inputs of the form: the program's, then the state. Outputs: the new state, then the numbers named in `info`.
+    Inputs of each form: the program's, then the state, or what is carried. A kernel without a way in carries a state.
+    One whose way back scores the state anew carries a log density to which differences were added.
 
     Attributes:
-        form: the kernel.
+        step: from what is carried to that, then the numbers named in `info`.
         choices: the program's choices, in the order of the state.
         info: names of the numbers.
-        incremental: whether the new log density is the old one plus a difference, so that rounding adds up.
+        enter: from a state to what is carried, which begins with coordinates without bounds, the log density there
+            and its gradient; None where what is carried is the state.
+        leave: from what is carried to a state; None where it is one.
         states: where a state ends with an estimate in place of the log density: draws a state, weighed so that its
             measure is what the kernel keeps.
-        weighs: whether a step also weighs, by the factors of its form: then only a population can take it.
     """
 
-    form: Form
+    step: Form
     choices: tuple[Choice, ...]
     info: tuple[str, ...]
-    incremental: bool = False
+    enter: Form | None = None
+    leave: Form | None = None
     states: Form | None = None
-    weighs: bool = False
 
     @property
     def size(self) -> int:
         """Number of values of the state."""
         return state_size(self.choices)
+
+    @property
+    def carried(self) -> int:
+        """Number of values that are carried."""
+        return len(self.step.outputs) - len(self.info)
+
+    @cached_property
+    def form(self) -> Form:
+        """One step from a state to a state, then the numbers."""
+        if self.enter is None and self.leave is None:
+            return self.step
+        block, state = Block(), state_inputs(self.choices).flat
+        inputs = tuple(v.like() for v in self.step.inputs[: len(self.step.inputs) - self.carried])
+        here = self.entered(block, inputs, state)
+        after = block.splice(self.step, [*inputs, *here])
+        there, numbers = after[: self.carried], after[self.carried :]
+        new = self.left(block, inputs, there)
+        if self.enter is not None:  # what stays is not carried there and back
+            moved = block.det(_differs, *here, *there, label="moved?")
+            new = tuple(block.det(jnp.where, moved, x, y, label="moved?") for x, y in zip(new, state, strict=True))
+        return without_dead_code(block.form((*inputs, *state), (*new, *numbers)))
+
+    @property
+    def on_states(self) -> KernelForm:
+        """The kernel, carrying a state."""
+        return self if self.enter is None else KernelForm(self.form, self.choices, self.info, states=self.states)
+
+    def entered(self, block: Block, inputs: Sequence[Var], state: Sequence[Var]) -> tuple[Var, ...]:
+        """Append the way from a state to what is carried."""
+        return tuple(state) if self.enter is None else block.splice(self.enter, [*inputs, *state])
+
+    def left(self, block: Block, inputs: Sequence[Var], carried: Sequence[Var]) -> tuple[Var, ...]:
+        """Append the way from what is carried to a state."""
+        return tuple(carried) if self.leave is None else block.splice(self.leave, [*inputs, *carried])
 
 
 @runtime_checkable
@@ -104,6 +144,22 @@ class Kernel(Protocol):
 def finished(form: Form) -> Form:
     """Return the form of a kernel without what nothing reads, what is done twice, and what cancels."""
     return through(form, SIMPLIFIED)
+
+
+def refuse_nothing_to_move(choices: Sequence[Choice]) -> None:
+    """Refuse a program without choices."""
+    if not choices:
+        raise UnsupportedProgramError("mcmc: the program has no latent site to move.")
+
+
+def opened(program: Form) -> tuple[tuple[Choice, ...], Block, tuple[Var, ...], State]:
+    """Begin to write a kernel: gives the choices of a program, a block, and the inputs and the state to receive.
+
+    Raises: UnsupportedProgramError where there is nothing to move.
+    """
+    choices = choices_of(program)
+    refuse_nothing_to_move(choices)
+    return choices, Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
 
 
 def state_size(choices: Sequence[Choice]) -> int:
@@ -132,3 +188,17 @@ def initial_state(program: Form) -> Form:
     values = record(unobserved, ("sample",)).spliced(block, inputs).values
     log_density, flags = scored(block, program, inputs, values)
     return without_dead_code(block.form(inputs, (*values, *flags, log_density)))
+
+
+@per_form
+def scored_anew(program: Form) -> Form:
+    """The way back of a kernel that adds differences to the log density: the state, scored by the program."""
+    choices = choices_of(program)
+    block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+    log_density, _ = scored(block, program, inputs, state.values)
+    return without_dead_code(block.form((*inputs, *state.flat), (*state.values, *state.flags, log_density)))
+
+
+def _differs(*values: jax.Array) -> jax.Array:
+    half = len(values) // 2
+    return jnp.any(jnp.stack([jnp.any(a != b) for a, b in zip(values[:half], values[half:], strict=True)]))

@@ -21,10 +21,11 @@ from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
+from lawful.passes.fill_absent import guarded_choices
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ...representations.absent_elements import Presence, presence_of
-from .acceptance import refuse_nothing_to_move
+from .base import refuse_nothing_to_move
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,12 @@ class Frame:
     Attributes:
         found: the program in coordinates, choice by choice.
         inputs: number of the program's inputs.
-        presence: which elements of the choices are there.
+        presence: which elements of the choices are there; None where all of them are.
     """
 
     found: Coordinates
     inputs: int
-    presence: Presence
+    presence: Presence | None
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -84,6 +85,8 @@ class Frame:
 
     def present(self, block: Block, inputs: Sequence[Var]) -> Var | None:
         """Append 1 for each coordinate that moves, 0 for those of absent elements; None where all move."""
+        if self.presence is None:
+            return None
         return self.presence.vector(block, inputs, self.choices, self.shapes)
 
     def enter(self, block: Block, inputs: Sequence[Var], values: Sequence[Var]) -> Var:
@@ -138,7 +141,8 @@ def frame_of(program: Form, name: str) -> Frame:
                 f"kernel, cycle(on({rest}, {name}(...)), on([{other}], gibbs())), {ways}.",
                 site=bad[0].address,
             )
-    return Frame(coordinates_of(program), len(program.inputs), presence_of(program))
+    presence = presence_of(program) if guarded_choices(program) else None
+    return Frame(coordinates_of(program), len(program.inputs), presence)
 
 
 def refuse_other_size(name: str, root: Var, size: int) -> None:

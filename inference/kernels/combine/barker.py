@@ -42,7 +42,7 @@ class Barker:
     def build(self, program: Form) -> KernelForm:
         """Build the kernel under the other rule."""
         built: KernelForm = self.kernel.build(program)
-        return replace(built, form=by_barkers_rule(built.form))
+        return replace(built, step=by_barkers_rule(built.step))
 
     def plan(self, program: Form) -> list[str]:
         """Say what the kernel moves."""

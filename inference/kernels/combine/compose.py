@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -27,7 +27,7 @@ from ...findings.move_statistics import OF
 from ...laws.picks import PickLaw
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
-from ..base.base import Kernel, KernelForm, exact, finished, scoped, scored, state_inputs, unweighed
+from ..base.base import Kernel, KernelForm, exact, finished, scoped, state_inputs, unweighed
 from .mh import as_kernel
 
 
@@ -50,17 +50,15 @@ class Cycle:
 
     def build(self, program: Form) -> KernelForm:
         """Write the kernels in a row."""
-        built = [exact(kernel.build(program), "cycle") for kernel in self.kernels]
-        block, inputs, state = _start(program, built[0])
-        given = (*inputs, *state)
-        numbers: list[Mapping[str, Var]] = []
-        apart: dict[str, Var] = {}
-        rough = False
+        built = [exact(kernel.build(program), "cycle").on_states for kernel in self.kernels]
+        block, inputs, given = _start(program, built[0])
+        carried, numbers, apart = given, list[Mapping[str, Var]](), dict[str, Var]()
         for position, part in enumerate(built):
-            state, info, rough = _step(block, program, part, inputs, state, ("~cycle", str(position)), rough)
+            state = built[position - 1].left(block, inputs, carried)
+            carried, info = _step(block, part, inputs, state, ("~cycle", str(position)))
             numbers.append(info)
             apart |= by_part(position, self.kernels[position], info)
-        return _close(block, built[0], given, state, {**together(block, numbers), **apart}, rough)
+        return _close(block, built[-1], (*inputs, *given), carried, {**together(block, numbers), **apart})
 
     def plan(self, program: Form) -> list[str]:
         """Say what each kernel moves."""
@@ -91,22 +89,23 @@ class Mixture:
 
     def build(self, program: Form) -> KernelForm:
         """Write the pick and the branch."""
-        built = [exact(kernel.build(program), "mixture") for kernel in self.kernels]
+        built = [exact(kernel.build(program), "mixture").on_states for kernel in self.kernels]
         block, inputs, state = _start(program, built[0])
-        infos = [dict(zip(part.info, part.form.outputs[part.size :], strict=True)) for part in built]
+        left = next((part for part in built if part.leave is not None), built[0])
+        infos = [dict(zip(part.info, part.step.outputs[part.size :], strict=True)) for part in built]
         infos = [_told(position, self.kernels[position], info) for position, info in enumerate(infos)]
         shapes = {name: v.shape for info in infos for name, v in info.items()}
         names = tuple(shapes)
         weights = block.constant(np.asarray(self.weights, jnp.result_type(float)))
         law = PickLaw(len(built), shared=True)
         pick = block.site(("~mixture", "pick"), law, (weights,))
-        rough = any(part.incremental for part in built)
         arms = []
         for position, part in enumerate(built):
             inside = Block()
             own_inputs, own_state = tuple(v.like() for v in inputs), tuple(v.like() for v in state)
             where = ("~mixture", str(position))
-            after, info, _ = _step(inside, program, part, own_inputs, own_state, where, rough)
+            here = own_state if part.leave is not None else left.left(inside, own_inputs, own_state)
+            after, info = _step(inside, part, own_inputs, here, where)
             info = _told(position, self.kernels[position], info)
             found = [
                 inside.det(_number, info[name], label=name)
@@ -118,7 +117,7 @@ class Mixture:
         outs = block.branch(pick, arms, (*inputs, *state), arms[0].outputs, label="which kernel")
         numbers = dict(zip(names, outs[len(state) :], strict=True))
         numbers = {name: block.det(_kinds(name), v, label=name) for name, v in numbers.items()}
-        return _close(block, built[0], (*inputs, *state), outs[: len(state)], numbers, rough)
+        return _close(block, left, (*inputs, *state), outs[: len(state)], numbers)
 
     def plan(self, program: Form) -> list[str]:
         """Say what each kernel moves, and how often."""
@@ -150,14 +149,11 @@ class Repeat:
     def build(self, program: Form) -> KernelForm:
         """Write the loop."""
         part = unweighed(self.kernel.build(program), "repeat")
-        block, inputs, state = _start(program, part)
-        inner = Block()
-        constants, carry = tuple(v.like() for v in inputs), tuple(v.like() for v in state)
-        outs = inner.splice(scoped(part.form, ("~repeat",)), [*constants, *carry])
-        body = inner.form((*constants, *carry), outs)
-        after, stacked = block.loop(body, self.times, inputs, state, ())
+        block, operands = Block(), tuple(v.like() for v in part.step.inputs)
+        inputs, carry = operands[: -part.carried], operands[-part.carried :]
+        after, stacked = block.loop(scoped(part.step, ("~repeat",)), self.times, inputs, carry, ())
         numbers = {name: block.det(_Reduce(name), v, label=name) for name, v in zip(part.info, stacked, strict=True)}
-        return _close(block, part, (*inputs, *state), after, numbers, part.incremental)
+        return _close(block, part, operands, after, numbers)
 
     def plan(self, program: Form) -> list[str]:
         """Say what the kernel moves."""
@@ -236,33 +232,19 @@ def _start(program: Form, built: KernelForm) -> tuple[Block, tuple[Var, ...], tu
 
 
 def _step(
-    block: Block,
-    program: Form,
-    built: KernelForm,
-    inputs: Sequence[Var],
-    state: Sequence[Var],
-    scope: tuple[str, ...],
-    rough: bool,
-) -> tuple[tuple[Var, ...], Mapping[str, Var], bool]:
-    """Append a kernel; one that reads the log density gets it anew where differences were added to it."""
-    if rough and not built.incremental:
-        log_density, _ = scored(block, program, inputs, state[: len(built.choices)])
-        state = (*state[:-1], log_density)
-    outs = block.splice(scoped(built.form, scope), [*inputs, *state])
-    numbers = dict(zip(built.info, outs[built.size :], strict=True))
-    return outs[: built.size], numbers, built.incremental
+    block: Block, built: KernelForm, inputs: Sequence[Var], state: Sequence[Var], scope: tuple[str, ...]
+) -> tuple[tuple[Var, ...], Mapping[str, Var]]:
+    """Append a step of a kernel that carries a state, under a scope; gives what it carries, and its numbers by name."""
+    outs = block.splice(scoped(built.step, scope), [*inputs, *state])
+    return outs[: built.size], dict(zip(built.info, outs[built.size :], strict=True))
 
 
 def _close(
-    block: Block,
-    built: KernelForm,
-    given: Sequence[Var],
-    state: Sequence[Var],
-    numbers: Mapping[str, Var],
-    rough: bool,
+    block: Block, left: KernelForm, given: Sequence[Var], carried: Sequence[Var], numbers: Mapping[str, Var]
 ) -> KernelForm:
-    form = finished(block.form(given, (*state, *numbers.values())))
-    return KernelForm(form, built.choices, tuple(numbers), rough, built.states)
+    """Make a kernel that is entered and left as one of its parts is."""
+    form = finished(block.form(given, (*carried, *numbers.values())))
+    return replace(left, step=form, info=tuple(numbers))
 
 
 def _plans(kernels: Sequence[Kernel], program: Form, marks: Sequence[str]) -> list[str]:

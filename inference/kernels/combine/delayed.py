@@ -54,9 +54,7 @@ class DelayedAcceptance:
         start = (*state.values, *state.flags, before)
         outs = block.splice(scoped(built.form, ("~cheap",)), [*given, *start])
         there, numbers = outs[: built.size], dict(zip(built.info, outs[built.size :], strict=True))
-        after, values = there[-1], there[: len(choices)]
-        if built.incremental:  # the differences that it added up are not what a later step would find
-            after, _ = scored(block, cheap, given, values)
+        after = there[-1]
         moved = block.det(_differs, *start[:-1], *there[:-1], label="moved?")
         log_density, *flags = self._scored_where(block, program, inputs, moved, there, state.log_density)
         ratio = signed(block, (log_density, before), (state.log_density, after), "log ratio")

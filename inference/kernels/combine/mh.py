@@ -15,15 +15,15 @@ import jax.numpy as jnp
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice
 
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
 from ...uncalled import refuse_uncalled
-from ..base.acceptance import INFO, accept, refuse_nothing_to_move
+from ..base.acceptance import INFO, accept
 from ..base.acceptance import acceptance as acceptance
-from ..base.base import KernelForm, Proposed, State, finished, state_inputs
+from ..base.base import KernelForm, Proposed, State, finished, opened
 from ..jumps.program_proposal import ProgramProposal
 from ..local.single_site import SingleSite, single_site
 
@@ -46,9 +46,7 @@ class Proposal(Protocol):
 
 def written(proposal: Any, program: Form) -> tuple[tuple[Choice, ...], Block, tuple[Var, ...], State, Proposed]:
     """Write a proposal for a program: gives its choices, the block, inputs and state before, and what is proposed."""
-    choices = choices_of(program)
-    refuse_nothing_to_move(choices)
-    block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
+    choices, block, inputs, state = opened(program)
     return choices, block, inputs, state, proposal.propose(block, program, inputs, choices, state)
 
 
@@ -79,7 +77,7 @@ class MH:
         pairs = zip(proposed.state.flat, state.flat, strict=True)
         new = [block.det(jnp.where, coin, there, here, label="accept?") for there, here in pairs]
         form = block.form((*inputs, *state.flat), (*new, probability, coin, broken))
-        return KernelForm(finished(form), choices, INFO, getattr(self.proposal, "incremental", False))
+        return KernelForm(finished(form), choices, INFO, leave=proposed.leave)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-
 from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Form
@@ -24,7 +22,7 @@ from ...contract import Contract
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
 from ...representations.naming import named_sites
-from ..base.base import KernelForm, exact, finished, scored, state_inputs
+from ..base.base import KernelForm, exact, finished, scored, scored_anew, state_inputs
 from .mh import as_kernel
 
 
@@ -59,19 +57,14 @@ class On:
         given = [*inputs, *(values[c.address] for c in part.choices)]
         own = [values[c.address] for c in built.choices]
         own_flags = [flags[c.address] for c in built.choices if c.conditional]
-        before = state.log_density
-        if not built.incremental:
-            before, _ = scored(block, part.form, given, own)
+        before, _ = scored(block, part.form, given, own)
         outs = block.splice(built.form, [*given, *own, *own_flags, before])
         n, size = len(built.choices), built.size
-        after = outs[size - 1]
-        if not built.incremental:
-            after = block.det(_shifted, state.log_density, after, before, label="log density")
         values |= dict(zip((c.address for c in built.choices), outs[:n], strict=True))
         flags |= dict(zip((c.address for c in built.choices if c.conditional), outs[n : size - 1], strict=True))
-        there = (*values.values(), *flags.values(), after)
+        there = (*values.values(), *flags.values(), state.log_density)
         form = finished(block.form((*inputs, *state.flat), (*there, *outs[size:])))
-        return KernelForm(form, choices, built.info, True)
+        return KernelForm(form, choices, built.info, leave=scored_anew(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""
@@ -114,7 +107,3 @@ def on(sites: Any, kernel: Any = None) -> On:
 def _is_address(sites: Any) -> bool:
     """Tell one address, a tuple of names, from several names: names stand in a list."""
     return isinstance(sites, tuple)
-
-
-def _shifted(whole: jax.Array, after: jax.Array, before: jax.Array) -> jax.Array:
-    return whole + (after - before)

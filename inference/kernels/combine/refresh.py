@@ -22,7 +22,6 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.choices import choices_of
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Given, interpose
@@ -32,8 +31,8 @@ from ...registered import stored_as
 from ...representations.parameters import Parameters, parameters_of
 from ...representations.standard_normals import NORMAL, normal_site
 from ...transformers.evidence_estimate import weighing, with_evidence
-from ..base.acceptance import INFO, accept, refuse_nothing_to_move
-from ..base.base import INVARIANT, KernelForm, Proposed, State, finished, scoped, scored, state_inputs
+from ..base.acceptance import INFO, accept
+from ..base.base import INVARIANT, KernelForm, Proposed, State, finished, opened, scoped, scored
 from ..base.redraw import PREFIX
 from .mh import mh
 
@@ -50,10 +49,8 @@ class Refresh:
 
     def build(self, program: Form) -> KernelForm:
         """Write proposal, fresh run or step of the noise, coin and choice."""
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
+        choices, block, inputs, state = opened(program)
         known = parameters_of(program, self.sites, "refresh")
-        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
         proposed = proposed_parameters(block, known, self.proposal, inputs, known.among(state.values))
         there = dict(zip((c.address for c in known.chosen), proposed.state.values, strict=True))
         if self.correlation:

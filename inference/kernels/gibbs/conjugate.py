@@ -34,7 +34,7 @@ from ...registered import stored_as
 from ...representations.coordinates import static_support
 from ...representations.naming import named_sites
 from ...transformers.spans import LOG, span
-from ..base.base import KernelForm, State, finished, state_inputs
+from ..base.base import KernelForm, State, finished, scored_anew, state_inputs
 from ..base.redraw import PREFIX
 from ..base.rescore import reached_score
 from .direct import probability_of
@@ -71,7 +71,7 @@ class Conjugate:
             broken.append(wrong)
         numbers = block.det(_worst, *errors, label=INFO[0]), block.det(_total, *broken, label=INFO[1])
         form = block.form((*inputs, *start.flat), (*state.flat, *numbers))
-        return KernelForm(finished(form), choices, INFO, True)
+        return KernelForm(finished(form), choices, INFO, leave=scored_anew(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is drawn by which conditional."""

@@ -34,7 +34,7 @@ from ...contract import Contract
 from ...laws.meaningless import cleaned
 from ...laws.picks import PickLaw
 from ...registered import stored_as
-from ..base.base import KernelForm, State, finished, state_inputs
+from ..base.base import KernelForm, State, finished, scored_anew, state_inputs
 from ..base.redraw import PREFIX
 from ..local.local import Local, write_move
 from ..local.local import State as Old
@@ -61,7 +61,7 @@ class Gibbs:
             state, counts = scan(block, _Part(form, choices, target), inputs, state)
             numbers = [block.det(jnp.add, a, b, label=name) for name, a, b in zip(INFO, numbers, counts, strict=True)]
         closed = block.form((*inputs, *start.flat), (*state.flat, *numbers))
-        return KernelForm(finished(closed), choices, INFO, True)
+        return KernelForm(finished(closed), choices, INFO, leave=scored_anew(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is drawn how."""

@@ -17,14 +17,12 @@ from lawful.backends.xla import emit
 from lawful.distributions.random_words import SeedLaw, key_of_seed
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.form.builder import Block
 from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ...contract import Contract
-from ..base.acceptance import refuse_nothing_to_move
-from ..base.base import KernelForm, scored, state_inputs
+from ..base.base import KernelForm, opened, scored
 
 type Position = Mapping[str, jax.Array]
 type Step = Callable[[jax.Array, Position], Position]
@@ -43,11 +41,8 @@ class Foreign:
 
     def build(self, program: Form) -> KernelForm:
         """Write the way into coordinates, the step there, and the way back."""
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
+        choices, block, inputs, state = opened(program)
         found = coordinates_of(program)
-        block = Block()
-        inputs, state = tuple(v.like() for v in program.inputs), state_inputs(choices)
         seed = block.site(("foreign", self.name), SeedLaw(f"seed of {self.name}", REFUSAL), ())
         here = block.splice(found.free, [*inputs, *state.values])
         there = block.det(_Move(self.make, found, len(inputs)), seed, *inputs, *here, label=f"step of {self.name}")

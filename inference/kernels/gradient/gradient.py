@@ -3,9 +3,9 @@
 Law: at given step size and scales the move keeps exp(log density) du, so the kernel keeps the program's measure. What
 a warm-up tunes is an input of the kernel, which is fixed when draws begin.
 
-A state of a chain has no gradient: a kernel that is a part of another one computes it anew, at the cost of one leapfrog
-a move. A kernel that is alone in `inference.mcmc` runs in its own coordinates, with the gradient carried along
-(`native`), and is left for the program's values only where a state is kept.
+A kernel that is alone in `inference.mcmc`, or repeated there, is entered once: it carries its own coordinates with the
+gradient, and is left for the program's values only where a state is kept. As a part of another kernel it is entered at
+each step, at the cost of one leapfrog.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 
+from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.operations.device import device_array
 
@@ -34,6 +36,7 @@ from ..base.base import KernelForm, state_inputs
 from ..base.frame import Frame, frame_of, refuse_other_size
 from .leapfrog import root_of
 
+PREFIX = "~gradient"  # begins the address of what these kernels draw
 SETTINGS = 3  # of a kernel that is tuned: its step size, the root of its inverse mass, whether that is known
 
 
@@ -78,31 +81,6 @@ class Move(Protocol):
         """Say what it does."""
 
 
-@dataclass(frozen=True)
-class Native:
-    """A kernel in the coordinates of its own that a loop carries.
-
-    Attributes:
-        enter: from the program's inputs and a state to what is carried.
-        step: from the inputs and what is carried to that, then the numbers of `info`.
-        leave: from the inputs and what is carried to a state.
-        size: number of values that are carried.
-        choices: the program's choices.
-        info: names of the numbers.
-        incremental: as that of a `KernelForm`.
-        carries_points: whether a `Point` is what is carried.
-    """
-
-    enter: Form
-    step: Form
-    leave: Form
-    size: int
-    choices: tuple[Choice, ...]
-    info: tuple[str, ...]
-    incremental: bool = False
-    carries_points: bool = False
-
-
 @stored_as("kernels.gradient")
 @dataclass(frozen=True, eq=False)
 class Gradient:
@@ -115,7 +93,7 @@ class Gradient:
             or None for "diagonal" if the step size is tuned, else one for every coordinate.
         target: the acceptance rate to tune for.
         slot: where among the program's inputs the settings begin, in a kernel that is tuned.
-        seen: is told the size of each frame that the kernel is built on.
+        seen: is told the size of each frame that the kernel is built on; no move is then written.
     """
 
     move: Any
@@ -166,36 +144,22 @@ class Gradient:
 
     def build(self, program: Form) -> KernelForm:
         """Write the way into coordinates with its gradient, the move there, and the way back."""
-        frame, block = self._frame(program), Block()
+        frame, dtype = frame_of(program, self.move.name), jnp.result_type(float)
+        if self.seen is not None:
+            return self._told(frame, program)
+        first, block, last = Block(), Block(), Block()
         inputs, state = tuple(v.like() for v in program.inputs), state_inputs(frame.choices)
-        vector = frame.enter(block, inputs, state.values)
-        here = Point(vector, *frame.weigh(block, inputs, vector))
-        there, numbers = self._moved(block, frame, inputs, here)
-        after = frame.leave(block, inputs, there.vector, there.log_density)
-        moved = numbers[self.move.info.index("accepted")]  # what stays is not carried to coordinates and back
-        pairs = zip(after, (*state.values, state.log_density), strict=True)
-        after = tuple(block.det(jnp.where, moved, new, old, label="accept?") for new, old in pairs)
-        form = block.form((*inputs, *state.flat), (*after, *numbers))
-        return KernelForm(without_dead_code(form), frame.choices, self._info)
-
-    def native(self, program: Form) -> Native:
-        """Write the kernel in its own coordinates."""
-        frame = self._frame(program)
-        choices = frame.choices
-        first, state = Block(), state_inputs(choices)
-        inputs = tuple(v.like() for v in program.inputs)
         vector = frame.enter(first, inputs, state.values)
         enter = first.form((*inputs, *state.flat), (vector, *frame.weigh(first, inputs, vector)))
-        block, dtype = Block(), jnp.result_type(float)
         inputs = tuple(v.like() for v in inputs)
         here = Point(Var((frame.size,), dtype), Var((), dtype), Var((frame.size,), dtype))
         there, numbers = self._moved(block, frame, inputs, here)
         step = block.form((*inputs, *here.flat), (*there.flat, *numbers))
-        last = Block()
         inputs, given = tuple(v.like() for v in inputs), tuple(v.like() for v in here.flat)
         leave = last.form((*inputs, *given), frame.leave(last, inputs, given[0], given[1]))
         enter, step, leave = (without_dead_code(form) for form in (enter, step, leave))
-        return Native(enter, step, leave, 3, choices, self._info, carries_points=True)
+        info = self.move.info if self.slot is None else (*self.move.info, f"{SIGNAL}{self.slot}")
+        return KernelForm(step, frame.choices, info, enter, leave)
 
     def plan(self, program: Form) -> list[str]:
         """Say how the sites move."""
@@ -205,23 +169,20 @@ class Gradient:
             for c in choices_of(program)
         ]
 
-    @property
-    def _info(self) -> tuple[str, ...]:
-        return self.move.info if self.slot is None else (*self.move.info, f"{SIGNAL}{self.slot}")
-
-    def _frame(self, program: Form) -> Frame:
-        frame = frame_of(program, self.move.name)
-        if self.seen is not None:
-            self.seen(frame.size)
-        return frame
+    def _told(self, frame: Frame, program: Form) -> KernelForm:
+        """Tell the size of the frame, and write no move."""
+        assert self.seen is not None
+        self.seen(frame.size)
+        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(frame.choices).flat
+        return KernelForm(block.form((*inputs, *state), state), frame.choices, ())
 
     def _moved(self, block: Block, frame: Frame, inputs: Sequence[Var], here: Point) -> tuple[Point, tuple[Var, ...]]:
         """Append the move at its settings, and what a warm-up wants to know."""
         if self.slot is not None:
             step, root, scaled = inputs[self.slot : self.slot + SETTINGS]
             refuse_other_size(self.move.name, root, frame.size)
-        elif self.seen is not None or not self.tuned:
-            step = block.constant(np.asarray(1.0 if self.step_size is None else self.step_size, jnp.result_type(float)))
+        elif not self.tuned:
+            step = block.constant(np.asarray(self.step_size, jnp.result_type(float)))
             root, scaled = block.constant(self.root(frame.size)), block.constant(np.array(True))
         else:
             raise LawfulError(
@@ -280,6 +241,18 @@ def checked(name: str, step_size: Any, inverse_mass: Any, target: Any) -> None:
         )
 
 
+def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
+    """Append the draw of a momentum, which is zero for the coordinates of what is absent."""
+    dtype = jnp.result_type(float)
+    law, parameters = law_of(dist.Normal(np.zeros(frame.size, dtype), np.ones((), dtype)))
+    momentum = block.site((PREFIX, "momentum"), law, [block.constant(p) for p in parameters])
+    present = frame.present(block, inputs)
+    if present is None:
+        return momentum
+    still: Var = block.det(jnp.multiply, momentum, present, label="momentum of what is there")
+    return still
+
+
 def leaves_of(kernel: Any) -> list[Gradient]:
     """List the gradient kernels inside a kernel."""
     return parts_of(kernel, is_gradient)
@@ -288,21 +261,3 @@ def leaves_of(kernel: Any) -> list[Gradient]:
 def is_gradient(kernel: Any) -> bool:
     """Tell a gradient kernel."""
     return isinstance(kernel, Gradient)
-
-
-def with_gradient(kernel: Any, program: Form, state: Form) -> Form:
-    """Give a draw of a state the log density NaN where the gradient there is not finite."""
-    if not isinstance(kernel, Gradient):
-        return state
-    frame, block = frame_of(program, kernel.move.name), Block()
-    inputs = tuple(v.like() for v in program.inputs)
-    *values, _ = block.splice(state, inputs)
-    vector = frame.enter(block, inputs, values)
-    value, gradient = frame.weigh(block, inputs, vector)
-    log_density = frame.leave(block, inputs, vector, value)[-1]  # so that the program is scored once
-    checked_density = block.det(_where_finite, log_density, gradient, label="gradient finite?")
-    return without_dead_code(block.form(inputs, (*values, checked_density)))
-
-
-def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
-    return jnp.where(jnp.all(jnp.isfinite(gradient)), log_density, jnp.nan)

@@ -26,11 +26,10 @@ from ...contract import Contract
 from ...registered import stored_as
 from ..base.acceptance import accept, acceptance
 from ..base.frame import Frame
-from .gradient import Gradient, Point, checked
+from .gradient import PREFIX, Gradient, Point, checked, refreshed
 from .leapfrog import Passed, Phase, Target, energy, flipped, flow
 from .orbit import LARGEST_ERROR
 
-PREFIX = "~gradient"
 MOST = 64  # leapfrogs of a trajectory whose length is given
 REVERSIBLE = Contract("invariant_kernel", target="the program's posterior", reversible=True)
 INFO = (
@@ -101,18 +100,6 @@ class Hamiltonian:
     def __repr__(self) -> str:
         """Show the number of leapfrogs."""
         return "mala()" if self.name == "mala" else f"{self.name}({self.steps} leapfrogs)"
-
-
-def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
-    """Append the draw of a momentum, which is zero for the coordinates of what is absent."""
-    dtype = jnp.result_type(float)
-    law, parameters = law_of(dist.Normal(np.zeros(frame.size, dtype), np.ones((), dtype)))
-    momentum = block.site((PREFIX, "momentum"), law, [block.constant(p) for p in parameters])
-    present = frame.present(block, inputs)
-    if present is None:
-        return momentum
-    still: Var = block.det(jnp.multiply, momentum, present, label="momentum of what is there")
-    return still
 
 
 @dataclass(frozen=True, eq=False)

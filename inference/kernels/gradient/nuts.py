@@ -25,8 +25,7 @@ from ...contract import Contract
 from ...laws.meaningless import meaningless
 from ...registered import stored_as
 from ..base.frame import Frame
-from .gradient import Gradient, Point, checked
-from .hmc import PREFIX, refreshed
+from .gradient import PREFIX, Gradient, Point, checked, refreshed
 from .leapfrog import Phase, energy, lacks_slope, leapfrog
 from .orbit import Chosen, Flip, Half, Tree, Turning, added, begun, joined, planted, turns
 

@@ -8,8 +8,8 @@ The inverse mass is the covariance of the coordinates over windows that double, 
 into place, a last one sets the step for the last scales. Scales that are learnt sooner keep chains in the modes where
 they begin. All chains share both: the acceptance is their mean, the covariance that of all their states, so a few
 chains learn as much in a third of the steps. Only in the first part a chain that stands still, as one that begins where
-others would reject all, has a step size of its own (`warm_up_restarts`). A chain that sits where no mass is
-(`warm_up_regions`) when a window ends goes on from another one, and what follows learns without it.
+others would reject all, has a step size of its own. A chain that sits where no mass is when a window ends goes on from
+another one, and what follows learns without it (`warm_up_restarts`).
 """
 
 from __future__ import annotations

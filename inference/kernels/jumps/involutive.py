@@ -30,8 +30,17 @@ from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
 
 from ...contract import Contract
-from ..base.acceptance import INFO, accept, refuse_nothing_to_move
-from ..base.base import INVARIANT, KernelForm, State, finished, flag_per_choice, state_inputs
+from ..base.acceptance import INFO, accept
+from ..base.base import (
+    INVARIANT,
+    KernelForm,
+    State,
+    finished,
+    flag_per_choice,
+    refuse_nothing_to_move,
+    scored_anew,
+    state_inputs,
+)
 from ..base.proposal_rules import Draw, Score
 from ..base.rescore import rescored
 from ..base.way_back import Checked, Declared, Distance
@@ -110,7 +119,7 @@ class Involutive:
             block.det(_count, v, label=n) for n, v in zip(NUMBERS, (moved.no_return, moved.unmatched), strict=True)
         ]
         form = block.form((*inputs, *state.flat), (*new, probability, coin, broken, *counts))
-        return KernelForm(finished(form), parts.choices, (*INFO, *NUMBERS), True)
+        return KernelForm(finished(form), parts.choices, (*INFO, *NUMBERS), leave=scored_anew(program))
 
     def parts(self, program: Form) -> Parts:
         """Trace auxiliary program and map for a program.

@@ -29,7 +29,7 @@ from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
 
 from ...contract import Contract
-from ..base.base import INVARIANT, Proposed, State, flag_per_choice
+from ..base.base import INVARIANT, Proposed, State, flag_per_choice, scored_anew
 from ..base.prior_proposal import PriorProposal
 from ..base.proposal_rules import Draw, Replace, Score
 from ..base.redraw import ScoreKept
@@ -46,7 +46,6 @@ class ProgramProposal:
     current: bool = True
     contract: Contract = INVARIANT
     back: ProgramProposal | None = None
-    incremental = True
 
     def propose(
         self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
@@ -106,7 +105,7 @@ class ProgramProposal:
                 ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
         drawn_new, dropped = summed(block, rest_new), summed(block, rest_old)
         log_density = signed(block, (state.log_density, target, drawn_new), (dropped,), "log density")
-        return Proposed(State(tuple(after), new.flags, log_density), ratio)
+        return Proposed(State(tuple(after), new.flags, log_density), ratio, scored_anew(program))
 
     def _scores(
         self,

@@ -31,7 +31,7 @@ from ...contract import Contract
 from ...laws.picks import CoinLaw, UniformIndexLaw
 from ...registered import stored_as
 from ...representations.naming import named_sites
-from ..base.base import INVARIANT, Proposed, State
+from ..base.base import INVARIANT, Proposed, State, scored_anew
 from ..base.redraw import PREFIX, RedrawLaw
 from ..base.rescore import reached_score, rescored
 
@@ -45,7 +45,6 @@ class SplitMerge:
     scans: int = 0
     ordered: bool = False
     contract: Contract = INVARIANT
-    incremental = True
 
     def propose(
         self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
@@ -67,7 +66,7 @@ class SplitMerge:
         reach = dealt.reach
         there = rescored(block, program, reach, inputs, state.values, state.log_density, values)
         ratio = block.det(_Ratio(self.ordered), there.after, there.before, log_q, split, room, label="log ratio")
-        return Proposed(State(values, there.flags, there.log_density), ratio)
+        return Proposed(State(values, there.flags, there.log_density), ratio, scored_anew(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""

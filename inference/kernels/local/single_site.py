@@ -29,8 +29,8 @@ from lawful.inference.kernels.local.slice_operations import Take
 from ...contract import Contract
 from ...laws.picks import UniformIndexLaw
 from ...registered import stored_as
-from ..base.acceptance import INFO, accept, refuse_nothing_to_move
-from ..base.base import INVARIANT, KernelForm, finished, state_inputs
+from ..base.acceptance import INFO, accept
+from ..base.base import INVARIANT, KernelForm, finished, opened, scored_anew
 from ..base.redraw import PREFIX
 from .local import Local, State, write_move
 from .slots import Starts, Unravel, apply, shape_in, slots_of, table_of
@@ -50,20 +50,16 @@ class SingleSite:
 
     def build(self, program: Form) -> KernelForm:
         """Write choice of the part, its move, coin, and what is written where it shows heads."""
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
+        choices, block, inputs, state = opened(program)
         form = inlined(program)
         groups = [group for group in targets(form) if _parts(group)]
-        block = Block()
-        inputs = tuple(v.like() for v in program.inputs)
-        state = state_inputs(choices)
         if not groups:  # every site is an empty array
             still = (
                 block.constant(np.zeros((), jnp.result_type(float))),
                 block.constant(np.zeros((), bool)),
                 block.constant(np.zeros((), bool)),
             )
-            return KernelForm(block.form((*inputs, *state.flat), (*state.flat, *still)), choices, INFO, True)
+            return KernelForm(block.form((*inputs, *state.flat), (*state.flat, *still)), choices, INFO)
         counts = [math.prod(group.sizes) for group in groups]
         count = block.constant(np.asarray(sum(counts), np.int32))
         part = block.site((PREFIX, "part"), UniformIndexLaw(sum(counts), shared=True), (count,))
@@ -93,7 +89,7 @@ class SingleSite:
         values = [whole[c.address, False] for c in choices]
         flags = [whole[c.address, True] for c in choices if c.conditional]
         closed = block.form((*inputs, *state.flat), (*values, *flags, log_density, probability, coin, broken))
-        return KernelForm(finished(closed), choices, INFO, True)
+        return KernelForm(finished(closed), choices, INFO, leave=scored_anew(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""

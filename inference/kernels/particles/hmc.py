@@ -27,7 +27,7 @@ from ...representations.tempered import Point
 from ...transformers.fits import Fit
 from ..base.base import KernelForm
 from ..base.frame import Frame, frame_of
-from ..gradient.gradient import Gradient, Native
+from ..gradient.gradient import Gradient
 from ..gradient.hmc import Hamiltonian
 from .scales import PopulationRoot, PopulationScales, exchangeable_parts, unfitted, weighed
 from .walk import CONSISTENT
@@ -83,10 +83,6 @@ class PopulationHMC:
     def build(self, program: Form) -> KernelForm:
         """Write the move at the fitted settings."""
         return self._gradient.build(program)
-
-    def native(self, program: Form) -> Native:
-        """Write the move in its own coordinates."""
-        return self._gradient.native(program)
 
     @property
     def _gradient(self) -> Gradient:

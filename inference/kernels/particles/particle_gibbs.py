@@ -16,7 +16,6 @@ import numpy as np
 
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, walk
-from lawful.form.builder import Block
 from lawful.form.choices import choices_of
 from lawful.passes.record import record
 
@@ -31,8 +30,7 @@ from ...representations.sequential import Cuts, sequential
 from ...transformers.backward_sampling import backward
 from ...transformers.conditional_smc import Ancestors, conditional_filter, refuse_memory
 from ...transformers.pauses import finish
-from ..base.acceptance import refuse_nothing_to_move
-from ..base.base import KernelForm, finished, scored, state_inputs
+from ..base.base import KernelForm, finished, opened, scored
 
 INFO = ("n_changed", "n_nonfinite")
 
@@ -51,10 +49,8 @@ class ParticleGibbs:
 
     def build(self, program: Form) -> KernelForm:
         """Write the filter around the state."""
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
+        choices, block, inputs, state = opened(program)
         filtered = without_factors(retained(self._run(reference(program).form)))
-        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
         *outputs, lost = block.splice(filtered, [*inputs, *state.values])
         values = outputs[: len(choices)]
         log_density, flags = scored(block, program, inputs, values)

@@ -29,8 +29,8 @@ from ...registered import stored_as
 from ...representations.parameters import Parameters, parameters_of
 from ...representations.sequential import Cuts
 from ...transformers.evidence_estimate import Filter, weighing
-from ..base.acceptance import INFO, accept, refuse_nothing_to_move
-from ..base.base import KernelForm, Proposed, State, finished, scoped, scored, state_inputs
+from ..base.acceptance import INFO, accept
+from ..base.base import KernelForm, Proposed, State, finished, refuse_nothing_to_move, scoped, scored, state_inputs
 from ..combine.refresh import joint_proposal, proposed_parameters
 
 KEEP = ("paths", "parameters")

@@ -39,7 +39,7 @@ class Weighing:
         choices, block, inputs, state, proposed = written(self.proposal, program)
         block.factor((PREFIX, "smcp3"), proposed.log_ratio)
         form = block.form((*inputs, *state.flat), proposed.state.flat)
-        return KernelForm(finished(form), choices, (), self.proposal.incremental, weighs=True)
+        return KernelForm(finished(form), choices, (), leave=proposed.leave)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""

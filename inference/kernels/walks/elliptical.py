@@ -31,9 +31,8 @@ from lawful.passes.thread_sites import Answer, Answers, Given, interpose
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.naming import named_sites
-from ..base.base import INVARIANT, KernelForm, State, finished, state_inputs
+from ..base.base import INVARIANT, KernelForm, State, finished, scored_anew, state_inputs
 from ..base.redraw import PREFIX
-from ..base.rescore import reached_score
 from .shrinkage import shrunk
 from .slice import INFO
 
@@ -69,13 +68,9 @@ class EllipticalSlice:
         values = list(state.values)
         for place, value in zip(places, new, strict=True):
             values[place] = value
-        scoring, whole = reached_score(program, reach)
-        after = scoring.spliced(block, [*inputs, *values]).sums[0]
-        before = state.log_density if whole else scoring.spliced(block, [*inputs, *state.values]).sums[0]
-        log_density = block.det(_shifted, state.log_density, after, before, label="log density")
-        there = State(tuple(values), state.flags, log_density)
+        there = State(tuple(values), state.flags, state.log_density)
         form = block.form((*inputs, *state.flat), (*there.flat, evaluations, exhausted, broken))
-        return KernelForm(finished(form), choices, INFO, True)
+        return KernelForm(finished(form), choices, INFO, leave=scored_anew(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""
@@ -223,7 +218,3 @@ class _Search:
         found = shrunk(likelihood, here, level, level - height, (first - 2 * np.pi, first), shares)
         new = [jnp.where(found.exhausted, values[p], v) for p, v in zip(self.places, placed(found.place), strict=True)]
         return (*new, found.tries + 1, found.exhausted.astype(jnp.int32), found.broken)
-
-
-def _shifted(whole: jax.Array, after: jax.Array, before: jax.Array) -> jax.Array:
-    return whole + (after - before)

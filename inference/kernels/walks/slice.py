@@ -35,8 +35,7 @@ from ...registered import stored_as
 from ...representations.absent_elements import presence_of, stay
 from ...representations.coordinates import Map, map_of
 from ...representations.naming import named_sites
-from ..base.acceptance import refuse_nothing_to_move
-from ..base.base import KernelForm, State, finished, state_inputs
+from ..base.base import KernelForm, State, finished, opened, scored_anew
 from ..base.redraw import PREFIX
 from ..base.rescore import reached_score
 from .shrinkage import shrunk, stepped_out
@@ -58,13 +57,11 @@ class Slice:
 
     def build(self, program: Form) -> KernelForm:
         """Write the draws of all coordinates, and one sweep over them."""
-        choices = choices_of(program)
-        refuse_nothing_to_move(choices)
+        choices, block, inputs, state = opened(program)
         moved = self._moved(choices)
         lines = tuple(_line(c) for c in moved)
         sizes = [line.size for line in lines]
         d = sum(sizes)
-        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
         ones, zeros = np.ones(d), np.zeros
         height = _site(block, "height", dist.Exponential(_as_float(ones)))
         offset, share = (_site(block, n, dist.Uniform(_as_float(zeros(d)), 1.0)) for n in ("offset", "share"))
@@ -78,16 +75,15 @@ class Slice:
         scoring, _ = reached_score(program, reached(program, [c.address for c in moved]))
         places = tuple(choices.index(c) for c in moved)
         sweep = _Sweep(scoring.form, scoring.own, places, lines, len(inputs), self.steps)
-        *new, change, evaluations, exhausted, broken = block.det(
+        *new, evaluations, exhausted, broken = block.det(
             sweep, height, offset, share, uniforms, widths, *inputs, *state.values, label="slices"
         )
         values, masks = list(state.values), presence_of(program).masks(block, inputs)
         for place, value in zip(places, new, strict=True):
             values[place] = stay(block, masks.get(choices[place].address), value, values[place])
-        log_density = block.det(jnp.add, state.log_density, change, label="log density")
-        there = State(tuple(values), state.flags, log_density)
+        there = State(tuple(values), state.flags, state.log_density)
         form = block.form((*inputs, *state.flat), (*there.flat, evaluations, exhausted, broken))
-        return KernelForm(finished(form), choices, INFO, True)
+        return KernelForm(finished(form), choices, INFO, leave=scored_anew(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""
@@ -238,8 +234,7 @@ class _Sweep:
         xs = (np.arange(len(whole), dtype=np.int32), height, offset, share, uniforms, widths, whole)
         (free, _), numbers = jax.lax.scan(move, (free, density(free)), xs)
         new, _ = placed(free)
-        change = score(new) - score(olds)
-        return (*new, change, *(jnp.sum(x, dtype=jnp.int32) for x in numbers))
+        return (*new, *(jnp.sum(x, dtype=jnp.int32) for x in numbers))
 
 
 def _coordinates(line: Map, value: jax.Array) -> jax.Array:

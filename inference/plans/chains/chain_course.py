@@ -19,7 +19,7 @@ from lawful.inference.running.portions import Pause, Portions
 
 from ...running.course import Kept, Phase, Row
 from ...running.spread import Spread
-from .tuned_loop import TunedLoop
+from .chain_loop import ChainLoop
 
 PHASES = ("warmup", "sampling")
 
@@ -29,7 +29,7 @@ class ChainCourse:
     """The chains of a kernel."""
 
     portions: Portions
-    loop: TunedLoop
+    loop: ChainLoop
     key: jax.Array
     inputs: list[Any]
     start: list[jax.Array]
@@ -121,7 +121,7 @@ class ChainCourse:
         ]
 
 
-def portions_of(loop: TunedLoop, longest: int | None) -> Portions:
+def portions_of(loop: ChainLoop, longest: int | None) -> Portions:
     """Return what is compiled for portions of a loop."""
     return Portions(loop.divisible, cut=is_random, longest=longest)
 

@@ -23,6 +23,7 @@ from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import Choice, choices_of, dims_of, is_own
 from lawful.form.operations.device import device_array
+from lawful.passes.fill_absent import guarded_choices
 from lawful.passes.record import record
 
 from ...checkpoints.checkpoints import Checkpoint
@@ -30,13 +31,11 @@ from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
 from ...findings.findings import Finding, idle_device, map_findings, never_moved
 from ...kernels.base.base import KernelForm, initial_state
-from ...kernels.gradient.gradient import with_gradient
 from ...representations.absent_elements import form_for
 from ...representations.conditional import without_factors
 from ...results.batches import in_one_row
 from ...results.collect import from_chains
 from ...results.copies import Told
-from ...results.log_densities import log_densities
 from ...results.record import Warmup, masked
 from ...results.result import Result
 from ...running.driver import Chunk
@@ -45,14 +44,12 @@ from ...running.memory import Need, memory_for
 from ...running.options import RunOptions
 from ..plan import Prepared
 from ..resuming import header_of
-from .chain_rows import Drawn, deterministics, draws_of, thinned, whole_run, without_own
+from .chain_loop import ChainLoop, chain_loop
+from .chain_result import BROKEN, Drawn, Tally, deterministics, draws_of, thinned, whole_run, without_own
 from .chain_runs import iterate_chains, resume_chains, run_chains
 from .nan_proposals import broken_findings
 from .no_start import no_start
-from .one_by_one import OneByOne
-from .starts import GIVEN, Begun, Start, drawn_starts, starts_at
-from .tally import Tally
-from .tuned_loop import TunedLoop, is_tuned, tuned_loop
+from .starts import GIVEN, Begun, Start, drawn_starts, entered, starts_at
 from .warm_up_restarts import RESTARTS, restart_findings
 
 type ChainMethod = Literal["vectorized", "sequential"]
@@ -73,14 +70,13 @@ class Chains:
     moves: Any
     reasons: tuple[str, ...]
     kernel: KernelForm
-    loop: TunedLoop | OneByOne
+    loop: ChainLoop
     run: Callable[..., Any]
     start: Callable[..., Any]
     given_start: Callable[[tuple[Any, ...]], Start]  # of the names of what is given
     named: Callable[..., Any] | None
     named_choices: tuple[Choice, ...]
     form: Form
-    log_densities: Callable[..., Any] | None
     whole: bool  # whether a state has a value for every choice of the program
     steps: dict[int | None, Any] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
 
@@ -176,11 +172,7 @@ class Chains:
         """What a run takes: all states and numbers, one step of the chains, and the values named at each draw."""
         method = self.plan.method
         chains, warmup, draws, thin = method.chains, method.warmup, method.draws, method.thin
-        loop: Any = self.loop.loop if isinstance(self.loop, OneByOne) else self.loop
-        kept, most = loop.memory()
-        peak = kept + most
-        if isinstance(self.loop, OneByOne):  # what the chains leave is put side by side at the end
-            kept, peak = chains * kept, peak + (2 * chains - 1) * kept
+        kept, peak = self.loop.memory()
         named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in self.named_choices)
         return Need(
             f"{self.plan.asked.name}: {chains} chains of {warmup + draws * thin} steps",
@@ -194,9 +186,10 @@ class Chains:
 
     def _idle(self, device: str) -> tuple[Finding, ...]:
         """Remark that an accelerator has too little to do, where more chains would be taken side by side."""
-        if device == "cpu" or isinstance(self.loop, OneByOne):
+        if device == "cpu" or self.loop.after_each_other:
             return ()
-        return idle_device(device, "chains", self.loop.memory()[1] // self.plan.method.devices)
+        kept, peak = self.loop.memory()
+        return idle_device(device, "chains", (peak - kept) // self.plan.method.devices)
 
     def _begun(self, prepared: Prepared, start_key: jax.Array, run_key: jax.Array) -> Begun:
         """Find where every chain begins.
@@ -257,8 +250,7 @@ class Chains:
         states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
     ) -> Tally:  # fmt: skip
         """Look at some rows of warm-up (0) or draws (1); a warm-up that tunes tries steps that are too long."""
-        learns = not phase and is_tuned(self.moves)
-        return tally.plus(start, states, numbers, learns=learns)
+        return tally.plus(start, states, numbers, learns=not phase and self.loop.learns)
 
     def shown(
         self, prepared: Prepared, phase: int, states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray]
@@ -282,7 +274,7 @@ class Chains:
         told = {**environment(self.settings, 0.0, prepared.seed, self.mesh), **run}
         found = (
             *fields.pop("found", ()),
-            *broken_findings(prepared, tally),
+            *(broken_findings(prepared, tally) if tally.counts.get(BROKEN) else ()),
             *map_findings(tally.counts),
             *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
             *prepared.unread,
@@ -321,16 +313,15 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
         reasons: why it was chosen, where the program decided.
     """
     method = plan.method
-    one_by_one, sizes = method.chain_method == "sequential", (method.chains, method.warmup, method.draws, method.thin)
-    form = form_for(moves, form)
-    many = tuned_loop(moves, form, *((1, *sizes[1:]) if one_by_one else sizes))
-    many.memory()  # what is too large for an index is refused here
-    loop = OneByOne(many, sizes[0]) if one_by_one else many
-    kernel = many.kernel
+    form, count = form_for(moves, form) if guarded_choices(form) else form, method.chains
+    one_by_one = method.chain_method == "sequential"
+    loop = chain_loop(moves, form, count, method.warmup, method.draws, method.thin, one_by_one=one_by_one)
+    loop.memory()  # what is too large for an index is refused here
+    kernel = loop.kernel
     states = initial_state(form) if kernel.states is None else without_factors(kernel.states)
-    states = with_gradient(moves, form, states)
+    states = entered(kernel, states)
     shown = [c for c in kernel.choices if not is_own(c)]
-    given_start = cache(lambda names: starts_at(form, states, shown, dict.fromkeys(names), sizes[0]))
+    given_start = cache(lambda names: starts_at(form, states, shown, dict.fromkeys(names), count))
     if method.init:
         given_start(tuple(method.init))  # a name that no site has is refused before anything runs
     whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
@@ -343,12 +334,11 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
         kernel,
         loop,
         jax.jit(loop),
-        drawn_starts(moves, kernel, form, states, sizes[0]),
+        drawn_starts(moves, kernel, form, states, count),
         given_start,
         deterministics(named.form, named.own) if named_choices else None,
         named_choices,
-        many.form,
-        log_densities(form) if kernel.incremental else None,
+        loop.form,
         whole,
     )
 

@@ -24,7 +24,7 @@ from ...running.spread import spread_on
 from ..plan import Prepared
 from ..resuming import begun_of, put_back, taken_up
 from .chain_course import ChainCourse, portions_of
-from .chain_rows import Drawn
+from .chain_result import Drawn
 from .chain_store import Drawing, chain_stream, found_store
 from .row_streams import Stream
 from .starts import Begun

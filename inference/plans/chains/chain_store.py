@@ -28,9 +28,9 @@ from ...results.record import Warmup
 from ...results.result import Result
 from ...running.course import Course, Phase
 from ..plan import Prepared
+from .chain_result import Tally
 from .row_streams import PREFIXES, Names, Stream, names_of
 from .starts import Begun
-from .tally import Tally
 
 TIMES = ("seconds", "compile_seconds", "run_seconds", "status")  # attributes of a result that nobody knows yet
 

@@ -25,8 +25,8 @@ from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
 from ...findings.findings import Finding
 from ...laws.meaningless import meaningless
 from ..plan import Prepared
+from .chain_result import BROKEN, Tally
 from .nan_nearby import broken_nearby
-from .tally import BROKEN, Tally
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,13 @@ class Broken:
 
 
 def broken_findings(prepared: Prepared, tally: Tally) -> tuple[Finding, ...]:
-    """Report proposals whose log density was not a number, with the place of the first.
+    """Report proposals whose log density was not a number, of which there are some, with the place of the first.
 
     Args:
         prepared: the program, its arguments, and what was built for them.
         tally: what was seen of the chains.
     """
-    count = int(tally.counts.get(BROKEN, 0))
-    if not count:
-        return ()
+    count = int(tally.counts[BROKEN])
     message = f"{count} proposals had a log density that is NaN or +inf; they were rejected, so the chains target "
     message += "the posterior restricted to the rest"
     built, place, where = prepared.built, None, (int(tally.place[0]), int(tally.place[1]))

@@ -20,7 +20,7 @@ from ...results.datatree.statistics import by_component
 from ...results.record import Warmup
 from ...running.course import Phase
 from ...running.saving import SHARE
-from .tally import Tally
+from .chain_result import Tally
 
 PREFIXES = "warmup_", ""  # of the groups of warm-up and draws
 

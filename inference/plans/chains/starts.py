@@ -26,6 +26,7 @@ from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of, is_own
+from lawful.form.liveness import without_dead_code
 from lawful.inspection.lint.improper_priors import improper_sites
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
@@ -76,6 +77,23 @@ def drawn_starts(kernel: Any, built: KernelForm, form: Form, states: Form, chain
     run = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs)).form)
     origin = np.tile(np.array([PRIOR, 0], np.int32), (chains, 1))
     return jax.jit(lambda key, inputs: (drawn(run, key, inputs), jnp.asarray(origin)))
+
+
+def entered(kernel: KernelForm, states: Form) -> Form:
+    """Give a draw of a state the log density NaN where the gradient that the kernel would carry is not finite."""
+    if kernel.enter is None:
+        return states
+    block = Block()
+    inputs = tuple(v.like() for v in states.inputs)
+    state = block.splice(states, inputs)
+    carried = kernel.entered(block, inputs, state)
+    log_density = kernel.left(block, inputs, carried)[-1]  # so that the program is scored once
+    checked = block.det(_where_finite, log_density, carried[2], label="gradient finite?")
+    return without_dead_code(block.form(inputs, (*state[:-1], checked)))
+
+
+def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
+    return jnp.where(jnp.all(jnp.isfinite(gradient)), log_density, jnp.nan)
 
 
 def _climbing(form: Form, chains: int) -> Drawn:

@@ -12,7 +12,7 @@ from lawful.backends.log_density import scored
 from lawful.errors import LawfulError
 from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
-from lawful.inference.plans.chains.tuned_loop import tuned_loop
+from lawful.inference.plans.chains.chain_loop import chain_loop
 
 Y = jnp.array([0.4, -0.3, 1.0])
 
@@ -42,7 +42,7 @@ def test_on_scores_only_what_the_sites_reach():
     """`theta` given the rest: the prior of `mu` and `sd` is not scored."""
     form = lawful.trace(model, Y)
     built = kernels.on("theta", kernels.random_walk(0.3)).build(form)
-    labels = [getattr(node, "label", "") for node in built.form.nodes]
+    labels = [getattr(node, "label", "") for node in built.step.nodes]
     assert any(label == "log p(theta)" for label in labels)
     assert not any(label in ("log p(mu)", "log p(sd)") for label in labels)
 
@@ -81,7 +81,7 @@ def test_the_log_density_that_is_carried_is_that_of_the_state(kernel):
     inputs, _, _ = split_arguments((Y,))
     start = [jnp.full((5,), 0.3), jnp.full((5,), 1.2), jnp.zeros((5, 3))]
     score = jax.vmap(lambda *values: sum(scored(form)[1](inputs, list(values))[:2]))
-    loop = tuned_loop(kernel, form, 5, 0, 40, 1)
+    loop = chain_loop(kernel, form, 5, 0, 40, 1)
     out = jax.jit(loop)(jax.random.key(0), inputs, [*start, score(*start)])
     *values, carried = loop.parts(out["kept"])[1]
     whole = jax.vmap(score)(*values)

@@ -114,7 +114,7 @@ def test_what_has_no_table_is_refused_by_name_and_the_rest_is_told():
 
 def loops(program, *args):
     """Lengths of the loops that the kernel writes for a program."""
-    return [node.length for node in GIBBS.build(lawful.trace(program, *args)).form.nodes if isinstance(node, Loop)]
+    return [node.length for node in GIBBS.build(lawful.trace(program, *args)).step.nodes if isinstance(node, Loop)]
 
 
 def test_parts_that_do_not_read_each_other_are_drawn_at_once_and_others_in_turn():
@@ -135,7 +135,7 @@ def test_labels_have_their_exact_conditionals_in_either_way(together, monkeypatc
             lawful.sample("y", dist.Normal(2.0 * z, 1.0), obs=jnp.array([0.5, 1.5]))
 
     form = lawful.trace(two)
-    assert len([node for node in GIBBS.build(form).form.nodes if isinstance(node, Loop)]) == 1 - together
+    assert len([node for node in GIBBS.build(form).step.nodes if isinstance(node, Loop)]) == 1 - together
     truth = inference.check.enumerate_measure(two).marginal(lambda t: inference.check.Trace(t.choices, None))
     matrix, _, pi, _ = transition_matrix(GIBBS.build(form), form, [], truth, 100)
     np.testing.assert_allclose(matrix, np.broadcast_to(pi, (4, 4)), atol=1e-15)
@@ -155,7 +155,7 @@ def test_a_draw_reads_its_neighbours_alone():
     counts = []
     for length in (20, 200):
         y = jnp.zeros(length)
-        form = GIBBS.build(lawful.trace(program, y)).form
+        form = GIBBS.build(lawful.trace(program, y)).step
         run = lawful.backends.xla.emit(form)
         inputs = [jnp.zeros(v.shape, v.dtype) for v in form.inputs]
         traced = jax.make_jaxpr(run)(jax.random.key(0), *inputs)

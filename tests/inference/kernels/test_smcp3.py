@@ -84,8 +84,8 @@ def test_a_move_without_its_weight_is_found():
 
         def build(self, program):
             built = kernels.smcp3(forth, back).build(program)
-            nodes = tuple(node for node in built.form.nodes if not isinstance(node, Factor))
-            return replace(built, form=replace(built.form, nodes=nodes))
+            nodes = tuple(node for node in built.step.nodes if not isinstance(node, Factor))
+            return replace(built, step=replace(built.step, nodes=nodes))
 
     moves = lambda kernel: inference.Trace >> inference.spawn(1) >> inference.move(kernel)
     assert inference.check.preserves(moves(kernels.smcp3(forth, back)), nested).passed

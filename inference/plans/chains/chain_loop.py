@@ -1,15 +1,16 @@
-"""Tuned loop: many chains of a kernel, a warm-up that tunes it where it has settings, and draws, as one Form.
+"""Chain loop: many chains of a kernel, a warm-up that tunes it where it has settings, and draws, as one Form.
 
 Law: the steps of the warm-up alone learn and restart chains, so that the draws are chains of one kernel. Warm-up and
 draws are one loop, which is compiled once: its input says which steps learn. Only where draws are thinned they have a
-loop of their own.
+loop of their own. Chains that run after each other, for models whose chains do not fit in memory side by side, have a
+key of their own number each, and one that tunes itself does so alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -24,28 +25,28 @@ from lawful.form.rewriting import with_addresses
 from lawful.passes.add_plate import lift
 
 from ...kernels.base.base import KernelForm, state_inputs
-from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, Native, is_gradient, leaves_of
+from ...kernels.gradient.gradient import SETTINGS, SIGNAL, is_gradient, leaves_of
 from ...kernels.gradient.window_adaptation import ROW, Learnt, Tuner, schedule, tuned_names
 from ...representations.densities_of import unweighed
 from ...representations.kernel_parts import replaced
 from ...running.memory import held_by
-from .warm_up_regions import Window, closed, observed, window
-from .warm_up_restarts import RESTARTS, Watched, moved, seen, watched
+from .warm_up_restarts import RESTARTS, Watched, Window, closed, moved, observed, seen, watched, window
 
 
 @dataclass(frozen=True, eq=False)
-class TunedLoop:
+class ChainLoop:
     """The chains as a Form.
 
     Attributes:
         form: inputs are the program's, then the state of each chain; outputs the last state, states and numbers of
             all steps (where draws are thinned: of the warm-up, then of the draws), and the settings.
-        kernel: names, choices and state of the kernel.
+        kernel: names, choices and state of the kernel, on the inputs of the program alone where it is entered or left.
         warmup: steps before the first draw.
         draws: states kept after that.
         thin: steps per draw.
         names: names of the settings.
         writer: writes the loops.
+        after_each_other: how many chains run one by one, each by the form; 0 where those of the form are all.
     """
 
     form: Form
@@ -55,6 +56,12 @@ class TunedLoop:
     thin: int
     names: tuple[str, ...]
     writer: _Writer
+    after_each_other: int = 0
+
+    @property
+    def learns(self) -> bool:
+        """Whether a warm-up finds settings of the kernel, or looks after chains in coordinates of their own."""
+        return self.writer.learns
 
     @cached_property
     def divisible(self) -> Form:
@@ -71,6 +78,18 @@ class TunedLoop:
         Returns: the "last" state; "kept", the states (step, chain, ...) for `parts`; "numbers" (step, chain), of all;
             "tuned", the settings by name.
         """
+        if not self.after_each_other:
+            return self._of_form(key, inputs, state)
+
+        def one(chain: jax.Array) -> dict[str, Any]:
+            own = [jnp.asarray(x)[chain][None] for x in state]
+            return self._of_form(jax.random.fold_in(key, chain), inputs, own)
+
+        out = jax.lax.map(one, jnp.arange(self.after_each_other))
+        kept, numbers = jax.tree.map(lambda x: jnp.moveaxis(x[:, :, 0], 0, 1), (out["kept"], out["numbers"]))
+        return {"last": [x[:, 0] for x in out["last"]], "kept": kept, "numbers": numbers, "tuned": out["tuned"]}
+
+    def _of_form(self, key: jax.Array, inputs: Sequence[Any], state: Sequence[Any]) -> dict[str, Any]:
         outputs, _ = self._run(key, *inputs, *state)
         size, info = self.kernel.size, len(self.kernel.info)
         rest = iter(outputs)
@@ -84,9 +103,11 @@ class TunedLoop:
         return {"last": last, "kept": kept, "numbers": numbers, "tuned": tuned}
 
     def memory(self) -> tuple[int, int]:
-        """Tell the bytes of all states and numbers that are kept, and those that a step takes beside them."""
-        held = held_by(self.form)
-        return held.outputs, held.peak - held.outputs
+        """Tell the bytes of all states and numbers that are kept, and those that a run takes at its peak."""
+        held, count = held_by(self.form), self.after_each_other
+        if not count:
+            return held.outputs, held.peak
+        return count * held.outputs, held.peak + (2 * count - 1) * held.outputs  # what these leave is put side by side
 
     def parts(self, kept: Sequence[Sequence[Any]]) -> tuple[list[Any], list[Any]]:
         """Give the states of the warmup and the draws, from what a run kept."""
@@ -96,42 +117,34 @@ class TunedLoop:
         return list(warm), list(drawn)
 
 
-def is_tuned(kernel: Any) -> bool:
-    """Tell whether a warm-up finds settings of a kernel, or looks after chains in coordinates of their own."""
-    return isinstance(kernel, Gradient) or any(leaf.tuned for leaf in leaves_of(kernel))
-
-
-def tuned_loop(kernel: Any, program: Form, chains: int, warmup: int, draws: int, thin: int) -> TunedLoop:
+def chain_loop(
+    kernel: Any, program: Form, chains: int, warmup: int, draws: int, thin: int, *, one_by_one: bool = False
+) -> ChainLoop:
     """Write warm-up and draws of many chains."""
     slotted, tuners = _with_slots(kernel, program)
-    own = len(program.inputs)
-    settings = [v for tuner in tuners for v in _settings_of(tuner)]
-    extended = replace(program, inputs=(*program.inputs, *settings))
-    built = None if isinstance(slotted, Gradient) else unweighed(slotted.build(extended), "mcmc")
-    native = slotted.native(extended) if built is None else _plain(built)
+    own, settings = len(program.inputs), [v for tuner in tuners for v in _settings_of(tuner)]
+    extended = replace(program, inputs=(*program.inputs, *settings)) if settings else program
+    built = unweighed(slotted.build(extended), "mcmc")
+    enter, leave = (form and _without_settings(form, own, settings) for form in (built.enter, built.leave))
     slots = [own + SETTINGS * i for i in range(len(tuners))]
-    writer = _Writer(native, own, tuners, slots, Plate("chain", chains))
-    info = tuple(name for name in native.info if not name.startswith(SIGNAL))
-    states = None if built is None else built.states
-    kernel_form = KernelForm(native.step, native.choices, info, native.incremental, states)
+    built = replace(built, enter=enter, leave=leave)
+    writer = _Writer(built, own, tuners, slots, Plate("chain", 1 if one_by_one else chains))
+    info = tuple(name for name in built.info if not name.startswith(SIGNAL))
     names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
     if writer.watches:
         names += RESTARTS
-    form = writer.write(warmup, draws, thin)
-    return TunedLoop(form, kernel_form, warmup, draws, thin, tuple(names), writer)
+    form, shown = writer.write(warmup, draws, thin), replace(built, info=info)
+    return ChainLoop(form, shown, warmup, draws, thin, tuple(names), writer, chains if one_by_one else 0)
 
 
 def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
     """Give the kernels that are tuned a place among the program's inputs; the sizes are seen by building once."""
-    sizes: dict[int, int] = {}
-    leaves: list[Gradient] = []
-
-    def looked_at(leaf: Gradient) -> Gradient:
-        number = len(leaves)
-        leaves.append(leaf)
-        return replace(leaf, seen=lambda size: sizes.__setitem__(number, size))
-
-    replaced(kernel, is_gradient, looked_at).build(program)
+    leaves, sizes = leaves_of(kernel), dict[int, int]()
+    if not any(leaf.tuned for leaf in leaves):
+        return kernel, []
+    count = iter(range(len(leaves)))
+    told = replaced(kernel, is_gradient, lambda leaf: replace(leaf, seen=partial(sizes.__setitem__, next(count))))
+    told.build(program)
     tuned = [i for i, leaf in enumerate(leaves) if leaf.tuned and i in sizes]
     tuners = [
         Tuner(
@@ -142,11 +155,7 @@ def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
     ]  # fmt: skip
     places = {i: len(program.inputs) + SETTINGS * number for number, i in enumerate(tuned)}
     count = iter(range(len(leaves)))
-
-    def placed(leaf: Gradient) -> Gradient:
-        return replace(leaf, slot=places.get(next(count)))
-
-    return replaced(kernel, is_gradient, placed), tuners
+    return replaced(kernel, is_gradient, lambda leaf: replace(leaf, slot=places.get(next(count)))), tuners
 
 
 def _settings_of(tuner: Tuner) -> tuple[Var, Var, Var]:
@@ -154,44 +163,48 @@ def _settings_of(tuner: Tuner) -> tuple[Var, Var, Var]:
     return Var((), dtype), Var((tuner.size,) * (2 if tuner.dense else 1), dtype), Var((), jnp.dtype(bool))
 
 
-def _plain(built: KernelForm) -> Native:
-    """A kernel whose own coordinates are the state."""
-    block, count = Block(), len(built.form.inputs) - built.size
-    inputs = tuple(v.like() for v in built.form.inputs[:count])
-    state = state_inputs(built.choices).flat
-    same = block.form((*inputs, *state), state)
-    return Native(same, built.form, same, built.size, built.choices, built.info, built.incremental)
+def _without_settings(form: Form, own: int, settings: Sequence[Var]) -> Form:
+    """Give a way in or out, which no setting changes, on the inputs of the program alone."""
+    block, inputs = Block(), tuple(v.like() for v in form.inputs)
+    inputs, state = inputs[:own], inputs[own + len(settings) :]
+    none = [block.constant(np.zeros(v.shape, v.dtype)) for v in settings]
+    return block.form((*inputs, *state), block.splice(form, [*inputs, *none, *state]))
 
 
 @dataclass(frozen=True)
 class _Writer:
     """Writes the loops; `own` counts the program's inputs, which the settings of the tuners follow."""
 
-    native: Native
+    kernel: KernelForm
     own: int
     tuners: Sequence[Tuner]
     slots: Sequence[int]
     plate: Plate
 
     @property
+    def learns(self) -> bool:
+        """Whether the warm-up has anything to do."""
+        return bool(self.tuners) or self.kernel.enter is not None
+
+    @property
     def watches(self) -> bool:
         """Whether the warm-up restarts chains: one alone has none to be restarted from."""
-        return self.plate.size > 1 and (bool(self.tuners) or self.native.carries_points)
+        return self.plate.size > 1 and self.learns
 
     @property
     def compares(self) -> bool:
         """Whether the regions of chains are compared: a kernel in its own coordinates carries what that takes."""
-        return self.watches and self.native.carries_points
+        return self.watches and self.kernel.enter is not None
 
     def write(self, warmup: int, draws: int, thin: int, joined: bool = True) -> Form:
-        block, native = Block(), self.native
-        inputs = tuple(v.like() for v in native.enter.inputs[: self.own])
-        state = tuple(v.like((self.plate,)) for v in state_inputs(native.choices).flat)
+        block, kernel = Block(), self.kernel
+        inputs = tuple(v.like() for v in kernel.step.inputs[: self.own])
+        state = tuple(v.like((self.plate,)) for v in state_inputs(kernel.choices).flat)
+        carried = self.lifted(block, kernel.enter, inputs, state)
         known = [x for tuner in self.tuners for x in tuner.start(self.plate.size)]
-        known += window(self.plate.size, *native.enter.outputs[0].shape) if self.compares else ()
+        known += window(self.plate.size, *carried[0].shape) if self.compares else ()
         known += watched(self.plate.size) if self.watches else ()
         learnt = tuple(map(block.constant, known))
-        carried = self.lifted(block, native.enter, (*inputs, *self.settings(block, learnt)), state)
         if thin == 1:
             carried, learnt, kept = self.learning(block, inputs, carried, learnt, warmup, draws)
             groups = [kept]
@@ -201,7 +214,7 @@ class _Writer:
             carried, late = self.drawn(block, fixed, carried, draws, thin, joined)
             groups = [early, late]
         settings = self.settings(block, learnt)
-        last = self.lifted(block, native.leave, (*inputs, *settings), carried)
+        last = self.lifted(block, kernel.leave, inputs, carried)
         shown = [
             block.det(show, v, label="setting")
             for at in range(0, len(settings), SETTINGS)
@@ -210,8 +223,10 @@ class _Writer:
         shown += learnt[-len(RESTARTS) :] if self.watches else ()
         return without_dead_code(block.form((*inputs, *state), (*last, *(v for g in groups for v in g), *shown)))
 
-    def lifted(self, block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
-        """Append a form for every chain."""
+    def lifted(self, block: Block, form: Form | None, shared: Sequence[Var], own: Sequence[Var]) -> tuple[Var, ...]:
+        """Append a form for every chain; without one, what is each chain's stays."""
+        if form is None:
+            return tuple(own)
         plated = [self.plate in v.plates for v in shared] + [True] * len(own)
         copied = lift(form, self.plate, plated, carried=[True] * len(form.outputs)).form
         return block.splice(copied, (*shared, *own))
@@ -233,11 +248,10 @@ class _Writer:
 
     def step(self, block: Block, fixed: Sequence[Var], carried: Sequence[Var]) -> tuple[Any, Any, Any]:
         """Append a step; gives what is carried, numbers by name, and the signals of the tuners."""
-        native = self.native
-        outs = self.lifted(block, native.step, fixed, carried)
-        numbers = dict(zip(native.info, outs[native.size :], strict=True))
+        outs, size = self.lifted(block, self.kernel.step, fixed, carried), len(carried)
+        numbers = dict(zip(self.kernel.info, outs[size:], strict=True))
         signals = [numbers.pop(f"{SIGNAL}{slot}") for slot in self.slots]
-        return outs[: native.size], tuple(numbers.values()), signals
+        return outs[:size], tuple(numbers.values()), signals
 
     def learning(
         self,
@@ -263,7 +277,7 @@ class _Writer:
         fixed = (*shared, *self.settings(inner, known, row))
         after, numbers, signals = self.step(inner, fixed, state)
         after, new = self.learnt(inner, row, signals, known, state, after)
-        kept = self.lifted(inner, self.native.leave, fixed, after)
+        kept = self.lifted(inner, self.kernel.leave, shared, after)
         later = [inner.det(plan.after, at, label="steps so far") for at in count]
         body = inner.form((*shared, *state, *known, *count), (*after, *new, *later, *kept, *numbers))
         if name:
@@ -293,7 +307,7 @@ class _Writer:
 
     def taught(self, block: Block, operands: Sequence[Var]) -> tuple[Var, ...]:
         """Append what is known after a step, then what is carried on."""
-        count, size = len(self.tuners), self.native.size
+        count, size = len(self.tuners), self.kernel.carried
         row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
         known, after = operands[1 + count + size : -size], operands[-size:]
         watch: tuple[Var, ...] = ()
@@ -305,7 +319,7 @@ class _Writer:
             if self.compares:
                 at = len(known) - len(Watched._fields)
                 *points, below = block.det(
-                    _compared, row, *after, *known[at - len(Window._fields) : at], label="where is no mass?"
+                    _compared, row, *after[:3], *known[at - len(Window._fields) : at], label="where is no mass?"
                 )
             found = known[-len(Watched._fields) :]
             *told, places = block.det(_looked, row, changed, below, *found, label="is a chain restarted?")
@@ -327,7 +341,7 @@ class _Writer:
         one, outer = inner.form((*shared, *state), (*after, *numbers)), Block()
         shared, state = (tuple(v.like() for v in group) for group in (fixed, carried))
         after, stacked = outer.loop(one, thin, shared, state, ())
-        kept = self.lifted(outer, self.native.leave, shared, after)
+        kept = self.lifted(outer, self.kernel.leave, shared[: self.own], after)
         body = outer.form((*shared, *state), (*after, *kept, *stacked))
         last, late = block.loop(body, draws, fixed, carried, ())
         if not joined:

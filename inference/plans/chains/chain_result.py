@@ -1,0 +1,190 @@
+"""Chain result: what the rows of chains become in a result, draws with the values named at each, and a tally.
+
+Law: a row becomes the same numbers whichever rows come with it; named values are computed anew, never replayed. The
+tally, what findings need to know of all rows in numbers that do not grow with the run, is the same however these are
+divided, so a run that keeps no row is judged like one that keeps all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from lawful.backends.xla import emit
+from lawful.form import Form
+from lawful.form.choices import Choice, is_own
+from lawful.passes.thread_sites import score
+
+from ...findings.findings import MAP_FAULTS
+from ...results.record import Warmup, masked
+from .chain_loop import ChainLoop
+
+LOOKED = 256  # rows that are compared at once
+BROKEN = "n_nonfinite"
+COUNTED = (BROKEN, *(number for _, number, _, _ in MAP_FAULTS))
+
+
+class Drawn(NamedTuple):
+    """What chains left: states of warm-up and draws, (step, chain, ...), and numbers of all steps, (step, chain)."""
+
+    early: Sequence[Any]
+    late: Sequence[Any]
+    numbers: Sequence[Any]
+    warm: int
+    last: Sequence[Any]
+    tuned: Mapping[str, Any]
+
+
+def whole_run(loop: ChainLoop, out: Mapping[str, Any]) -> Drawn:
+    """Read what the whole loop gave; on the host warm-up and draws are parts of one array, and none is copied."""
+    early, late = loop.parts([[np.asarray(x) for x in states] for states in out["kept"]])
+    return Drawn(early, late, out["numbers"], loop.warmup, out["last"], out["tuned"])
+
+
+def draws_of(built: Any, inputs: Sequence[Any], states: Sequence[np.ndarray], numbers: Mapping[str, Any]) -> Warmup:
+    """Give some draws, NaN where an arm did not run, with the values named at each, and the numbers of each.
+
+    Args:
+        built: what a plan of chains compiled.
+        inputs: arrays of the program's arguments.
+        states: of each value of a state (chain, draw, ...); the log density is the last.
+        numbers: of the kernel, by name (chain, draw).
+    """
+    choices = built.kernel.choices
+    values = dict(zip((c.name for c in choices), states, strict=False))
+    flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
+    draws = without_own(masked(values, flags) if flags else values, choices)
+    if built.named is not None:
+        draws |= named_values(built.named, built.named_choices, inputs, list(values.values()))
+    return Warmup(draws, {"lp": states[-1], **numbers})
+
+
+def thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:
+    """Give a number of every step one value for each draw: counts add up, of others the last step tells.
+
+    >>> steps = np.array([[1, 0, 2, 5]])
+    >>> thinned("n_nonfinite", steps, 2).tolist(), thinned("accepted", steps, 2).tolist()
+    ([[1, 7]], [[0, 5]])
+    """
+    grouped = values.reshape(len(values), values.shape[1] // thin, thin)
+    found: np.ndarray = np.sum(grouped, axis=-1) if name.startswith("n_") else grouped[..., -1]
+    return found
+
+
+def deterministics(form: Form, own: int) -> Callable[..., Any]:
+    """Compute the named values again at every draw, then whether their arms ran; they are never replayed."""
+    answered = score(form)
+    wanted = replace(answered.form, outputs=answered.form.outputs[own : answered.own])
+    run = emit(wanted)
+
+    def one(inputs: Any, values: Any) -> Any:
+        return run(jax.random.key(0), *inputs, *values)[0]
+
+    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (None, 0)))
+
+
+def named_values(
+    run: Callable[..., Any], named: Sequence[Choice], inputs: Sequence[Any], values: Sequence[Any]
+) -> dict[str, np.ndarray]:
+    """Give the values named at each draw (chain, draw, ...), NaN where their arm did not run.
+
+    Args:
+        run: from `deterministics`.
+        named: what is named.
+        inputs: arrays of the program's arguments.
+        values: of each choice (chain, draw, ...).
+    """
+    found = [np.asarray(x) for x in run(inputs, list(values))]
+    flags = dict(zip((c.name for c in named if c.conditional), found[len(named) :], strict=True))
+    return masked(dict(zip((c.name for c in named), found, strict=False)), flags)
+
+
+def without_own[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:
+    """Leave out what an algorithm inside the program drew, as the noise of a filter."""
+    own = {c.name for c in choices if is_own(c)}
+    return {name: value for name, value in values.items() if name not in own}
+
+
+class Tally(NamedTuple):
+    """What was seen of chains so far.
+
+    Attributes:
+        rows: rows so far.
+        moved: of each chain and value (chain, value), whether it was ever elsewhere than at the start.
+        counts: sums of the numbers that count faults.
+        place: step and chain of the first proposal whose log density was no number; -1 where there was none.
+        at: steps that were done at the state `before`.
+        before: the last state that was kept before that proposal; the last one of all where there was none.
+    """
+
+    rows: Any
+    moved: np.ndarray
+    counts: dict[str, Any]
+    place: np.ndarray
+    at: Any
+    before: list[np.ndarray]
+
+    @staticmethod
+    def at_start(state: Sequence[Any], names: Sequence[str]) -> Tally:
+        """Nothing was seen yet.
+
+        Args:
+            state: values of the chains (chain, ...), the log density last.
+            names: names of the numbers.
+        """
+        before = [np.asarray(x) for x in state]
+        moved = np.zeros((len(before[-1]), len(before) - 1), bool)
+        counts = {name: np.zeros((), np.int64) for name in names if name in COUNTED}
+        return Tally(np.zeros((), np.int64), moved, counts, np.full(2, -1), np.zeros((), np.int64), before)
+
+    def plus(
+        self, start: Sequence[Any], states: Sequence[Any], numbers: Mapping[str, Any], *, learns: bool = False
+    ) -> Tally:
+        """Look at further rows.
+
+        Args:
+            start: the state at the start of the run.
+            states: (row, chain, ...) of each value.
+            numbers: (step, chain) by name, several steps a row where draws are thinned.
+            learns: whether the kernel is tuned in these steps: it then tries some that are too long.
+
+        >>> state, rows = [np.zeros(2), np.zeros(2)], [np.array([[0.0, 1.0]]), np.zeros((1, 2))]
+        >>> Tally.at_start(state, ["n_unmatched"]).plus(state, rows, {"n_unmatched": np.array([[2, 3]])}).counts
+        {'n_unmatched': np.int64(5)}
+        """
+        rows = len(states[0])
+        if not rows:
+            return self
+        told = {name: np.asarray(numbers[name]) for name in self.counts}
+        counts = {
+            name: self.counts[name] + (0 if learns and name == BROKEN else np.sum(told[name], dtype=np.int64))
+            for name in told
+        }
+        steps = len(next(iter(numbers.values()))) if numbers else rows
+        place, at, before = self.place, self.at, self.before
+        if place[0] < 0:
+            draws = rows
+            if counts.get(BROKEN, 0):
+                step, chain = np.argwhere(told[BROKEN] > 0)[0][:2]
+                place, draws = np.array([int(at) + step, chain]), step // (steps // rows)
+            if draws:
+                at, before = at + draws * (steps // rows), [np.array(x[draws - 1]) for x in states]
+        moved = _moved(self.moved, start[:-1], states[:-1])
+        return Tally(self.rows + rows, moved, counts, place, np.asarray(at, np.int64), before)
+
+
+def _moved(moved: np.ndarray, start: Sequence[Any], states: Sequence[Any]) -> np.ndarray:
+    """Find where chains are elsewhere than at the start; a value that is so in all chains is not looked at again."""
+    found = moved.copy()
+    for place, (first, array) in enumerate(zip(start, states, strict=True)):
+        here = np.asarray(first)
+        for row in range(0, len(array), LOOKED):
+            if found[:, place].all():
+                break
+            differs = np.asarray(array[row : row + LOOKED]) != here
+            found[:, place] |= np.any(differs.reshape(*differs.shape[:2], -1), axis=(0, 2))
+    return found
