@@ -128,7 +128,8 @@ def chain_loop(
     enter, leave = (form and _without_settings(form, own, settings) for form in (built.enter, built.leave))
     slots = [own + SETTINGS * i for i in range(len(tuners))]
     built = replace(built, enter=enter, leave=leave)
-    writer = _Writer(built, own, tuners, slots, Plate("chain", 1 if one_by_one else chains))
+    carrying = built if enter is not None else replace(built, leave=None)  # rows are scored when they are read
+    writer = _Writer(carrying, own, tuners, slots, Plate("chain", 1 if one_by_one else chains))
     info = tuple(name for name in built.info if not name.startswith(SIGNAL))
     names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
     if writer.watches:

@@ -36,6 +36,7 @@ from ...representations.conditional import without_factors
 from ...results.batches import in_one_row
 from ...results.collect import from_chains
 from ...results.copies import Told
+from ...results.log_densities import log_densities
 from ...results.record import Warmup, masked
 from ...results.result import Result
 from ...running.driver import Chunk
@@ -74,6 +75,7 @@ class Chains:
     run: Callable[..., Any]
     start: Callable[..., Any]
     given_start: Callable[[tuple[Any, ...]], Start]  # of the names of what is given
+    log_densities: Callable[..., Any] | None
     named: Callable[..., Any] | None
     named_choices: tuple[Choice, ...]
     form: Form
@@ -336,6 +338,7 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
         jax.jit(loop),
         drawn_starts(moves, kernel, form, states, count),
         given_start,
+        log_densities(form) if kernel.enter is None and kernel.leave is not None else None,
         deterministics(named.form, named.own) if named_choices else None,
         named_choices,
         loop.form,

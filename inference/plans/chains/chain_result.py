@@ -60,7 +60,11 @@ def draws_of(built: Any, inputs: Sequence[Any], states: Sequence[np.ndarray], nu
     draws = without_own(masked(values, flags) if flags else values, choices)
     if built.named is not None:
         draws |= named_values(built.named, built.named_choices, inputs, list(values.values()))
-    return Warmup(draws, {"lp": states[-1], **numbers})
+    lp = states[-1]
+    if built.log_densities is not None and lp.size:  # differences were added up: compute it anew
+        columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
+        lp = np.asarray(built.log_densities(inputs, columns)).reshape(lp.shape)
+    return Warmup(draws, {"lp": lp, **numbers})
 
 
 def thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:

@@ -5,7 +5,6 @@ the scores of the two states by the whole program. Over 1,000 edits are compared
 """
 
 import functools
-from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -118,14 +117,6 @@ def carries(y):
     factor("first", -0.5 * (last - 0.2) ** 2)
 
 
-class Unscored:
-    """Single-site moves whose log density is what their changes add up to: no state is scored."""
-
-    def build(self, program):
-        """Leave out the way back."""
-        return replace(kernels.mh().build(program), leave=None)
-
-
 @functools.cache
 def run(program):
     """States (step, chain, ...) of chains of single-site moves, the start among them, and the scores of all of them."""
@@ -135,7 +126,7 @@ def run(program):
     start = emit(lift(initial_state(form), Plate("chain", CHAINS), [False] * len(form.inputs)).form)
     k_start, k_run = jax.random.split(key_of(f"incremental/{program.__name__}"))
     first = start(k_start, *inputs)[0]
-    loop = chain_loop(Unscored(), form, CHAINS, 0, STEPS, 1)
+    loop = chain_loop(kernels.mh(), form, CHAINS, 0, STEPS, 1)
     out = jax.jit(loop)(k_run, inputs, first)
     _, drawn = loop.parts(out["kept"])
     states = [np.concatenate([np.asarray(a)[None], np.asarray(b)]) for a, b in zip(first, drawn, strict=True)]
