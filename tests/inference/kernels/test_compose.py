@@ -12,7 +12,6 @@ from lawful.backends.log_density import scored
 from lawful.errors import LawfulError
 from lawful.form.arguments.arrays import split_arguments
 from lawful.inference import kernels
-from lawful.inference.plans.chains.chain_loop import chain_loop
 
 Y = jnp.array([0.4, -0.3, 1.0])
 
@@ -76,17 +75,14 @@ COMPOSED = [
     [COMPOSED[0], *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in COMPOSED[1:])],
     ids=lambda k: type(k).__name__,
 )
-def test_the_log_density_that_is_carried_is_that_of_the_state(kernel):
+def test_the_log_density_that_is_told_is_that_of_the_state(kernel):
     form = lawful.trace(model, Y)
     inputs, _, _ = split_arguments((Y,))
-    start = [jnp.full((5,), 0.3), jnp.full((5,), 1.2), jnp.zeros((5, 3))]
-    score = jax.vmap(lambda *values: sum(scored(form)[1](inputs, list(values))[:2]))
-    loop = chain_loop(kernel, form, 5, 0, 40, 1)
-    out = jax.jit(loop)(jax.random.key(0), inputs, [*start, score(*start)])
-    *values, carried = loop.parts(out["kept"])[1]
-    whole = jax.vmap(score)(*values)
-    np.testing.assert_allclose(carried, whole, rtol=0, atol=1e-11)
-    assert len(np.unique(np.asarray(values[0])[:, 0])) > 5
+    result = run(kernel, chains=5, draws=40)
+    values = [result.posterior[name] for name in ("mu", "sd", "theta")]
+    score = jax.vmap(jax.vmap(lambda *values: sum(scored(form)[1](inputs, list(values))[:2])))
+    np.testing.assert_allclose(result.stats["lp"], score(*values), rtol=0, atol=1e-11)
+    assert len(np.unique(np.asarray(values[0])[0])) > 5
 
 
 @pytest.mark.slow
