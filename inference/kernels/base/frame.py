@@ -21,11 +21,12 @@ from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
+from lawful.form.liveness import without_dead_code
 from lawful.passes.fill_absent import guarded_choices
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ...representations.absent_elements import Presence, presence_of
-from .base import refuse_nothing_to_move
+from .base import refuse_nothing_to_move, state_inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,26 +37,17 @@ class Frame:
         found: the program in coordinates, choice by choice.
         inputs: number of the program's inputs.
         presence: which elements of the choices are there; None where all of them are.
+        choices: in the order of their coordinates.
+        shapes: of the coordinates of each choice.
+        size: number of coordinates.
     """
 
     found: Coordinates
     inputs: int
     presence: Presence | None
-
-    @property
-    def choices(self) -> tuple[Choice, ...]:
-        """The choices, in the order of their coordinates."""
-        return self.found.choices
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """Shape of the coordinates of each choice."""
-        return [v.shape for v in self.found.values.inputs[self.inputs :]]
-
-    @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return sum(map(math.prod, self.shapes))
+    choices: tuple[Choice, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    size: int
 
     @cached_property
     def _run(self) -> Any:
@@ -109,6 +101,22 @@ class Frame:
         )  # fmt: skip
         return scored
 
+    def point(self) -> tuple[Var, Var, Var]:
+        """Make fresh values for coordinates, log density and gradient."""
+        dtype = jnp.result_type(float)
+        return Var((self.size,), dtype), Var((), dtype), Var((self.size,), dtype)
+
+    def way_in(self, program: Form) -> Form:
+        """Write the way from the inputs of the program and a state to coordinates, log density and gradient."""
+        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(self.choices)
+        vector = self.enter(block, inputs, state.values)
+        return without_dead_code(block.form((*inputs, *state.flat), (vector, *self.weigh(block, inputs, vector))))
+
+    def way_out(self, program: Form) -> Form:
+        """Write the way from the inputs of the program, coordinates, log density and gradient to a state."""
+        block, inputs, point = Block(), tuple(v.like() for v in program.inputs), self.point()
+        return without_dead_code(block.form((*inputs, *point), self.leave(block, inputs, *point[:2])))
+
 
 def frame_of(program: Form, name: str) -> Frame:
     """Write a program in one vector of coordinates.
@@ -142,7 +150,9 @@ def frame_of(program: Form, name: str) -> Frame:
                 site=bad[0].address,
             )
     presence = presence_of(program) if guarded_choices(program) else None
-    return Frame(coordinates_of(program), len(program.inputs), presence)
+    found, inputs = coordinates_of(program), len(program.inputs)
+    shapes = tuple(v.shape for v in found.values.inputs[inputs:])
+    return Frame(found, inputs, presence, found.choices, shapes, sum(map(math.prod, shapes)))
 
 
 def refuse_other_size(name: str, root: Var, size: int) -> None:

@@ -144,22 +144,14 @@ class Gradient:
 
     def build(self, program: Form) -> KernelForm:
         """Write the way into coordinates with its gradient, the move there, and the way back."""
-        frame, dtype = frame_of(program, self.move.name), jnp.result_type(float)
+        frame = frame_of(program, self.move.name)
         if self.seen is not None:
             return self._told(frame, program)
-        first, block, last = Block(), Block(), Block()
-        inputs, state = tuple(v.like() for v in program.inputs), state_inputs(frame.choices)
-        vector = frame.enter(first, inputs, state.values)
-        enter = first.form((*inputs, *state.flat), (vector, *frame.weigh(first, inputs, vector)))
-        inputs = tuple(v.like() for v in inputs)
-        here = Point(Var((frame.size,), dtype), Var((), dtype), Var((frame.size,), dtype))
+        block, inputs, here = Block(), tuple(v.like() for v in program.inputs), Point(*frame.point())
         there, numbers = self._moved(block, frame, inputs, here)
-        step = block.form((*inputs, *here.flat), (*there.flat, *numbers))
-        inputs, given = tuple(v.like() for v in inputs), tuple(v.like() for v in here.flat)
-        leave = last.form((*inputs, *given), frame.leave(last, inputs, given[0], given[1]))
-        enter, step, leave = (without_dead_code(form) for form in (enter, step, leave))
+        step = without_dead_code(block.form((*inputs, *here.flat), (*there.flat, *numbers)))
         info = self.move.info if self.slot is None else (*self.move.info, f"{SIGNAL}{self.slot}")
-        return KernelForm(step, frame.choices, info, enter, leave)
+        return KernelForm(step, frame.choices, info, frame.way_in(program), frame.way_out(program))
 
     def plan(self, program: Form) -> list[str]:
         """Say how the sites move."""

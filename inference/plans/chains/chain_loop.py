@@ -8,10 +8,10 @@ key of their own number each, and one that tunes itself does so alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,23 @@ from lawful.form.rewriting import with_addresses
 from lawful.passes.add_plate import lift
 
 from ...kernels.base.base import KernelForm, state_inputs
-from ...kernels.gradient.gradient import SETTINGS, SIGNAL, is_gradient, leaves_of
+from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, is_gradient, leaves_of
 from ...kernels.gradient.window_adaptation import ROW, Learnt, Tuner, schedule, tuned_names
 from ...representations.densities_of import unweighed
 from ...representations.kernel_parts import replaced
 from ...running.memory import held_by
 from .warm_up_restarts import RESTARTS, Watched, Window, closed, moved, observed, seen, watched, window
+
+
+class Drawn(NamedTuple):
+    """What chains left: states of warm-up and draws, (step, chain, ...), and numbers of all steps, (step, chain)."""
+
+    early: Sequence[Any]
+    late: Sequence[Any]
+    numbers: Sequence[Any]
+    warm: int
+    last: Sequence[Any]
+    tuned: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +57,7 @@ class ChainLoop:
         thin: steps per draw.
         names: names of the settings.
         writer: writes the loops.
+        slopes: whether the kernel, or a part of it, moves along gradients.
         after_each_other: how many chains run one by one, each by the form; 0 where those of the form are all.
     """
 
@@ -56,6 +68,7 @@ class ChainLoop:
     thin: int
     names: tuple[str, ...]
     writer: _Writer
+    slopes: bool
     after_each_other: int = 0
 
     @property
@@ -102,6 +115,11 @@ class ChainLoop:
         tuned = dict(zip(self.names, rest, strict=True))
         return {"last": last, "kept": kept, "numbers": numbers, "tuned": tuned}
 
+    def drawn(self, out: Mapping[str, Any]) -> Drawn:
+        """Read what a run gave; on the host warm-up and draws are parts of one array, and none is copied."""
+        early, late = self.parts([[np.asarray(x) for x in states] for states in out["kept"]])
+        return Drawn(early, late, out["numbers"], self.warmup, out["last"], out["tuned"])
+
     def memory(self) -> tuple[int, int]:
         """Tell the bytes of all states and numbers that are kept, and those that a run takes at its peak."""
         held, count = held_by(self.form), self.after_each_other
@@ -121,7 +139,8 @@ def chain_loop(
     kernel: Any, program: Form, chains: int, warmup: int, draws: int, thin: int, *, one_by_one: bool = False
 ) -> ChainLoop:
     """Write warm-up and draws of many chains."""
-    slotted, tuners = _with_slots(kernel, program)
+    leaves = leaves_of(kernel)
+    slotted, tuners = _with_slots(kernel, leaves, program)
     own, settings = len(program.inputs), [v for tuner in tuners for v in _settings_of(tuner)]
     extended = replace(program, inputs=(*program.inputs, *settings)) if settings else program
     built = unweighed(slotted.build(extended), "mcmc")
@@ -135,18 +154,18 @@ def chain_loop(
     if writer.watches:
         names += RESTARTS
     form, shown = writer.write(warmup, draws, thin), replace(built, info=info)
-    return ChainLoop(form, shown, warmup, draws, thin, tuple(names), writer, chains if one_by_one else 0)
+    return ChainLoop(form, shown, warmup, draws, thin, tuple(names), writer, bool(leaves), chains if one_by_one else 0)
 
 
-def _with_slots(kernel: Any, program: Form) -> tuple[Any, list[Tuner]]:
+def _with_slots(kernel: Any, leaves: Sequence[Gradient], program: Form) -> tuple[Any, list[Tuner]]:
     """Give the kernels that are tuned a place among the program's inputs; the sizes are seen by building once."""
-    leaves, sizes = leaves_of(kernel), dict[int, int]()
-    if not any(leaf.tuned for leaf in leaves):
+    tuned, sizes = [i for i, leaf in enumerate(leaves) if leaf.tuned], dict[int, int]()
+    if not tuned:
         return kernel, []
     count = iter(range(len(leaves)))
     told = replaced(kernel, is_gradient, lambda leaf: replace(leaf, seen=partial(sizes.__setitem__, next(count))))
     told.build(program)
-    tuned = [i for i, leaf in enumerate(leaves) if leaf.tuned and i in sizes]
+    tuned = [i for i in tuned if i in sizes]
     tuners = [
         Tuner(
             sizes[i], leaves[i].dense, leaves[i].target, leaves[i].step_size,
@@ -297,40 +316,16 @@ class _Writer:
             return tuple(after), ()
         index = block.det(_learns, row, label="does the step learn?")
         operands, size = (row, *signals, *before, *known, *after), 1 + len(signals) + len(before)
+        taught = _Taught(self.tuners, len(before), self.plate.size, self.watches, self.compares)
         arms = []
         for learns in (False, True):
             inside = Block()
             given = tuple(v.like() for v in operands)
-            found = self.taught(inside, given) if learns else given[size:]
+            plates = [v.plates for v in operands[size:]]
+            found = inside.det(taught, *given, label="what a step teaches", adds=plates) if learns else given[size:]
             arms.append(inside.form(given, found))
         outs = block.branch(index, arms, operands, operands[size:], label="does the step learn?")
         return outs[len(known) :], outs[: len(known)]
-
-    def taught(self, block: Block, operands: Sequence[Var]) -> tuple[Var, ...]:
-        """Append what is known after a step, then what is carried on."""
-        count, size = len(self.tuners), self.kernel.carried
-        row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
-        known, after = operands[1 + count + size : -size], operands[-size:]
-        watch: tuple[Var, ...] = ()
-        apart = block.constant(np.zeros(self.plate.size, bool))
-        if self.watches:
-            changed = block.det(lambda *x: moved(x[:size], x[size:]), *before, *after, label="moved?")
-            points: Sequence[Var] = ()
-            below = block.constant(np.zeros(self.plate.size, row.dtype))
-            if self.compares:
-                at = len(known) - len(Watched._fields)
-                *points, below = block.det(
-                    _compared, row, *after[:3], *known[at - len(Window._fields) : at], label="where is no mass?"
-                )
-            found = known[-len(Watched._fields) :]
-            *told, places = block.det(_looked, row, changed, below, *found, label="is a chain restarted?")
-            apart, watch = told[1], (*points, *told)
-            after = block.det(_taken, places, *after, label="places", adds=(self.plate,))
-        new: list[Var] = []
-        for tuner, own, signal in zip(self.tuners, self.each(known), signals, strict=True):
-            found = block.det(tuner.update, row, apart, signal, *own, label="tune")
-            new += block.det(tuner.taken, places, *found, label="steps") if self.watches else found
-        return (*new, *watch, *after)
 
     def drawn(
         self, block: Block, fixed: Sequence[Var], carried: Sequence[Var], draws: int, thin: int, joined: bool
@@ -365,21 +360,46 @@ def _learns(row: jax.Array) -> jax.Array:
     return (row[2] > 0).astype(jnp.int32)
 
 
-def _looked(row: jax.Array, changed: jax.Array, below: jax.Array, *known: jax.Array) -> tuple[jax.Array, ...]:
-    after, places = seen(Watched(*known), changed, row[4] == 0, below)
-    return *after, places
+@dataclass(frozen=True)
+class _Taught:
+    """What is known after a step of the warm-up, then what is carried on, of all chains.
 
+    Operands: the row of the schedule, the signals, what was carried before the step, what was known, what is carried.
+    """
 
-def _compared(row: jax.Array, *operands: jax.Array) -> tuple[jax.Array, ...]:
-    vector, log_density, gradient, *known = operands
-    # Before the first scales are found, a chain may still be on its way.
-    now = observed(Window(*known), vector, log_density, gradient, row[0] * (1 - row[5]))
-    after, below = closed(now, row[1] * (1 - row[5]) > 0)
-    return *after, below
+    tuners: Sequence[Tuner]
+    carried: int
+    chains: int
+    watches: bool
+    compares: bool
 
-
-def _taken(places: jax.Array, *carried: jax.Array) -> tuple[jax.Array, ...]:
-    return tuple(x[places] for x in carried)
+    def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
+        """Learn."""
+        count, size = len(self.tuners), self.carried
+        row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
+        known, after = operands[1 + count + size : -size], operands[-size:]
+        watch: tuple[jax.Array, ...] = ()
+        places = jnp.arange(self.chains)
+        apart, below = jnp.zeros(self.chains, bool), jnp.zeros(self.chains, row.dtype)
+        if self.watches:
+            found = Watched(*known[-len(Watched._fields) :])
+            if self.compares:
+                at = len(known) - len(Watched._fields)
+                # Before the first scales are found, a chain may still be on its way.
+                points = Window(*known[at - len(Window._fields) : at])
+                vector, log_density, gradient = after[:3]
+                points = observed(points, vector, log_density, gradient, row[0] * (1 - row[5]))
+                points, below = closed(points, row[1] * (1 - row[5]) > 0)
+                watch = points
+            found, places = seen(found, moved(before, after), row[4] == 0, below)
+            apart, watch = found.apart, (*watch, *found)
+            after = tuple(x[places] for x in after)
+        new: list[jax.Array] = []
+        for number, (tuner, signal) in enumerate(zip(self.tuners, signals, strict=True)):
+            own = known[number * len(Learnt._fields) : (number + 1) * len(Learnt._fields)]
+            learnt = tuner.update(row, apart, signal, *own)
+            new += tuner.taken(places, *learnt) if self.watches else learnt
+        return (*new, *watch, *after)
 
 
 def _first(steps: jax.Array) -> jax.Array:

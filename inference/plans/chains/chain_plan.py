@@ -45,8 +45,8 @@ from ...running.memory import Need, memory_for
 from ...running.options import RunOptions
 from ..plan import Prepared
 from ..resuming import header_of
-from .chain_loop import ChainLoop, chain_loop
-from .chain_result import BROKEN, Drawn, Tally, deterministics, draws_of, thinned, whole_run, without_own
+from .chain_loop import ChainLoop, Drawn, chain_loop
+from .chain_result import BROKEN, Rows, Tally, deterministics, without_own
 from .chain_runs import iterate_chains, resume_chains, run_chains
 from .nan_proposals import broken_findings
 from .no_start import no_start
@@ -75,9 +75,7 @@ class Chains:
     run: Callable[..., Any]
     start: Callable[..., Any]
     given_start: Callable[[tuple[Any, ...]], Start]  # of the names of what is given
-    log_densities: Callable[..., Any] | None
-    named: Callable[..., Any] | None
-    named_choices: tuple[Choice, ...]
+    rows: Rows
     form: Form
     whole: bool  # whether a state has a value for every choice of the program
     steps: dict[int | None, Any] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
@@ -85,7 +83,9 @@ class Chains:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of the run, as results and checkpoints tell them."""
-        return {**self.plan.method.told(), "kernel": repr(self.moves)}
+        told: dict[str, Any] = self.plan.method.told()
+        given = getattr(self.plan.method, "kernel", None) is self.moves
+        return told if given else {**told, "kernel": repr(self.moves)}
 
     @property
     def mesh(self) -> Mesh | None:
@@ -121,7 +121,7 @@ class Chains:
                 shared = replicated(self.mesh, (run_key, prepared.inputs))
                 out, seconds = timed(self.run, *shared, spread_over(self.mesh, begun.state))
                 out = readable(self.mesh, out)
-        return self.collected(prepared, whole_run(self.loop, out), times(seconds), begun)
+        return self.collected(prepared, self.loop.drawn(out), times(seconds), begun)
 
     def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
         """Run the chains chunk by chunk."""
@@ -175,7 +175,7 @@ class Chains:
         method = self.plan.method
         chains, warmup, draws, thin = method.chains, method.warmup, method.draws, method.thin
         kept, peak = self.loop.memory()
-        named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in self.named_choices)
+        named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in self.rows.named_choices)
         return Need(
             f"{self.plan.asked.name}: {chains} chains of {warmup + draws * thin} steps",
             peak + named * chains * (warmup + draws),
@@ -230,38 +230,8 @@ class Chains:
 
     def collected(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
         """Make the result; `run` holds times, and `fields` what else is known of it."""
-        warm = out.warm
-        early, late = ([np.asarray(x) for x in part] for part in (out.early, out.late))
-        numbers = {name: np.asarray(x) for name, x in zip(self.kernel.info, out.numbers, strict=True)}
-        tally = self.tally(prepared, begun.state)
-        parts: list[Warmup | None] = []
-        for number, (states, part) in enumerate(((early, slice(warm)), (late, slice(warm, None)))):
-            own = {name: x[part] for name, x in numbers.items()}
-            tally = self.counted(prepared, tally, begun.state, number, states, own)
-            parts.append(self.shown(prepared, number, states, own) if number or warm else None)
-        first, kept = parts
-        assert kept is not None
+        kept, first, tally = self.rows.all_of(prepared.inputs, out, begun.state)
         return self.made(prepared, (kept, first), tally, (out.last, out.tuned), run, begun, **fields)
-
-    def tally(self, prepared: Prepared, start: Sequence[Any]) -> Tally:
-        """Begin to look at chains."""
-        return Tally.at_start(start, self.kernel.info)
-
-    def counted(
-        self, prepared: Prepared, tally: Tally, start: Sequence[Any], phase: int,
-        states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
-    ) -> Tally:  # fmt: skip
-        """Look at some rows of warm-up (0) or draws (1); a warm-up that tunes tries steps that are too long."""
-        return tally.plus(start, states, numbers, learns=not phase and self.loop.learns)
-
-    def shown(
-        self, prepared: Prepared, phase: int, states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray]
-    ) -> Warmup:
-        """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...)."""
-        told = {name: np.moveaxis(x, 1, 0) for name, x in numbers.items()}
-        if phase:
-            told = {name: thinned(name, x, self.plan.method.thin) for name, x in told.items()}
-        return draws_of(self, prepared.inputs, [np.moveaxis(x, 1, 0) for x in states], told)
 
     def made(
         self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
@@ -269,8 +239,12 @@ class Chains:
     ) -> Result:  # fmt: skip
         """Make the result of draws and warm-up, of what was seen of them, and of the last state and the settings."""
         (kept, first), (last, tuned), kernel = parts, ended, self.kernel
+        state = list(last)
+        if self.rows.scored is not None and state:  # of the last row, which is that state
+            lp = kept.stats["lp"] if first is None or kept.stats["lp"].shape[1] else first.stats["lp"]
+            state[-1] = np.asarray(lp[:, -1])
         model, form, observed = prepared.subject
-        dims = dims_of((*kernel.choices, *self.named_choices))
+        dims = dims_of((*kernel.choices, *self.rows.named_choices))
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
         told = {**environment(self.settings, 0.0, prepared.seed, self.mesh), **run}
@@ -291,7 +265,7 @@ class Chains:
             model=model,
             args=prepared.args,
             found=found,
-            state=list(last),
+            state=state,
             form=form,
             dims=dims,
             sampler=self.plan.asked.name,
@@ -329,6 +303,8 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
     whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
     named = record(form, ("deterministic",))
     named_choices = named.choices if whole else ()
+    naming = deterministics(named.form, named.own) if named_choices else None
+    scored = log_densities(form) if kernel.enter is None and kernel.leave is not None else None
     return Chains(
         plan,
         moves,
@@ -336,11 +312,9 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
         kernel,
         loop,
         jax.jit(loop),
-        drawn_starts(moves, kernel, form, states, count),
+        drawn_starts(loop.slopes, kernel, form, states, count),
         given_start,
-        log_densities(form) if kernel.enter is None and kernel.leave is not None else None,
-        deterministics(named.form, named.own) if named_choices else None,
-        named_choices,
+        Rows(kernel.choices, kernel.info, method.thin, loop.learns, named_choices, naming, scored),
         loop.form,
         whole,
     )

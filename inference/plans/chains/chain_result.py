@@ -8,7 +8,7 @@ divided, so a run that keeps no row is judged like one that keeps all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,50 +21,78 @@ from lawful.passes.thread_sites import score
 
 from ...findings.findings import MAP_FAULTS
 from ...results.record import Warmup, masked
-from .chain_loop import ChainLoop
+from .chain_loop import Drawn
 
 LOOKED = 256  # rows that are compared at once
 BROKEN = "n_nonfinite"
 COUNTED = (BROKEN, *(number for _, number, _, _ in MAP_FAULTS))
 
 
-class Drawn(NamedTuple):
-    """What chains left: states of warm-up and draws, (step, chain, ...), and numbers of all steps, (step, chain)."""
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """How the rows of chains are read.
 
-    early: Sequence[Any]
-    late: Sequence[Any]
-    numbers: Sequence[Any]
-    warm: int
-    last: Sequence[Any]
-    tuned: Mapping[str, Any]
-
-
-def whole_run(loop: ChainLoop, out: Mapping[str, Any]) -> Drawn:
-    """Read what the whole loop gave; on the host warm-up and draws are parts of one array, and none is copied."""
-    early, late = loop.parts([[np.asarray(x) for x in states] for states in out["kept"]])
-    return Drawn(early, late, out["numbers"], loop.warmup, out["last"], out["tuned"])
-
-
-def draws_of(built: Any, inputs: Sequence[Any], states: Sequence[np.ndarray], numbers: Mapping[str, Any]) -> Warmup:
-    """Give some draws, NaN where an arm did not run, with the values named at each, and the numbers of each.
-
-    Args:
-        built: what a plan of chains compiled.
-        inputs: arrays of the program's arguments.
-        states: of each value of a state (chain, draw, ...); the log density is the last.
-        numbers: of the kernel, by name (chain, draw).
+    Attributes:
+        choices: what a state has values for.
+        info: names of the numbers of a step.
+        thin: steps of a draw.
+        learns: whether the warm-up tunes the kernel: it then tries steps that are too long.
+        named_choices: what the program names at each draw.
+        named: computes that, from `deterministics`; None where nothing is named.
+        scored: computes log densities anew; None where those of the rows are no sums of differences.
     """
-    choices = built.kernel.choices
-    values = dict(zip((c.name for c in choices), states, strict=False))
-    flags = dict(zip((c.name for c in choices if c.conditional), states[len(choices) : -1], strict=True))
-    draws = without_own(masked(values, flags) if flags else values, choices)
-    if built.named is not None:
-        draws |= named_values(built.named, built.named_choices, inputs, list(values.values()))
-    lp = states[-1]
-    if built.log_densities is not None and lp.size:  # differences were added up: compute it anew
-        columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
-        lp = np.asarray(built.log_densities(inputs, columns)).reshape(lp.shape)
-    return Warmup(draws, {"lp": lp, **numbers})
+
+    choices: tuple[Choice, ...]
+    info: tuple[str, ...]
+    thin: int
+    learns: bool
+    named_choices: tuple[Choice, ...]
+    named: Callable[..., Any] | None
+    scored: Callable[..., Any] | None
+
+    def all_of(self, inputs: Sequence[Any], out: Drawn, start: Sequence[Any]) -> tuple[Warmup, Warmup | None, Tally]:
+        """Read all that chains left: gives draws, warm-up where there was one, and what was seen of both.
+
+        Args:
+            inputs: arrays of the program's arguments.
+            out: what the chains left.
+            start: the state at the start of the run.
+        """
+        numbers = {name: np.asarray(x) for name, x in zip(self.info, out.numbers, strict=True)}
+        tally, parts = Tally.at_start(start, self.info), list[Warmup]()
+        for phase, (states, part) in enumerate(((out.early, slice(out.warm)), (out.late, slice(out.warm, None)))):
+            states, own = [np.asarray(x) for x in states], {name: x[part] for name, x in numbers.items()}
+            tally = self.counted(tally, start, phase, states, own)
+            parts.append(self.shown(inputs, phase, states, own))
+        return parts[1], parts[0] if out.warm else None, tally
+
+    def counted(
+        self, tally: Tally, start: Sequence[Any], phase: int, states: Sequence[Any], numbers: Mapping[str, Any]
+    ) -> Tally:
+        """Look at some rows of warm-up (0) or draws (1)."""
+        return tally.plus(start, states, numbers, learns=not phase and self.learns)
+
+    def shown(
+        self, inputs: Sequence[Any], phase: int, states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray]
+    ) -> Warmup:
+        """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...).
+
+        A value is NaN where its arm did not run. The log density is the last value of a state.
+        """
+        told = {name: np.moveaxis(x, 1, 0) for name, x in numbers.items()}
+        if phase:
+            told = {name: thinned(name, x, self.thin) for name, x in told.items()}
+        choices, by_chain = self.choices, [np.moveaxis(x, 1, 0) for x in states]
+        values = dict(zip((c.name for c in choices), by_chain, strict=False))
+        flags = dict(zip((c.name for c in choices if c.conditional), by_chain[len(choices) : -1], strict=True))
+        draws = without_own(masked(values, flags) if flags else values, choices)
+        if self.named is not None:
+            draws |= named_values(self.named, self.named_choices, inputs, list(values.values()))
+        lp = by_chain[-1]
+        if self.scored is not None and lp.size:
+            columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
+            lp = np.asarray(self.scored(inputs, columns)).reshape(lp.shape)
+        return Warmup(draws, {"lp": lp, **told})
 
 
 def thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:

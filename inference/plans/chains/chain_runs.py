@@ -24,7 +24,7 @@ from ...running.spread import spread_on
 from ..plan import Prepared
 from ..resuming import begun_of, put_back, taken_up
 from .chain_course import ChainCourse, portions_of
-from .chain_result import Drawn
+from .chain_loop import Drawn
 from .chain_store import Drawing, chain_stream, found_store
 from .row_streams import Stream
 from .starts import Begun
@@ -211,5 +211,5 @@ def _shown(
 ) -> tuple[Mapping[str, np.ndarray], Mapping[str, Any]]:
     """Give draws and numbers of some rows by name, (chain, draw, ...), as the result has them."""
     size, info = prepared.built.kernel.size, prepared.built.kernel.info
-    part = chains.shown(prepared, number, rows[:size], dict(zip(info, rows[size:], strict=True)))
+    part = chains.rows.shown(prepared.inputs, number, rows[:size], dict(zip(info, rows[size:], strict=True)))
     return part.posterior, part.stats

@@ -28,7 +28,7 @@ from ...results.record import Warmup
 from ...results.result import Result
 from ...running.course import Course, Phase
 from ..plan import Prepared
-from .chain_result import Tally
+from .chain_result import Rows, Tally
 from .row_streams import PREFIXES, Names, Stream, names_of
 from .starts import Begun
 
@@ -37,24 +37,14 @@ TIMES = ("seconds", "compile_seconds", "run_seconds", "status")  # attributes of
 
 @runtime_checkable
 class Drawing(Protocol):
-    """What a run asks of the chains: what it is of, and how its rows become draws, numbers and a result."""
+    """What a run asks of the chains: what it is of, how its rows are read, and what becomes of all of them."""
+
+    @property
+    def rows(self) -> Rows:
+        """How its rows are read."""
 
     def header(self, prepared: Prepared) -> dict[str, Any]:
         """Describe a run for its checkpoints."""
-
-    def shown(
-        self, prepared: Prepared, phase: int, states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray]
-    ) -> Warmup:
-        """Give some rows (step, chain, ...) of warm-up (0) or draws (1) as the result has them, (chain, draw, ...)."""
-
-    def tally(self, prepared: Prepared, start: Sequence[Any]) -> Tally:
-        """Begin to look at chains."""
-
-    def counted(
-        self, prepared: Prepared, tally: Tally, start: Sequence[Any], phase: int,
-        states: Sequence[np.ndarray], numbers: Mapping[str, np.ndarray],
-    ) -> Tally:  # fmt: skip
-        """Look at some rows of warm-up (0) or draws (1)."""
 
     def made(
         self, prepared: Prepared, parts: tuple[Warmup, Warmup | None], tally: Tally, ended: tuple[Any, Any],
@@ -86,13 +76,13 @@ def chain_stream(
     """
     target = Path(path)
     identity = {"fingerprints": of.header(prepared)["fingerprints"], "begun": _digest(begun)}
-    size, info, start = prepared.built.kernel.size, prepared.built.kernel.info, begun.state
+    size, read, start = prepared.built.kernel.size, of.rows, begun.state
 
     def shown(number: int, own: Sequence[np.ndarray]) -> Warmup:
-        return of.shown(prepared, number, own[:size], dict(zip(info, own[size:], strict=True)))
+        return read.shown(prepared.inputs, number, own[:size], dict(zip(read.info, own[size:], strict=True)))
 
     def counted(tally: Tally, number: int, own: Sequence[np.ndarray]) -> Tally:
-        return of.counted(prepared, tally, start, number, own[:size], dict(zip(info, own[size:], strict=True)))
+        return read.counted(tally, start, number, own[:size], dict(zip(read.info, own[size:], strict=True)))
 
     parts = [shown(number, phase.room(0)) for number, phase in enumerate(course.phases)]
     names = [names_of(prefix, *part) for prefix, part in zip(PREFIXES, parts, strict=True)]
@@ -115,7 +105,7 @@ def chain_stream(
             message = f"{target}: a store could not be made ({error}). The run goes on in memory."
             warnings.warn(message, stacklevel=2)
             return None, (Finding("NOT_SAVED", message),)
-    stream = Stream(store, course.phases, rows, names, shown, counted, of.tally(prepared, start))
+    stream = Stream(store, course.phases, rows, names, shown, counted, Tally.at_start(start, read.info))
     return stream, ()
 
 
@@ -146,9 +136,8 @@ def _made(
         return np.zeros((chains, chains, *array.shape[2:]), array.dtype)
 
     first, kept = (Warmup(*({name: zeros(x) for name, x in kind.items()} for kind in part)) for part in parts)
-    empty = of.made(
-        prepared, (kept, first if phases[0].total else None), of.tally(prepared, start), (start, {}), {}, begun
-    )
+    tally = Tally.at_start(start, of.rows.info)
+    empty = of.made(prepared, (kept, first if phases[0].total else None), tally, (start, {}), {}, begun)
     empty.__dict__["reasons"] = ()  # nothing is to be judged
     tree = tree_of(empty, log_likelihood=False, log_prior=False, save_warmup=True, in_full=True)
     groups: dict[str, dict[str, Column]] = {}

@@ -23,7 +23,7 @@ from lawful.backends.log_density import gather_choices, scored
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Form, Plate, Var
+from lawful.form import Form, Plate
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of, is_own
 from lawful.form.liveness import without_dead_code
@@ -33,7 +33,6 @@ from lawful.passes.condition import conditioned
 
 from ...kernels.base.base import KernelForm
 from ...kernels.base.frame import frame_of
-from ...kernels.gradient.gradient import leaves_of
 
 GIVEN, PRIOR, CUBE = range(3)  # what a chain begins from
 WORDS = ("given", "draw from the prior", "point of the cube (-2, 2)")
@@ -59,17 +58,17 @@ class Begun(NamedTuple):
         return [WORDS[kind] + (f", {steps} steps uphill" if steps else "") for kind, steps in np.asarray(self.origin)]
 
 
-def drawn_starts(kernel: Any, built: KernelForm, form: Form, states: Form, chains: int) -> Drawn:
+def drawn_starts(slopes: bool, built: KernelForm, form: Form, states: Form, chains: int) -> Drawn:
     """Compile `(key, inputs) -> (state, origin)` of all chains, where nothing is given.
 
     Args:
-        kernel: what moves the chains.
+        slopes: whether the kernel moves along gradients.
         built: the kernel, built.
         form: the program.
         states: draws a state from the prior; without weights.
         chains: how many.
     """
-    wanted = leaves_of(kernel) or improper_sites(form)
+    wanted = slopes or improper_sites(form)
     if wanted and built.states is None and not any(map(is_own, built.choices)):
         with suppress(UnsupportedProgramError):  # sites without coordinates: as the prior has them
             # A hundred evaluations or so: compiled in half the time, they take a fraction of a millisecond more.
@@ -98,10 +97,8 @@ def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
 
 def _climbing(form: Form, chains: int) -> Drawn:
     """Find starts in coordinates; a chain that has none gets the log density -inf."""
-    frame, last = frame_of(form, "mcmc"), Block()
-    inputs, dtype = tuple(v.like() for v in form.inputs), jnp.result_type(float)
-    point = Var((frame.size,), dtype), Var((), dtype)
-    leave = emit(last.form((*inputs, *point), frame.leave(last, inputs, *point)), UNCHAINED)
+    frame, dtype = frame_of(form, "mcmc"), jnp.result_type(float)
+    leave = emit(frame.way_out(form), UNCHAINED)
     drawn = prior_coordinates(form)
     prior = None if drawn is None else emit(drawn, UNCHAINED)
 
@@ -113,7 +110,7 @@ def _climbing(form: Form, chains: int) -> Drawn:
         def one(chain: jax.Array) -> tuple[list[jax.Array], jax.Array]:
             target, own = partial(frame.value_and_grad, inputs), jax.random.fold_in(key, chain)
             start = found_start(target, frame.size, dtype, own, None if prior is None else vector)
-            state, _ = leave(own, *inputs, start.vector, start.log_density)
+            state, _ = leave(own, *inputs, start.vector, start.log_density, start.gradient)
             from_prior = (prior is not None) & (start.candidate >= 0) & is_from_prior(start.candidate)
             return state, jnp.stack([jnp.where(from_prior, PRIOR, CUBE), start.climbed]).astype(jnp.int32)
 
