@@ -6,6 +6,7 @@ import importlib
 import jax.numpy as jnp
 
 from lawful.inference.kernels.gradient import leapfrog, orbit
+from lawful.inference.kernels.gradient.window_adaptation import Schedule
 from lawful.inference.plans.chains import chain_loop
 from tests.mutants.patching import patched
 
@@ -61,12 +62,11 @@ def progressive_choice_wrong():
 def tuning_goes_on():
     """Draws learn, too, as the steps of the warm-up do."""
 
-    def make(original):
-        def schedule(warmup, draws=0):
-            rows = original(warmup, draws)
-            rows[:, 2] = 1.0
-            return rows
+    class Endless(Schedule):
+        def __call__(self, step):
+            return super().__call__(step).at[2].set(1.0)
 
-        return schedule
+    def make(original):
+        return lambda warmup: Endless(**vars(original(warmup)))
 
     return patched(chain_loop, "schedule", make)
