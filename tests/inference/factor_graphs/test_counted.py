@@ -379,6 +379,21 @@ def test_files_hold_counts_or_say_that_they_cannot(tmp_path):
     assert "count" in graph.to_dot() and "n" in graph.to_mermaid(False) and "counts of bags of" in graph.summary()
 
 
+@pytest.mark.slow
+def test_what_a_plan_says_is_what_is_done(by_descent):
+    rng = np.random.default_rng(0)
+    graph = FactorGraph()
+    z = graph.variables("z", (40,), 2, rng.normal(size=(40, 2)))
+    graph.factors("step", [z[:-1], z[1:]], rng.normal(size=(2, 2)))
+    graph.count("n", graph.variables("y", (3,), 2, rng.normal(size=(3, 2))), rng.normal(size=4))
+    by_messages, by_chains = plan(graph), plan(graph, "chain")
+    assert (by_messages.by, by_chains.by, by_chains.chains) == ("messages", "elimination", 1)
+    one, other = infer(graph), infer(graph, "chain")
+    assert (one.method, other.method) == ("messages on a forest", "chains")
+    np.testing.assert_allclose(one.log_z, other.log_z, rtol=1e-12)
+    np.testing.assert_allclose(one.beliefs["y"], other.beliefs["y"], atol=1e-12)
+
+
 def test_tables_and_counts_are_the_same_graph():
     graph = counted_graph(4)
     np.testing.assert_allclose(log_scores(as_tables(graph)), log_scores(graph))
