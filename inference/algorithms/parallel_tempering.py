@@ -3,6 +3,7 @@
 Law: the chain on all copies keeps their product measure, whose marginal at power 1 is the posterior.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
@@ -70,7 +71,7 @@ class ParallelTempering(MarkovChains):
         self.fill(kernel=mh())
         super().__post_init__()
         given = [float(p) for p in self.powers]
-        rise = all(a < b for a, b in zip(given, given[1:], strict=False))
+        rise = all(a < b for a, b in itertools.pairwise(given))
         if len(given) < 2 or given[-1] != 1.0 or given[0] < 0 or not rise:
             raise LawfulError(
                 f"parallel_tempering: expected two powers or more, increasing from 0 or more to 1, got {given}."

@@ -72,7 +72,7 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         own = index if isinstance(index, tuple) else (index,)
         if len(own) < 2 or not all(isinstance(part, slice) for part in own) or len(own) > self.ndim:
             return np.asarray(self)[index]
-        ranges = [range(*part.indices(size)) for part, size in zip(own, self.shape, strict=False)]
+        ranges = [range(*part.indices(size)) for part, size in zip(own, self.shape[: len(own)], strict=True)]
         if any(part.step < 1 for part in ranges):
             return np.asarray(self)[index]
         return self._read(tuple(slice(part.start, max(part.start, part.stop), part.step) for part in ranges))

@@ -57,9 +57,8 @@ def last_values(form: Form) -> Mapping[str, slice]:
 
 def _steady(loop: Loop) -> tuple[Var, ...]:
     """List what every step of a loop reads: not the state that it starts from, unless no step changes that."""
-    count = len(loop.constants)
-    carried = loop.body.inputs[count : count + len(loop.init)]
-    kept = [v for v, before, after in zip(loop.init, carried, loop.body.outputs, strict=False) if before is after]
+    carried, (state, _) = loop.split(loop.body.inputs)[1], loop.split_out(loop.body.outputs)
+    kept = [v for v, before, after in zip(loop.init, carried, state, strict=True) if before is after]
     return (*loop.constants, *loop.xs, *kept)
 
 

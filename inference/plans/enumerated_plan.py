@@ -17,7 +17,7 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
-from lawful.form.choices import choices_of
+from lawful.form.choices import by_name, choices_of
 
 from ..results.copies import Told
 from ..results.record import WeightedParticles, masked
@@ -74,7 +74,6 @@ class Summed(Detour):
         summed = self.summed
         inner, kept = self.inner.sampler(*prepared.inputs), choices_of(summed.marginal)
         back = drawing(summed.full, tuple(c.address for c in kept))
-        names, flagged = [c.name for c in summed.choices], [c.name for c in summed.choices if c.conditional]
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
@@ -82,8 +81,8 @@ class Summed(Detour):
             columns = [jnp.nan_to_num(found[c.name]).astype(c.dtype) for c in kept]
             rows = jnp.arange(len(columns[0]))
             answers = back(_back(one_key(key)), inputs, [jnp.zeros_like(rows), rows, *columns])
-            flags = dict(zip(flagged, answers[len(names) :], strict=True))
-            return masked(dict(zip(names, answers, strict=False)), flags)
+            drawn = by_name(summed.choices, answers)
+            return masked(drawn.values, drawn.flags)
 
         return draw
 

@@ -52,7 +52,8 @@ def refuse_two_lengths(
         seen = dict(whole)
         for name, array in arrays.items():
             shape = array.shape[0 if "data" in group else 2 :]
-            for axis, size in zip(dims.get(name, ()), shape, strict=False):
+            axes = dims.get(name, ())[: len(shape)]
+            for axis, size in zip(axes, shape[: len(axes)], strict=True):
                 length, where = seen.setdefault(axis, (size, f"'{name}'"))
                 if length != size:
                     raise LawfulError(

@@ -59,4 +59,7 @@ def _coordinates(dims: Any, coords: Mapping[str, Any], shape: tuple[int, ...]) -
     """Give the values of each axis, numbers where it has no others."""
     known = [np.asarray(coords[dim]) if dim in coords else np.arange(0) for dim in dims]
     known += [np.arange(0)] * (len(shape) - len(known))
-    return [axis if len(axis) == length else np.arange(length) for axis, length in zip(known, shape, strict=False)]
+    return [
+        axis if len(axis) == length else np.arange(length)
+        for axis, length in zip(known[: len(shape)], shape, strict=True)
+    ]

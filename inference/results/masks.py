@@ -119,7 +119,7 @@ def missing_entries(axis: str, array: Any, mask: np.ndarray) -> Any:
     places, axes = np.nonzero(~mask), array.dims[2:]
     labels = [
         array.coords[dim].to_numpy()[place] if dim in array.coords else place
-        for dim, place in zip(axes, places, strict=False)
+        for dim, place in zip(axes[: len(places)], places, strict=True)
     ]
     known = labels[0] if len(labels) == 1 else [", ".join(map(str, place)) for place in zip(*labels, strict=True)]
     values = array.to_numpy()[(slice(None), slice(None), *places)]

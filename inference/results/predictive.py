@@ -24,7 +24,7 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import per_form
-from lawful.form.choices import choices_of, dims_of
+from lawful.form.choices import by_name, choices_of, dims_of
 from lawful.form.labels import fitting, labels_of
 from lawful.late import xarray
 from lawful.passes.checked_draws import question
@@ -238,9 +238,8 @@ def _collect(
     labels: dict[str, np.ndarray],
 ) -> Predictive:
     places = (*again.named, *again.drawn)
-    conditional = [choice.name for choice in places if choice.conditional]
-    flags = dict(zip(conditional, answers[len(places) :], strict=True))
-    values = masked(dict(zip([choice.name for choice in places], answers, strict=False)), flags)
+    found = by_name(places, answers)
+    values = masked(found.values, found.flags)
     observed = {c.name: values[c.name] for c in again.drawn if c.address in again.observed}
     drawn = {c.name: values[c.name] for c in again.drawn if c.address not in again.observed}
     named = {c.name: values[c.name] for c in again.named}

@@ -17,7 +17,7 @@ from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import per_form
-from lawful.form.choices import choices_of
+from lawful.form.choices import by_name, choices_of
 
 from ..summing.enumerate_sites import Enumeration, given_sites
 from .batches import BatchSize, in_batches, in_one_row
@@ -61,9 +61,8 @@ def recover(
     function = functools.partial(drawing(summed.full, tuple(c.address for c in kept)), one_key(key), inputs)
     answers = in_batches(function, [*places, *columns], count, batch_size)
     shaped = [answer.reshape(*lead, *answer.shape[1:]) for answer in answers]
-    names = [c.name for c in summed.choices]
-    flags = dict(zip((c.name for c in summed.choices if c.conditional), shaped[len(names) :], strict=True))
-    return masked(dict(zip(names, shaped, strict=False)), flags)
+    found = by_name(summed.choices, shaped)
+    return masked(found.values, found.flags)
 
 
 @per_form

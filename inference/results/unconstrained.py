@@ -78,7 +78,8 @@ def unconstrained(
 
 def _free_axes(name: str, axes: Sequence[str], shape: Sequence[int], free: Sequence[int]) -> tuple[str, ...]:
     """Keep the names of the first axes that are the same, as plates; those of a simplex and the like get their own."""
-    same = next((i for i, (a, b) in enumerate(zip(shape, free, strict=False)) if a != b), min(len(shape), len(free)))
+    most = min(len(shape), len(free))
+    same = next((i for i in range(most) if shape[i] != free[i]), most)
     return (*axes[:same], *(f"{name}_unconstrained_dim_{i}" for i in range(len(free) - same)))
 
 

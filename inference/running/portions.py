@@ -7,6 +7,7 @@ that of its number, and the program that takes the steps does not know where a p
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -351,7 +352,7 @@ def _parts(form: Form, cut: Callable[[Loop], bool]) -> tuple[list[Part], tuple[N
     constants = {v for v, _ in form.constants}
     shown: set[Var] = set()  # stacked values that are on the host, since only outputs show them
     parts = []
-    for start, place in zip([0, *(i + 1 for i in places)], places, strict=False):
+    for last, place in itertools.pairwise([-1, *places]):
         loop, before = form.nodes[place], form.nodes[:place]
         assert isinstance(loop, Loop)
         later = {v for node in form.nodes[place + 1 :] for v in node.ins}
@@ -361,7 +362,7 @@ def _parts(form: Form, cut: Callable[[Loop], bool]) -> tuple[list[Part], tuple[N
         held = tuple(j for j, y in enumerate(loop.ys) if y in later)
         kept = tuple(j for j, y in enumerate(loop.ys) if y not in later and y in form.outputs)
         shown |= {loop.ys[j] for j in kept}
-        parts.append(Part(form.nodes[start:place], loop, live, held, kept))
+        parts.append(Part(form.nodes[last + 1 : place], loop, live, held, kept))
     return parts, form.nodes[places[-1] + 1 if places else 0 :]
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from lawful.addresses import Address, show_address
 from lawful.form import Loop, Plate, Var
 from lawful.form.builder import Block, total
+from lawful.form.bundles import filled
 from lawful.passes.thread_sites import Threaded
 
 from ..laws.log_sum import log_sum
@@ -228,23 +229,18 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
             value = _padded(block, flat(block, value, body.after), size, None)
         carry.append(value)
     ys = [v for v in setting.body.form.outputs[setting.n_carry : setting.body.own]]
-    plain = [i for i, v in enumerate(ys) if isinstance(x := body.frame.env.get(v), Var) and not x.plates]
+    seen = {out: body.frame.env.get(v) for out, v in zip(node.ys, ys, strict=True)}
+    plain = {out: x for out, x in seen.items() if isinstance(x, Var) and not x.plates}
     saved = _saved(body)
-    stored = [flat(block, v, v.plates) if v.plates else v for v in saved]
-    plain_out = [body.frame.env[ys[i]] for i in plain]
-    outputs: list[Any] = [*carry, weights, *plain_out, *kept.values(), *stored]
-    inputs = (
-        *body.inputs[: setting.n_const + setting.n_carry],
-        body.belief,
-        *body.inputs[setting.n_const + setting.n_carry :],
-    )
-    form = block.form(inputs, outputs)
+    given = _Outputs(plain, kept, tuple(flat(block, v, v.plates) if v.plates else v for v in saved))
+    constants, state, rows = node.split(body.inputs)
+    form = block.form((constants, (state, body.belief), rows), ((carry, weights), given))
     # The loop itself.
-    start = _start(walk, setting, size)
-    last, stacked = walk.block.loop(form, node.length, start[0], start[1], start[2], node.reverse)
-    n = setting.n_carry
-    frame.env |= {node.ys[i]: y for i, y in zip(plain, stacked, strict=False)}
-    walk.stacked |= dict(zip(kept, stacked[len(plain) :], strict=False))
+    shared, init, xs = _start(walk, setting, size)
+    ended, stacked = walk.block.loop(form, node.length, shared, init, xs, node.reverse)
+    (last, left), given = filled((carry, weights), ended), filled(given, stacked)
+    frame.env |= given.plain
+    walk.stacked |= given.kept
     after = Plate(f"state after {show_address(setting.label)}", size)
     place = (*setting.label, "after")
     walk.pool.declare(Summand(place, after, setting.shape, place, node))
@@ -254,9 +250,24 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
             value = unflat(walk.block, value, (after,))
             walk.axes[value] = {after: setting.carried[position]}
         frame.env[out] = value
-    step = ChainStep(setting, body, after, saved, tuple(stacked[len(plain) + len(kept) :]), walk.stacked)
+    step = ChainStep(setting, body, after, saved, given.stored, walk.stacked)
     walk.pool.steps.append(step)
-    walk.pool.add(unflat(walk.block, last[n], (after,)), {after: tuple(range(len(setting.shape)))})
+    walk.pool.add(unflat(walk.block, left, (after,)), {after: tuple(range(len(setting.shape)))})
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """What each step gives.
+
+    Attributes:
+        plain: outputs of the loop that no summed site reaches.
+        kept: the values of the sites that stay.
+        stored: what going back needs.
+    """
+
+    plain: dict[Var, Var]
+    kept: dict[Address, Var]
+    stored: tuple[Var, ...]
 
 
 def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:

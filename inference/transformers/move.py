@@ -232,7 +232,7 @@ class Chain:
             block.det(over_moves(name), y, label=name)
             for name, y in zip((*names, *signal), ys[len(kept) :], strict=True)
         ]
-        info = {told(name): mean for name, mean in zip(names, means, strict=False)}
+        info = {told(name): mean for name, mean in zip(names, means[: len(names)], strict=True)}
         if move.learning is None:
             return last, ys[: len(kept)], info, None
         learning = move.learning

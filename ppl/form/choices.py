@@ -5,7 +5,7 @@ Law: exclusive arms that choose under one address are one choice, of one shape a
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,6 +99,29 @@ def is_own(choice: Choice) -> bool:
     """
     address = choice.address[:-1] if choice.address[-1] == NORMAL else choice.address
     return any(isinstance(part, str) and part.startswith("~") for part in address)
+
+
+@dataclass(frozen=True)
+class ByName:
+    """Values of choices, by name; of the conditional ones, whether they were made; and what else stood in the row."""
+
+    values: dict[str, Any]
+    flags: dict[str, Any]
+    rest: tuple[Any, ...]
+
+
+def by_name(choices: Sequence[Choice], row: Iterable[Any]) -> ByName:
+    """Read a row of the values of choices, then the flags of those that are conditional, then what may follow.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)))
+    >>> by_name(choices_of(form), [0.5, -1.2])
+    ByName(values={'x': 0.5}, flags={}, rest=(-1.2,))
+    """
+    rest = iter(row)
+    values = {choice.name: next(rest) for choice in choices}
+    flags = {choice.name: next(rest) for choice in choices if choice.conditional}
+    return ByName(values, flags, tuple(rest))
 
 
 def loop_dims(loops: Mapping[str, Sequence[tuple[str | None, int]]]) -> dict[str, tuple[str, ...]]:

@@ -35,9 +35,9 @@ def off_by_one():
     """Every offspring comes from the neighbour of its ancestor."""
 
     def make(original):
-        return lambda ends, m: (original(ends, m) + 1) % ends.shape[0]
+        return lambda expected, ends, m: (original(expected, ends, m) + 1) % ends.shape[0]
 
-    return patched(strata, "ancestors_from_ends", make)
+    return patched(strata, "_ancestors", make)
 
 
 def uniform_remainder():

@@ -67,8 +67,9 @@ def mh_symmetry(kernel: Any, model: Any, *args: Any, points: int = 20, tolerance
         steps = [_step(choice, jax.random.fold_in(k_step, i)) for i, choice in enumerate(opened.choices)]
         proposed, forth = _propose(run, opened.own, built.size, inputs, state, steps)
         returned, back = _propose(run, opened.own, built.size, inputs, proposed, [_reverse(s) for s in steps])
-        left = float(state[-1]) + forth + walk.log_jacobian(built.choices, state)
-        right = float(proposed[-1]) + back + walk.log_jacobian(built.choices, proposed)
+        count = len(built.choices)
+        left = float(state[-1]) + forth + walk.log_jacobian(built.choices, state[:count])
+        right = float(proposed[-1]) + back + walk.log_jacobian(built.choices, proposed[:count])
         if np.isneginf(left) and np.isneginf(right):
             continue  # the step leaves the support: no flux either way
         seen += 1

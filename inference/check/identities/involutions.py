@@ -21,6 +21,7 @@ from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
+from lawful.form.choices import by_name
 from lawful.passes.record import record
 from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
@@ -153,12 +154,12 @@ class _Opened:
         return [*(current[name] for name in sorted(current)), *(inputs if self.kernel.reads_arrays() else ())]
 
     def _masked(self, state: Sequence[Any]) -> dict[str, Any]:
-        flags = iter(state[len(self.parts.choices) : -1])
-        found = {}
-        for c, value in zip(self.parts.choices, state, strict=False):
-            there = next(flags) if c.conditional else jnp.ones(c.loops, bool)
-            found[c.name] = jnp.where(_spread(there, value), value, jnp.zeros_like(value))
-        return found
+        found = by_name(self.parts.choices, state)
+        there = {c.name: found.flags.get(c.name, jnp.ones(c.loops, bool)) for c in self.parts.choices}
+        return {
+            name: jnp.where(_spread(there[name], value), value, jnp.zeros_like(value))
+            for name, value in found.values.items()
+        }
 
     def faults(self, z: _Point, inputs: Sequence[Any]) -> dict[str, float] | None:
         """Measure what is wrong at a point; None where the map leads out of the support."""

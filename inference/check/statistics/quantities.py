@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.form.choices import Choice
+from lawful.form.choices import Choice, by_name
 
 MOST = 24  # coordinates that are followed; of more, evenly spaced ones
 ATOMS = 8  # a coordinate of at most so many values is followed value by value
@@ -63,14 +63,13 @@ class Columns:
 
     def read(self, state: Sequence[jax.Array], prior: jax.Array, likelihood: jax.Array) -> jax.Array:
         """Read one state, whose last value is its log density."""
-        flags = iter(state[len(self.choices) : -1])
         shown, active = [], []
-        named = {c.name: value for c, value in zip(self.choices, state, strict=False)}
-        told = [jnp.asarray(function(named), float).reshape(()) for _, function in self.statistics]
-        for choice, value in zip(self.choices, state, strict=False):
+        found = by_name(self.choices, state)
+        told = [jnp.asarray(function(found.values), float).reshape(()) for _, function in self.statistics]
+        for name, value in found.values.items():
             value = jnp.asarray(value, float)
-            if choice.conditional:
-                flag = next(flags)
+            if name in found.flags:
+                flag = found.flags[name]
                 active.append(jnp.sum(flag))
                 value = jnp.where(flag.reshape(flag.shape + (1,) * (value.ndim - flag.ndim)), value, jnp.nan)
             shown.append(value.reshape(-1))

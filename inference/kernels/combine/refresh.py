@@ -133,7 +133,7 @@ def _anew(
     recorded = record(replace(given.form, outputs=(), out_tree=None), ("sample",))
     fresh = scoped(with_evidence(recorded.form), ("~refresh",))
     *outs, weight = block.splice(fresh, [*inputs, *(there[c.address] for c in given.choices)])
-    return dict(zip((c.address for c in recorded.choices), outs, strict=False)), weight
+    return dict(zip((c.address for c in recorded.choices), recorded.split(outs).values, strict=True)), weight
 
 
 def _step(correlation: float, old: jax.Array, noise: jax.Array) -> jax.Array:

@@ -45,8 +45,10 @@ class LogJacobian:
         """Differentiate the map at a point."""
         n, conditional = len(self.shapes), [i for i, loops in enumerate(self.loops) if loops is not None]
         values, flags = operands[:n], operands[n:]
-        before = dict(zip(conditional, flags, strict=False))
-        after = dict(zip(conditional, flags[len(conditional) :], strict=True))
+        before, after = (
+            dict(zip(conditional, group, strict=True))
+            for group in (flags[: len(conditional)], flags[len(conditional) :])
+        )
         dtype = jnp.result_type(float)
         run, sizes = emit(self.form), [math.prod(self.shapes[c]) for c in self.columns]
 

@@ -115,8 +115,9 @@ def estimated(
     order = dict(zip((c.address for c in known.chosen), values, strict=True))
     run = scoped(estimate(given.form), ("~estimate",))
     *outs, log_estimate = block.splice(run, [*inputs, *(order[c.address] for c in given.choices)])
-    order |= zip((c.address for c in known.rest), outs, strict=False)
-    return (*(order[c.address] for c in known.choices), *outs[len(known.rest) :]), log_estimate
+    path, flags = outs[: len(known.rest)], outs[len(known.rest) :]
+    order |= zip((c.address for c in known.rest), path, strict=True)
+    return (*(order[c.address] for c in known.choices), *flags), log_estimate
 
 
 def kept_estimate(block: Block, known: Parameters, inputs: Sequence[Var], here: tuple[Var, ...], state: State) -> Var:

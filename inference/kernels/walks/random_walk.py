@@ -118,7 +118,7 @@ class RandomWalk:
     def log_jacobian(self, choices: Sequence[Choice], values: Sequence[Any]) -> float:
         """Log |dx/du| at the values of the choices that move."""
         moved = self._moved(choices)
-        pairs = [(map_of(c), v) for c, v in zip(choices, values, strict=False) if c.address in moved]
+        pairs = [(map_of(c), v) for c, v in zip(choices, values, strict=True) if c.address in moved]
         return sum((float(m.log_jacobian(m.coordinates(v), v)) for m, v in pairs), 0.0)
 
     def _moved(self, choices: Sequence[Choice]) -> dict[Any, Any]:

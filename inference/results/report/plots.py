@@ -104,7 +104,8 @@ def _chains(shown: list[tuple[str, np.ndarray]], stats: Any) -> Any:
             axes[1].plot(np.nonzero(diverging)[1], draws[diverging], "x", color="black", markersize=4)
         if columns == 3:
             _ranks(axes[2], draws)
-    for axes, title in zip(rows[0], ("density", "trace", "ranks: level where chains agree"), strict=False):
+    titles = ("density", "trace", "ranks: level where chains agree")
+    for axes, title in zip(rows[0], titles[:columns], strict=True):
         axes.set_title(title, fontsize=9)
     return _small(figure)
 
@@ -114,7 +115,7 @@ def _densities(shown: list[tuple[str, np.ndarray]]) -> Any:
     columns = min(len(shown), 3)
     figure = _figure(3.5 * columns, 2.0 * math.ceil(len(shown) / columns))
     grid = figure.subplots(math.ceil(len(shown) / columns), columns, squeeze=False).ravel()
-    for axes, (label, draws) in zip(grid, shown, strict=False):
+    for axes, (label, draws) in zip(grid[: len(shown)], shown, strict=True):
         _density(axes, draws)
         axes.set_title(label, fontsize=9)
     for axes in grid[len(shown) :]:

@@ -101,7 +101,9 @@ def lanes_of(function: Callable[..., jax.Array], shapes: Sequence[Shape], operan
         shapes: of the noises.
         operands: their shapes and types.
     """
-    shared = [sizes[0] for sizes in takewhile(lambda sizes: len(set(sizes)) == 1, zip(*shapes, strict=False))]
+    depth = min(map(len, shapes), default=0)
+    axes = zip(*(shape[:depth] for shape in shapes), strict=True)
+    shared = [sizes[0] for sizes in takewhile(lambda sizes: len(set(sizes)) == 1, axes)]
     why = "their shapes begin apart"
     for count in range(len(shared), 0, -1):
         try:
