@@ -5,8 +5,7 @@ Law: every chain starts at a run of positive density; warm-up steps are never dr
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,8 +14,6 @@ import numpy as np
 
 from lawful.addresses import Address, as_address, show_address
 from lawful.errors import LawfulError, NoFiniteStartError
-from lawful.form.arguments.calls import positional
-from lawful.form.arguments.random_keys import one_key
 from lawful.messages import SampleMessage, placed, surroundings
 
 from ...eager import trace_mh
@@ -25,72 +22,29 @@ from ...eager.run import Run
 from ...eager.running import placed_in, run
 from ...eager.trace_mh import Move, move
 from ...findings.findings import Finding
-from ...plans.plan import refuse_traced
 from ...results.collect import from_chains
 from ...results.record import Warmup
 from ...results.result import Result
-from ...running.driver import Chunk, Drive, Portion
-from ...running.environment import seed_of, times
+from ...running.driver import Portion
 from ...running.options import RunOptions
 from .courses import EagerChains
-from .plans import STAGED, EagerPlan, ended, observed_in_all
+from .plans import EagerPlan, observed_in_all
 
 TRIES = 100
 START_SCOPE = "~start"
 
 
 class EagerChainPlan(EagerPlan):
-    """Markov chains on runs of the program: call it with a key and the model's arguments."""
+    """Markov chains on runs of the program."""
 
     contract = trace_mh.CONTRACT
-    name = "mcmc"
 
     def __init__(
         self, model: Any, settings: dict[str, Any], init: Mapping[Any, Any] | None, run: RunOptions | None = None
     ) -> None:
         """Keep the parts."""
-        self.model, self.settings, self.run = model, settings, run
+        super().__init__("mcmc", model, settings, run)
         self.init = {as_address(name): value for name, value in (init or {}).items()}
-
-    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
-        """Run the chains; the result holds the draws and the traces.
-
-        Raises:
-            LawfulError: a callback raised; the finished part is its attribute `result`.
-            NoFiniteStartError: no start of positive density was found, naming where the weight vanished.
-            ObservationError: the data do not fit their sites.
-            UnsupportedProgramError: a run of the program makes no choice.
-        """
-        args = positional(self.model, args, named)
-        refuse_traced((key, args), STAGED)
-        course, seed = self._course(key, args), {"seed": seed_of(key)}
-        if self.run is None:
-            start = time.perf_counter()
-            course.run()
-            return self._collect(course.moves, args, {**times(time.perf_counter() - start), **seed})
-        drive = self._drive(course, self.run)
-        drive.run()
-        fields = {"interrupted": drive.interrupted, "finished": drive.done[1]}
-        return ended(drive, lambda: self._collect(course.moves, args, {**drive.times(), **seed}, **fields))
-
-    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
-        """Run the chains chunk by chunk, and give draws and numbers of each; nothing is kept.
-
-        The draws are those of a call, each chunk laid out by itself: a choice that none of its runs made is not there,
-        and an axis of a loop is as long as the chunk's longest.
-        """
-        args = positional(self.model, args, named)
-        refuse_traced((key, args), STAGED)
-        course, options = self._course(key, args), self.run or RunOptions()
-
-        def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-            chains = [chain[len(chain) - course.last :] for chain in course.moves]
-            kept = [chain[course.thin - 1 :: course.thin] for chain in chains] if portion.number else chains
-            if not options.callbacks:  # nobody looks back
-                course.moves = [[] for _ in chains]
-            return _draws(kept), _numbers(kept)
-
-        return self._drive(course, options).shown_chunks(shown)
 
     def plan(self, *args: Any, **named: Any) -> str:
         """Say what will be done."""
@@ -101,21 +55,24 @@ class EagerChainPlan(EagerPlan):
 
     def _course(self, key: Any, args: tuple[Any, ...]) -> EagerChains:
         start = partial(started, self.model, args, self.init)
-        return EagerChains(one_key(key), start, partial(move, self.model, args), self.settings)
+        return EagerChains(key, start, partial(move, self.model, args), self.settings)
 
-    def _drive(self, course: EagerChains, options: RunOptions) -> Drive:
-        def drawn(drive: Drive, number: int) -> Mapping[str, Any]:
-            return _draws(self._late(course.moves))
+    def _shown(self, course: EagerChains, portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        chains = [chain[len(chain) - course.last :] for chain in course.moves]
+        kept = [chain[course.thin - 1 :: course.thin] for chain in chains] if portion.number else chains
+        if self.run is None or not self.run.callbacks:  # nobody looks back
+            course.moves = [[] for _ in chains]
+        return _draws(kept), _numbers(kept)
 
-        return Drive(course, options, lambda number, rows: {}, drawn)
+    def _drawn(self, course: EagerChains) -> Mapping[str, Any]:
+        return _draws(self._late(course.moves))
 
     def _late(self, chains: Sequence[Sequence[Move]]) -> list[Sequence[Move]]:
         warm, thin = self.settings["warmup"], self.settings["thin"]
         return [chain[warm + thin - 1 :: thin] for chain in chains]
 
-    def _collect(
-        self, chains: Sequence[Sequence[Move]], args: tuple[Any, ...], run: Mapping[str, Any], **fields: Any
-    ) -> Result:
+    def _collect(self, course: EagerChains, args: tuple[Any, ...], run: Mapping[str, Any], **fields: Any) -> Result:
+        chains = course.moves
         early, late = [chain[: self.settings["warmup"]] for chain in chains], self._late(chains)
         drawn = [[moved.run for moved in chain] for chain in late]
         flat = [run for chain in drawn for run in chain]

@@ -113,12 +113,6 @@ class EagerChains(EagerCourse):
         self.last = stop - state
         return stop
 
-    def run(self) -> None:
-        """Take all steps."""
-        state = self.begin()
-        for number, phase in enumerate(self.phases):
-            state = self.advance(state, number, phase.total, ())
-
     def told(self, state: int, phase: int, rows: Sequence[np.ndarray]) -> Mapping[str, Any]:
         """Tell how moves were accepted in the last portion, and how many densities were no number."""
         last = [move for chain in self.moves for move in chain[len(chain) - self.last :]]

@@ -6,16 +6,18 @@ call. Independent runs and chains differ in the first index of all addresses, he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Form
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.random_keys import one_key
 
+from ...contract import Contract
 from ...eager import population
 from ...eager.columns import Table, dims_of, table_of
 from ...eager.population import Population, Settings, filtered, indices_by_weight
@@ -33,25 +35,98 @@ from .courses import EagerRuns
 STAGED = "mode='staged', whose plan.sampler(*arguments) gives a function draw(key, *arguments) that jit and vmap take"
 
 
-class EagerPlan:
-    """What every eager inference knows about itself."""
+class EagerPlan(ABC):
+    """A method on a program that is run as it is: call it with a key and the model's arguments."""
 
     resumable = False  # it leaves no checkpoints
+    contract: ClassVar[Contract]
 
-    name: str
-    model: Callable[..., Any] | Form
-    settings: dict[str, Any]
+    def __init__(self, name: str, model: Any, settings: dict[str, Any], run: RunOptions | None = None) -> None:
+        """Keep the parts."""
+        self.name, self.model, self.settings, self.run = name, model, settings, run
+
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
+        """Run: the result holds draws and traces, and of particles their weights and the evidence of every run.
+
+        Raises:
+            LawfulError: a callback raised; what is finished is its attribute `result`.
+            NoFiniteStartError: chains found no start of positive density, naming where the weight vanished.
+            NonFiniteError: a weight is NaN (by default) or +inf.
+            ObservationError: the data do not fit their sites.
+            UnsupportedProgramError: of chains, a run of the program makes no choice.
+        """
+        course, args = self._begun(key, args, named)
+        drive = self._drive(course)
+        if self.run is None:  # Ctrl-C ends it as it ends any program
+            for _ in drive.portions():
+                pass
+        else:
+            drive.run()
+        told = {**(times(drive.seconds) if self.run is None else drive.times()), "seed": seed_of(key)}
+        fields: dict[str, Any] = {"interrupted": drive.interrupted}
+        if not drive.complete:
+            both = zip(drive.done, drive.phases, strict=True)
+            fields["finished"] = sum(done for done, phase in both if phase.name != "warmup")
+        if drive.failed is not None and not any(drive.done):
+            raise drive.failed
+        result = self._collect(course, args, told, **fields)
+        if drive.failed is not None:
+            raise failure(drive, result)
+        return result
+
+    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
+        """Run chunk by chunk, and give draws and numbers of each; nothing is kept.
+
+        Of chains the draws are those of a call, each chunk laid out by itself: a choice that none of its runs made is
+        not there, and an axis of a loop is as long as the chunk's longest. A population gives the log evidence of each
+        run when it is finished.
+        """
+        course, _ = self._begun(key, args, named)
+        return self._drive(course).shown_chunks(partial(self._shown, course))
+
+    @abstractmethod
+    def plan(self, *args: Any, **named: Any) -> str:
+        """Say what will be done."""
+
+    def form(self, *args: Any, **named: Any) -> NoReturn:
+        """Refuse: a program whose structure has no bound has no Form, nor what is read off one."""
+        raise UnsupportedProgramError(
+            f"{self.name}: mode='eager' runs the program as it is and makes no Form. Fix: mode='staged', where the "
+            "program can be traced."
+        )
+
+    marginal = sampler = memory = form
 
     def __repr__(self) -> str:
         """Show name and model."""
         return f"{self.name}({getattr(self.model, '__name__', self.model)!s}, mode='eager')"
 
-    def form(self, *args: Any, **named: Any) -> NoReturn:
-        """Refuse: a program whose structure has no bound has no Form."""
-        raise UnsupportedProgramError(
-            f"{self.name}: mode='eager' runs the program as it is and makes no Form. Fix: mode='staged', where the "
-            "program can be traced."
-        )
+    @abstractmethod
+    def _course(self, key: Any, args: tuple[Any, ...]) -> Any:
+        """Give what is run."""
+
+    @abstractmethod
+    def _shown(self, course: Any, portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Give draws and numbers of a chunk, and forget them."""
+
+    @abstractmethod
+    def _collect(self, course: Any, args: tuple[Any, ...], run: Mapping[str, Any], **fields: Any) -> Result:
+        """Make the result of what is done."""
+
+    def _drawn(self, course: Any) -> Mapping[str, Any]:
+        """Give the draws so far, where there are any before the end."""
+        return {}
+
+    def _begun(self, key: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, tuple[Any, ...]]:
+        args = positional(self.model, args, named)
+        refuse_traced((key, args), STAGED)
+        return self._course(one_key(key), args), args
+
+    def _drive(self, course: Any) -> Drive:
+        def drawn(drive: Drive, number: int) -> Mapping[str, Any]:
+            return self._drawn(course)
+
+        return Drive(course, self.run or RunOptions(), lambda number, rows: {}, drawn)
 
     def common(self, args: tuple[Any, ...], runs: Sequence[Run], run: Mapping[str, Any]) -> dict[str, Any]:
         """Return the fields that all results have."""
@@ -64,7 +139,7 @@ class EagerPlan:
 
 
 class EagerPopulationPlan(EagerPlan):
-    """A population method on runs of the program: call it with a key and the model's arguments."""
+    """A population method on runs of the program."""
 
     contract = population.CONTRACT
 
@@ -72,7 +147,7 @@ class EagerPopulationPlan(EagerPlan):
         self, name: str, model: Any, settings: dict[str, Any], pauses: bool, run: RunOptions | None = None
     ) -> None:
         """Keep the parts."""
-        self.name, self.model, self.settings, self.run = name, model, settings, run
+        super().__init__(name, model, settings, run)
         self.algorithm = Settings(
             settings["particles"],
             settings["scheme"],
@@ -80,41 +155,6 @@ class EagerPopulationPlan(EagerPlan):
             pauses,
             settings["nonfinite"],
         )
-
-    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
-        """Run: the result holds equal-weight draws, weighted particles, the evidence of every run, and the traces.
-
-        Raises:
-            NonFiniteError: a weight is NaN (by default) or +inf.
-            ObservationError: the data do not fit their sites.
-            LawfulError: a callback raised; the finished runs are its attribute `result`.
-        """
-        args = positional(self.model, args, named)
-        refuse_traced((key, args), STAGED)
-        course = self._course(key, args)
-        drive = Drive(course, self.run or RunOptions(), lambda number, rows: {})
-        if self.run is None:  # Ctrl-C ends it as it ends any program
-            for _ in drive.portions():
-                pass
-        else:
-            drive.run()
-        fields: dict[str, Any] = {"interrupted": drive.interrupted}
-        if not drive.complete:
-            fields["finished"] = sum(drive.done)
-        run = {**(times(drive.seconds) if self.run is None else drive.times()), "seed": seed_of(key)}
-        return ended(drive, lambda: self._collect(course.kept, args, run, **fields))
-
-    def iterate(self, key: Any, *args: Any, **named: Any) -> Iterator[Chunk]:
-        """Run, and give the log evidence of each run when it is finished; nothing is kept."""
-        args = positional(self.model, args, named)
-        refuse_traced((key, args), STAGED)
-        course = self._course(key, args)
-
-        def shown(portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-            course.kept.clear()
-            return {}, portion.told
-
-        return Drive(course, self.run or RunOptions(), lambda number, rows: {}).shown_chunks(shown)
 
     def plan(self, *args: Any, **named: Any) -> str:
         """Say what will be done."""
@@ -126,13 +166,14 @@ class EagerPopulationPlan(EagerPlan):
             end = filtered(self.model, args, self.algorithm)
             return end, indices_by_weight("draws", end.weight, self.algorithm)
 
-        return EagerRuns(one_key(key), take, self.settings["runs"])
+        return EagerRuns(key, take, self.settings["runs"])
 
-    def _collect(
-        self, kept: Sequence[tuple[Population, np.ndarray]], args: tuple[Any, ...], run: Mapping[str, Any],
-        **fields: Any,
-    ) -> Result:  # fmt: skip
-        ends, picks = [end for end, _ in kept], _in_random_order(np.array([pick for _, pick in kept]))
+    def _shown(self, course: EagerRuns, portion: Portion) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        course.kept.clear()
+        return {}, portion.told
+
+    def _collect(self, course: EagerRuns, args: tuple[Any, ...], run: Mapping[str, Any], **fields: Any) -> Result:
+        ends, picks = [end for end, _ in course.kept], _in_random_order(np.array([pick for _, pick in course.kept]))
         count, size = picks.shape
         keep = self.settings["keep"]
         drawn = [[end.runs[i] for i in row] for end, row in zip(ends, picks, strict=True)]
@@ -158,13 +199,6 @@ class EagerPopulationPlan(EagerPlan):
             **self.common(args, flat, run),
             **fields,
         )
-
-
-def ended(drive: Drive, collect: Callable[[], Result]) -> Result:
-    """Give the result of a run; where something failed raise that, with the result of what was finished before."""
-    if drive.failed is None:
-        return collect()
-    raise failure(drive, collect()) if any(drive.done) else drive.failed
 
 
 def _in_random_order(picks: np.ndarray) -> np.ndarray:
