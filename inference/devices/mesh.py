@@ -5,7 +5,7 @@ Law: a value is the same on whichever devices it is; what comes back is read by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lawful.errors import LawfulError
 
 from .axis import BLOCKS, Axis
+
+type Spread = Callable[[Sequence[jax.Array], Sequence[bool]], list[jax.Array]]
 
 
 def axis_of(mesh: Mesh) -> Axis:
@@ -64,6 +66,21 @@ def spread_over(mesh: Mesh, arrays: Sequence[Any]) -> list[jax.Array]:
     """Put arrays onto the devices of a mesh, split along their first axis; every process gives the same numbers."""
     sharding = NamedSharding(auto(mesh), PartitionSpec(axis_of(mesh).name))
     return [_placed(x, sharding) for x in arrays]
+
+
+def spread_on(mesh: Mesh | None) -> Spread:
+    """Give a function that spreads arrays along their first axis, those that are of the chains; others stay.
+
+    Args:
+        mesh: the devices, all of them of this process; None for one, where all arrays stay.
+
+    >>> spread_on(None)([jax.numpy.zeros(4)], [True])[0].shape
+    (4,)
+    """
+    if mesh is None:
+        return lambda arrays, own: list(arrays)
+    there = NamedSharding(auto(mesh), PartitionSpec(axis_of(mesh).name))
+    return lambda arrays, own: [jax.device_put(x, there) if o else x for x, o in zip(arrays, own, strict=True)]
 
 
 def replicated(mesh: Mesh, tree: Any) -> Any:

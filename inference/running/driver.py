@@ -7,10 +7,13 @@ Whatever ends a run early, its finished chunks are a valid result.
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 import jax
@@ -21,9 +24,7 @@ from lawful.errors import MemoryLimitError
 from ..findings.findings import Finding
 from ..findings.move_statistics import LOST
 from .course import Course, Kept, Phase, Stream
-from .interrupts import Interrupts
-from .lengths import Lengths
-from .options import RunOptions
+from .options import Lengths, RunOptions
 from .progress import Progress
 from .saving import Saver
 
@@ -60,6 +61,44 @@ class Chunk:
     draws: Mapping[str, np.ndarray]
     info: Mapping[str, Any]
     seconds: float
+
+
+class Interrupts:
+    """A block in which the first Ctrl-C is noted, and the second one raises KeyboardInterrupt at once.
+
+    What happened on SIGINT before happens again afterwards, however the block ends. Outside the main thread, which
+    alone gets signals, nothing changes.
+
+    >>> with Interrupts() as interrupts:
+    ...     signal.raise_signal(signal.SIGINT)
+    ...     interrupts.asked
+    True
+    """
+
+    def __init__(self) -> None:
+        """Nothing was asked yet."""
+        self.asked = False
+        self._before: Any = None
+        self._installed = False
+
+    def __enter__(self) -> Interrupts:
+        """Take over SIGINT, where Python handles it."""
+        handled = signal.getsignal(signal.SIGINT) not in (None, signal.SIG_IGN)
+        if handled and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+            self._installed = True
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Give SIGINT back."""
+        if self._installed:
+            signal.signal(signal.SIGINT, self._before)
+            self._installed = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
 
 
 @dataclass(eq=False)

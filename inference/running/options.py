@@ -1,6 +1,7 @@
-"""Options of a run: what happens between two portions of its steps.
+"""Options of a run, what happens between two portions of its steps; and how long the portions are.
 
-Law: no option changes a draw; they say how the run is divided, watched and kept.
+Law: no option changes a draw; they say how the run is divided, watched and kept. A chunk of automatic length takes
+0.25 s to 0.5 s, as far as the power of two nearest to that and the room of one call allow.
 """
 
 from __future__ import annotations
@@ -8,13 +9,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from lawful.errors import LawfulError
 
-from .lengths import FIRST
+FIRST = 16
+SHORT, LONG = 0.25, 0.5  # seconds
 
 
 @dataclass(frozen=True)
@@ -78,3 +80,30 @@ class RunOptions:
         It is a power of two, and so one program serves chunks of many lengths.
         """
         return None if self.chunk == "auto" else max(FIRST, 1 << (int(self.chunk) - 1).bit_length())
+
+
+class Lengths:
+    """The lengths of the chunks of one phase.
+
+    >>> lengths = Lengths("auto", longest=64)
+    >>> [lengths.next(), *(lengths.took(seconds) for seconds in (0.01, 0.3, 0.2, 0.01, 1.1))]
+    [16, 32, 32, 64, 64, 32]
+    """
+
+    def __init__(self, chunk: int | Literal["auto"], longest: int, first: int = FIRST) -> None:
+        """Begin with the length `first`."""
+        self.fixed = chunk != "auto"
+        self.longest = longest
+        self.length = int(chunk) if chunk != "auto" else min(first, longest)
+
+    def next(self) -> int:
+        """Return the length of the next chunk."""
+        return self.length
+
+    def took(self, seconds: float) -> int:
+        """Learn from the seconds that a chunk of that length took; gives the length of the next one."""
+        if not self.fixed and seconds < SHORT:
+            self.length = min(2 * self.length, self.longest)
+        elif not self.fixed and seconds > LONG:
+            self.length = max(self.length // 2, 1)
+        return self.length

@@ -20,7 +20,7 @@ from ...eager.population import Population
 from ...eager.run import Run
 from ...eager.trace_mh import Move
 from ...running.course import Kept, Phase
-from ...running.lengths import FIRST
+from ...running.options import FIRST
 
 TOLD = {"acceptance_rate": "acceptance", "n_nonfinite": "n_nonfinite"}
 

@@ -17,8 +17,8 @@ from lawful.errors import CheckpointMismatch
 from lawful.form.liveness import is_random
 from lawful.inference.running.portions import Pause, Portions
 
+from ...devices.mesh import Spread
 from ...running.course import Kept, Phase, Row
-from ...running.spread import Spread
 from .chain_loop import ChainLoop
 
 PHASES = ("warmup", "sampling")

@@ -16,11 +16,11 @@ from jax.sharding import Mesh
 from lawful.errors import LawfulError, MemoryLimitError
 
 from ...checkpoints.checkpoints import Checkpoint
+from ...devices.mesh import spread_on
 from ...results.result import Result
 from ...running.driver import Chunk, Drive
 from ...running.options import RunOptions
 from ...running.saving import Saver
-from ...running.spread import spread_on
 from ..plan import Prepared
 from ..resuming import begun_of, put_back, taken_up
 from .chain_course import ChainCourse, portions_of
