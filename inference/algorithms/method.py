@@ -73,6 +73,7 @@ class Method(ABC):
 
     name: ClassVar[str] = ""
     shared: ClassVar[str] = ""  # the number that devices share: "particles" or "chains"
+    devices: ClassVar[int] = 1  # where no mesh is given
     copies: ClassVar[bool] = False  # whether what is run has more than the program's own draws
     independent: ClassVar[bool] = False  # whether particles are, so that the tail of their weights tells
     runs_eagerly: ClassVar[bool] = False
@@ -87,6 +88,7 @@ class Method(ABC):
             refuse(kind, vars(self))
         if self.mesh is not None:
             checked_mesh(self.mesh, **{self.shared: getattr(self, self.shared)})
+            self.set("devices", int(self.mesh.size))
 
     def set(self, name: str, value: Any) -> None:
         """Set what is read, while the record is made."""
@@ -97,11 +99,6 @@ class Method(ABC):
         for name, value in usual.items():
             if getattr(self, name) is None:
                 self.set(name, value)
-
-    @functools.cached_property
-    def devices(self) -> int:
-        """The number of devices."""
-        return 1 if self.mesh is None else int(self.mesh.size)
 
     @functools.cached_property
     def watched(self) -> RunOptions | None:
@@ -154,9 +151,10 @@ class Method(ABC):
 
     def planned(self, model: Any, asked: Any = None, reasons: tuple[str, ...] = ()) -> Plan:
         """Give the plan of the compiled program, which may be a part of one for what was `asked`; see `Plan`."""
+        run = self.watched
         title = f"{self.name}({self.composition})"  # what cannot be composed is refused here
         program = model if self.enumerate is not None else self.program(model)
-        return Plan(model, self, program, title, self.watched, asked or self, reasons)
+        return Plan(model, self, program, title, run, asked or self, reasons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,7 +243,7 @@ class Resampled(Populations):
     def __post_init__(self) -> None:
         """Refuse a scheme that is none, and islands that the particles do not fill."""
         super().__post_init__()
-        self.set("resampling", self.resampling if self.scheme is not None else None)
+        assert self.scheme is not None  # it is read here, and refused where it is none
 
     @functools.cached_property
     def scheme(self) -> Any:

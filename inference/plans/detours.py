@@ -20,9 +20,8 @@ from lawful.form.choices import choices_of, dims_of
 from ..checkpoints.checkpoints import Checkpoint
 from ..results.result import Result
 from ..running.driver import Chunk
-from ..running.environment import key_of
 from ..running.options import RunOptions
-from .plan import Prepared
+from .plan import Prepared, key_of
 
 
 @dataclass(frozen=True, eq=False)

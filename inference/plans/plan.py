@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import show_address
@@ -24,6 +25,7 @@ from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.arguments.random_keys import one_key
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.inspection.lint.scales import checked_scales
 from lawful.inspection.lint.unread_inputs import gaps, unread_arguments
@@ -38,7 +40,6 @@ from ..findings.findings import Finding
 from ..representations.parameters import Around
 from ..results.result import Result
 from ..running.driver import Chunk
-from ..running.environment import seed_of
 from ..running.options import RunOptions
 from .refusals import refuse
 
@@ -183,6 +184,32 @@ def refuse_traced(given: Any, remedy: str) -> None:
         f"an inference was called inside jit, vmap or grad{which}: a result holds numbers, checks and text, which "
         f"these cannot follow. Fix: {remedy}; or call it outside, in a loop of Python."
     )
+
+
+def seed_of(key: Any) -> Any:
+    """Tell a user's key in types that JSON has: an integer as it is, a typed key by its data and its kind.
+
+    None for a kind without a name, which no text can make again.
+
+    >>> seed_of(7), seed_of(jax.random.key(7))
+    (7, {'key': [0, 7], 'impl': 'threefry2x32'})
+    """
+    if isinstance(key, (int, np.integer)):
+        return int(key)
+    typed = one_key(key)
+    kind = jax.random.key_impl(typed)
+    return {"key": np.asarray(jax.random.key_data(typed)).tolist(), "impl": kind} if isinstance(kind, str) else None
+
+
+def key_of(seed: Any) -> jax.Array:
+    """Make the key again that `seed_of` told.
+
+    >>> seed_of(key_of({"key": [0, 7], "impl": "threefry2x32"}))
+    {'key': [0, 7], 'impl': 'threefry2x32'}
+    """
+    if not isinstance(seed, Mapping):
+        return one_key(seed)
+    return jax.random.wrap_key_data(jnp.asarray(seed["key"], jnp.uint32), impl=seed["impl"])
 
 
 @runtime_checkable

@@ -15,11 +15,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
-
-from lawful.form.arguments.random_keys import one_key
 
 from ..devices.mesh import placed_on
 
@@ -78,32 +74,6 @@ def _note(event: str, duration_secs: float, **_: str | int) -> None:
     if spans is not None and event.startswith(PREFIX):
         now = time.perf_counter()
         spans.append((now - duration_secs, now))
-
-
-def seed_of(key: Any) -> Any:
-    """Tell a user's key in types that JSON has: an integer as it is, a typed key by its data and its kind.
-
-    None for a kind without a name, which no text can make again.
-
-    >>> seed_of(7), seed_of(jax.random.key(7))
-    (7, {'key': [0, 7], 'impl': 'threefry2x32'})
-    """
-    if isinstance(key, (int, np.integer)):
-        return int(key)
-    typed = one_key(key)
-    kind = jax.random.key_impl(typed)
-    return {"key": np.asarray(jax.random.key_data(typed)).tolist(), "impl": kind} if isinstance(kind, str) else None
-
-
-def key_of(seed: Any) -> jax.Array:
-    """Make the key again that `seed_of` told.
-
-    >>> seed_of(key_of({"key": [0, 7], "impl": "threefry2x32"}))
-    {'key': [0, 7], 'impl': 'threefry2x32'}
-    """
-    if not isinstance(seed, Mapping):
-        return one_key(seed)
-    return jax.random.wrap_key_data(jnp.asarray(seed["key"], jnp.uint32), impl=seed["impl"])
 
 
 def environment(

@@ -21,10 +21,10 @@ from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import dims_of
 from lawful.inference.contract import Contract
 from lawful.inference.plans.chains.chain_result import deterministics, named_values
-from lawful.inference.plans.plan import refuse_traced
+from lawful.inference.plans.plan import refuse_traced, seed_of
 from lawful.inference.results.collect import from_chains
 from lawful.inference.results.result import Result
-from lawful.inference.running.environment import environment, seed_of
+from lawful.inference.running.environment import environment
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.interop.density import Density, density
 from lawful.passes.record import record

@@ -11,7 +11,7 @@ import xarray
 import lawful
 from lawful import inference
 from lawful.inference import Result, RunOptions, kernels
-from lawful.inference.running.environment import seed_of
+from lawful.inference.plans.plan import seed_of
 from tests.inference.peers import blackjax_nuts, numpyro_nuts
 from tests.tiers import rest_slow
 

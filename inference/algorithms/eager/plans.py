@@ -24,11 +24,11 @@ from ...eager.population import Population, Settings, filtered, indices_by_weigh
 from ...eager.run import Run
 from ...findings.findings import Finding
 from ...plans.chains.chain_runs import failure
-from ...plans.plan import refuse_traced
+from ...plans.plan import refuse_traced, seed_of
 from ...results.collect import from_population
 from ...results.result import Result
 from ...running.driver import Chunk, Drive, Portion
-from ...running.environment import environment, seed_of, times
+from ...running.environment import environment, times
 from ...running.options import RunOptions
 from .courses import EagerRuns
 
