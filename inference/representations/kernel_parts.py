@@ -12,14 +12,14 @@ from typing import Any
 SIGNAL = "~tune"  # begins the name of what a kernel tells who tunes it: whether it ran, its acceptance, its coordinates
 
 
-def replaced(kernel: Any, wanted: Callable[[Any], bool], change: Callable[[Any], Any]) -> Any:
-    """Change the parts of a kernel that are wanted, from the first to the last.
+def replaced(kernel: Any, wanted: type[Any], change: Callable[[Any], Any]) -> Any:
+    """Change the parts of a kernel that are of a type, from the first to the last.
 
     >>> from lawful.inference import kernels
-    >>> replaced(kernels.repeat(kernels.mh(), 2), lambda part: part == kernels.mh(), kernels.barker)
+    >>> replaced(kernels.repeat(kernels.mh(), 2), type(kernels.mh()), kernels.barker)
     repeat(barker(mh(single_site())), 2)
     """
-    if wanted(kernel):
+    if isinstance(kernel, wanted):
         return change(kernel)
     if not is_dataclass(kernel) or isinstance(kernel, type):
         return kernel
@@ -33,8 +33,8 @@ def replaced(kernel: Any, wanted: Callable[[Any], bool], change: Callable[[Any],
     return replace(kernel, **new) if new else kernel
 
 
-def parts_of(kernel: Any, wanted: Callable[[Any], bool]) -> list[Any]:
-    """List the parts of a kernel that are wanted."""
+def parts_of(kernel: Any, wanted: type[Any]) -> list[Any]:
+    """List the parts of a kernel that are of a type."""
     found: list[Any] = []
 
     def seen(part: Any) -> Any:

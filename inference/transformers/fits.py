@@ -53,13 +53,9 @@ class Fitted(Protocol):
         """Append the parameters, which are to stand among the program's inputs from `slot` on."""
 
 
-def _fits(kernel: Any) -> bool:
-    return isinstance(kernel, Fitted)
-
-
 def is_fitted(kernel: Any) -> bool:
     """Tell whether a kernel, or a part of it, looks at the population."""
-    return bool(parts_of(kernel, _fits))
+    return bool(parts_of(kernel, Fitted))
 
 
 def contract_of(kernel: Any) -> Contract:
@@ -95,7 +91,7 @@ def filled(kernel: Any, block: Block, on: Point, plate: Plate) -> tuple[Any, lis
             learning.append(Learning(found.following, slot, f"{SIGNAL}{slot}", on.memory))
         return found.kernel
 
-    kernel = replaced(kernel, _fits, fit)
+    kernel = replaced(kernel, Fitted, fit)
     if len(learning) > 1:
         raise LawfulError(f"{kernel!r}: two kernels adapt, and one number is remembered. Fix: let one adapt.")
     return kernel, parameters, learning[0] if learning else None

@@ -31,7 +31,6 @@ from ...contract import Contract
 from ...registered import stored_as
 from ...representations.coordinates import map_of
 from ...representations.kernel_parts import SIGNAL as SIGNAL
-from ...representations.kernel_parts import parts_of
 from ..base.base import KernelForm, state_inputs
 from ..base.frame import Frame, frame_of, refuse_other_size
 from .leapfrog import root_of
@@ -243,13 +242,3 @@ def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
         return momentum
     still: Var = block.det(jnp.multiply, momentum, present, label="momentum of what is there")
     return still
-
-
-def leaves_of(kernel: Any) -> list[Gradient]:
-    """List the gradient kernels inside a kernel."""
-    return parts_of(kernel, is_gradient)
-
-
-def is_gradient(kernel: Any) -> bool:
-    """Tell a gradient kernel."""
-    return isinstance(kernel, Gradient)

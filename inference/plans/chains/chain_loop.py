@@ -25,10 +25,10 @@ from lawful.form.rewriting import with_addresses
 from lawful.passes.add_plate import lift
 
 from ...kernels.base.base import KernelForm, state_inputs
-from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient, is_gradient, leaves_of
+from ...kernels.gradient.gradient import SETTINGS, SIGNAL, Gradient
 from ...kernels.gradient.window_adaptation import ROW, Learnt, Tuner, schedule, tuned_names
 from ...representations.densities_of import unweighed
-from ...representations.kernel_parts import replaced
+from ...representations.kernel_parts import parts_of, replaced
 from ...running.memory import held_by
 from .warm_up_restarts import RESTARTS, Watched, Window, closed, moved, observed, seen, watched, window
 
@@ -139,7 +139,7 @@ def chain_loop(
     kernel: Any, program: Form, chains: int, warmup: int, draws: int, thin: int, *, one_by_one: bool = False
 ) -> ChainLoop:
     """Write warm-up and draws of many chains."""
-    leaves = leaves_of(kernel)
+    leaves = parts_of(kernel, Gradient)
     slotted, tuners = _with_slots(kernel, leaves, program)
     own, settings = len(program.inputs), [v for tuner in tuners for v in _settings_of(tuner)]
     extended = replace(program, inputs=(*program.inputs, *settings)) if settings else program
@@ -163,7 +163,7 @@ def _with_slots(kernel: Any, leaves: Sequence[Gradient], program: Form) -> tuple
     if not tuned:
         return kernel, []
     count = iter(range(len(leaves)))
-    told = replaced(kernel, is_gradient, lambda leaf: replace(leaf, seen=partial(sizes.__setitem__, next(count))))
+    told = replaced(kernel, Gradient, lambda leaf: replace(leaf, seen=partial(sizes.__setitem__, next(count))))
     told.build(program)
     tuned = [i for i in tuned if i in sizes]
     tuners = [
@@ -175,7 +175,7 @@ def _with_slots(kernel: Any, leaves: Sequence[Gradient], program: Form) -> tuple
     ]  # fmt: skip
     places = {i: len(program.inputs) + SETTINGS * number for number, i in enumerate(tuned)}
     count = iter(range(len(leaves)))
-    return replaced(kernel, is_gradient, lambda leaf: replace(leaf, slot=places.get(next(count)))), tuners
+    return replaced(kernel, Gradient, lambda leaf: replace(leaf, slot=places.get(next(count)))), tuners
 
 
 def _settings_of(tuner: Tuner) -> tuple[Var, Var, Var]:
