@@ -25,14 +25,11 @@ def particle_filter(
     >>> particle_filter(10, scheme("systematic"), None).contract.kind
     'preserves_measure'
     """
-    renew, push, push_last = (
-        resample(scheme, when),
-        push_evidence_with(nonfinite),
-        push_evidence_with(nonfinite, again=False),
-    )
-    rejuvenate = renew if kernel is None else renew >> move_with(kernel)
-    step = rejuvenate >> Advance >> push
-    return spawn(particles) >> push >> repeat_to_end(step) >> Finish >> push_last
+    renew = resample(scheme, when)
+    push, push_last = (push_evidence_with(nonfinite, again=again) for again in (True, False))
+    step = (renew if kernel is None else renew >> move_with(kernel)) >> Advance >> push
+    start, filtered = spawn(particles), repeat_to_end(step)
+    return start >> push >> filtered >> Finish >> push_last
 
 
 @method("smc")

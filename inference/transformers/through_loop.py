@@ -255,7 +255,7 @@ class _Stage:
         if trail.ancestors[trail.emitted_at :]:  # resampled after the step: what it gave out moves along
             later = one_ancestry(block, trail.ancestors[trail.emitted_at :], plate)
             emitted = gather(block, emitted, later, plate, (plate,))
-        stats = _merged(block, trail.stats)
+        stats = trail.stats[0] if len(trail.stats) == 1 else _merged(block, trail.stats)
         values = filled(carried.values, after.values)
         return after.carried(values), Noted(one_ancestry(block, trail.ancestors, plate), stats, emitted)
 

@@ -264,7 +264,7 @@ def population(plan: Any, form: Form, transformer: Transformer, mover: Any, draw
     law = ResampleLaw(drawing, plate.size, plate.size)
     draws = block.site(population.address("draws"), law, (population.weight,))
     conditional = tuple(c.name for c in choices if c.conditional) if paths else ()
-    values = [_spread(block, v, plate) for v in population.values]
+    values = [v if plate in v.plates else _spread(block, v, plate) for v in population.values]
     active = dict(zip(conditional, values[len(names) :], strict=True))
     values_by_name = dict(zip(names, values[: len(names)], strict=True))
     trail = population.trail
@@ -285,8 +285,6 @@ def population(plan: Any, form: Form, transformer: Transformer, mover: Any, draw
 
 def _spread(block: Any, value: Any, plate: Any) -> Any:
     """Repeat a value that all particles share."""
-    if plate in value.plates:
-        return value
     size = plate.size
     return block.det(lambda x: jnp.broadcast_to(x, (size, *x.shape)), value, label="repeat", adds=(plate,))
 
