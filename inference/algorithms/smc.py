@@ -26,7 +26,7 @@ def particle_filter(
     'preserves_measure'
     """
     renew = resample(scheme, when)
-    push, push_last = (push_evidence_with(nonfinite, again=again) for again in (True, False))
+    push, push_last = push_evidence_with(nonfinite), push_evidence_with(nonfinite, again=False)
     step = (renew if kernel is None else renew >> move_with(kernel)) >> Advance >> push
     start, filtered = spawn(particles), repeat_to_end(step)
     return start >> push >> filtered >> Finish >> push_last
