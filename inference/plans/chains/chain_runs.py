@@ -77,10 +77,22 @@ def resume_chains(chains: Driven, prepared: Prepared, found: Checkpoint, options
             f"{found.path}: the run keeps its draws in its checkpoints, and a store was given. Fix: leave out store=."
         )
     drive = chain_drive(chains, prepared, begun, options, found.header["done"] if stored else None)
-    put_back(drive, found)
+    put_back(drive, _counted(found, drive))
     drive.found = (*remarks, *drive.found)
     drive.run()
     return chain_result(chains, prepared, begun, drive)
+
+
+def _counted(found: Checkpoint, drive: Drive) -> Checkpoint:
+    """Add to a checkpoint the number of steps, which loops that learn carry last and did not always count."""
+    course = drive.course
+    assert isinstance(course, ChainCourse)
+    carry = course.expected(found.header["place"]).carry
+    name = f"['state'].carry[{len(carry) - 1}]"
+    if not course.loop.learns or not carry or name in found.arrays:
+        return found
+    steps = np.asarray(min(int(found.arrays["['state'].step"]), course.loop.warmup), np.int32)
+    return replace(found, arrays={**found.arrays, name: steps})
 
 
 def extend_chains(chains: Driven, prepared: Prepared, begun: Begun, drive: Drive, draws: int) -> Result:
