@@ -6,7 +6,7 @@ from .distributions.observed_law import Interval as Interval
 from .distributions.truncated import truncated as truncated
 from .errors import LawfulError as LawfulError
 from .form import Form as Form
-from .inference.checkpoints.stored import open_run as open_run
+from .inference.checkpoints.stored_run import open_run as open_run
 from .inspection.lint.check import check_program as check_program
 from .interop.density import Density as Density
 from .interop.density import density as density

@@ -49,7 +49,7 @@ MAINS = {"__main__", "command_line"}  # they stand with the face of their packag
 DEFERRED = {
     "lawful.__main__": "the command line answers --help without loading JAX",
     "lawful.inference.results.report.page": "jinja2 may be missing",
-    "lawful.inference.checkpoints.stored": "zarr may be missing",
+    "lawful.inference.checkpoints.stored_run": "zarr may be missing",
     "lawful.inference.running.bar": "tqdm may be missing",
     "lawful.inference.running.memory": "not every system has limits of resources",
 }

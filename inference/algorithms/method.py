@@ -24,6 +24,7 @@ from ..devices.mesh import checked_mesh
 from ..laws.resampling import EssBelow
 from ..laws.resampling import scheme as scheme_named
 from ..laws.strata import systematic
+from ..missing_call import refuse_uncalled
 from ..plans.chains.chain_plan import ChainMethod, chains
 from ..plans.enumerated_plan import starts_beside, summed
 from ..plans.plan import Engine, Plan
@@ -35,7 +36,6 @@ from ..running.bar import with_bar
 from ..running.options import RunOptions
 from ..summing.enumerate_sites import Enumeration, Sites
 from ..transformers.temper import ADAPTIVE
-from ..uncalled import refuse_uncalled
 from .eager.plans import EagerPlan, EagerPopulationPlan
 from .signatures import EXECUTION, documentation, signature
 

@@ -19,8 +19,8 @@ from lawful.inspection.lint.improper_priors import refuse_improper
 from ..contract import Contract
 from ..kernels.combine.mh import mh
 from ..kernels.particles.replica_exchange import Tempering, replicated
-from ..plans.detours import Detour
 from ..plans.plan import Engine, Plan, Prepared
+from ..plans.rewritten_program import Detour
 from ..plans.setting_types import Kernel
 from ..results.log_densities import scored_draws
 from ..results.record import Warmup

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError, ResultFileError
-from lawful.inference.checkpoints.stored import COUNT, TOTAL, require_zarr, without_leftovers
+from lawful.inference.checkpoints.stored_run import COUNT, TOTAL, require_zarr, without_leftovers
 from lawful.late import xarray, zarr
 
 BLOCK = 1000  # rows by which arrays grow where the total is unknown

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import ResultFileError
-from lawful.inference.checkpoints.stored import COUNT, attributes_of, without_leftovers
+from lawful.inference.checkpoints.stored_run import COUNT, attributes_of, without_leftovers
 from lawful.late import zarr
 
 

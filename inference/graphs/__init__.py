@@ -7,7 +7,7 @@ May import: laws, findings, eager, representations, summing.
 
 import lazy_loader as _lazy
 
-from .methods import bind_methods as _bind_methods
+from .bound_methods import bind_methods as _bind_methods
 
 # The public names stand in `__init__.pyi`.
 __getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

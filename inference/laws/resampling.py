@@ -20,8 +20,8 @@ from lawful.distributions.protocol import Law
 from lawful.distributions.sampling.threefry import words as random_words
 from lawful.errors import LawfulError
 
+from ..missing_call import refuse_uncalled
 from ..registered import stored_as
-from ..uncalled import refuse_uncalled
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from ..results.recover import drawing, recover
 from ..results.result import Result
 from ..running.driver import Chunk
 from ..summing.enumerate_sites import Enumeration, Sites, enumeration
-from .detours import Detour
 from .plan import Prepared
+from .rewritten_program import Detour
 
 BACK = 0x7FFFFFFF
 

@@ -17,12 +17,12 @@ import numpy as np
 from lawful.errors import IndexRangeError, LawfulError
 
 from ..kernels.combine.mh import as_kernel
+from ..missing_call import refuse_uncalled
 from ..representations.sequential import Cuts as WrittenCuts
 from ..running.options import RunOptions
 from ..transformers.fits import is_fitted
 from ..transformers.propose.propose import propose
 from ..transformers.temperatures import ladder_of
-from ..uncalled import refuse_uncalled
 
 MOST = 2**31 - 1  # particles and chains are numbered by 32 bits
 

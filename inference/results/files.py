@@ -23,7 +23,7 @@ import numpy as np
 
 from lawful.errors import LawfulError, ResultFileError
 from lawful.form import Form
-from lawful.inference.checkpoints.stored import refuse_objects
+from lawful.inference.checkpoints.stored_run import refuse_objects
 from lawful.late import xarray
 
 from ..findings.findings import Finding, Limits

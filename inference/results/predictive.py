@@ -38,7 +38,7 @@ from .grouped import groups_tree
 from .invalid_draws import refuse_invalid
 from .log_densities import as_choice
 from .record import Record, masked
-from .withheld import drawn_back, withheld
+from .undrawn_sites import drawn_back, withheld
 
 type Arrays = Mapping[str, Any]
 

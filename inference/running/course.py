@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from .room import room
+from .row_memory import room
 
 
 class Row(NamedTuple):

@@ -22,8 +22,8 @@ from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 
 from ..contract import PRESERVES, Transformer
+from ..missing_call import refuse_uncalled
 from ..representations.standard_normals import without_names
-from ..uncalled import refuse_uncalled
 from .summed_form import finite_sites, refuse_plates, summed_form
 from .tables import MAX_TABLE, PREFIX, unknown
 

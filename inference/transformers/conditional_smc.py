@@ -24,7 +24,7 @@ from lawful.form.liveness import has_weight, random_values
 
 from ..contract import PRESERVES, Transformer
 from ..laws.conditional_resampling import ConditionalLaw
-from ..laws.meaningless import cleaned
+from ..laws.invalid_weights import cleaned
 from ..laws.picks import PickLaw
 from ..laws.resampling import ResampleLaw
 from ..representations.population import Advance, Population

@@ -18,7 +18,7 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
-from ..laws.meaningless import cleaned
+from ..laws.invalid_weights import cleaned
 from ..laws.resampling import Decided, Distinct, ResampleLaw
 from ..laws.resampling import scheme as scheme_named
 from ..representations.population import EqualWeights, Population, gather, identity, mean_weights

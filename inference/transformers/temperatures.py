@@ -17,8 +17,8 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from ..laws.resampling import ess
+from ..missing_call import refuse_uncalled
 from ..registered import stored_as
-from ..uncalled import refuse_uncalled
 from .root import RootStatus, falling_root
 
 RESIDUAL = 1e-6  # largest |ESS - target| / N of a temperature that counts as solved

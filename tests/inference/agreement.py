@@ -29,7 +29,7 @@ from lawful.inference.algorithms.smc import particle_filter
 from lawful.inference.check import compare, enumerate_measure, invariant, random_program
 from lawful.inference.check.exact.exact_checks import transformed_form
 from lawful.inference.check.exact.outcomes import reference_measure
-from lawful.inference.check.programs.halves import MarginaliseHalf
+from lawful.inference.check.programs.partial_sums import MarginaliseHalf
 from lawful.inference.laws.resampling import scheme
 from lawful.inference.summing.summed_form import finite_sites
 

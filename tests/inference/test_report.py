@@ -17,12 +17,12 @@ from lawful.errors import LawfulError
 from lawful.inference import Limits
 from lawful.inference.findings.findings import Finding
 from lawful.inference.results.collect import from_chains, from_population
-from lawful.inference.results.leading import leading_elements, leading_first
 from lawful.inference.results.report import page as report_page
 from lawful.inference.results.report import plots as report_plots
 from lawful.inference.results.report.checks import check_rows
 from lawful.inference.results.report.predicted import predicted_plot
 from lawful.inference.results.report.report import first_screen, write_diagnostics, write_report
+from lawful.inference.results.variable_order import leading_elements, leading_first
 
 MARKUP = "<b>x"
 

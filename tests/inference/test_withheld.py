@@ -13,7 +13,7 @@ from lawful import factor, inference, plate, sample, scan
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.results.collect import from_chains
-from lawful.inference.results.withheld import drawn_back, withheld
+from lawful.inference.results.undrawn_sites import drawn_back, withheld
 from tests.inference.test_predictive import N, close
 
 KEY = jax.random.key(7)

@@ -44,8 +44,8 @@ from ...transformers.temper import temper
 from ..exact.suite import Needs
 from ..programs.called import Called
 from ..programs.doubled import Double, Simplify
-from ..programs.halves import MarginaliseHalf, SumHalf, SumOutside
 from ..programs.limits import KINDS
+from ..programs.partial_sums import MarginaliseHalf, SumHalf, SumOutside
 from ..programs.tilted import tilted
 from ..programs.unrolled import Roll
 from .kernel_rows import (

@@ -17,7 +17,7 @@ from lawful.form import Det, Form, Var
 from lawful.form.builder import Block, Tupled
 from lawful.form.rewriting import with_operations
 
-from ...laws.meaningless import meaningless
+from ...laws.invalid_weights import meaningless
 from ...laws.picks import CoinLaw
 from .redraw import PREFIX
 

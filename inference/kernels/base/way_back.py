@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...laws.meaningless import meaningless
+from ...laws.invalid_weights import meaningless
 
 
 @dataclass(frozen=True)

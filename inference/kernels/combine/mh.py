@@ -18,9 +18,9 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice
 
 from ...contract import Contract
+from ...missing_call import refuse_uncalled
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
-from ...uncalled import refuse_uncalled
 from ..base.acceptance import INFO, accept
 from ..base.acceptance import acceptance as acceptance
 from ..base.base import KernelForm, Proposed, State, finished, opened

@@ -31,7 +31,7 @@ from ...graphs.model.potentials import Potentials
 from ...graphs.model.restriction import Restriction
 from ...graphs.reading.discrete_part import DiscretePart, discrete_part
 from ...graphs.reading.lifted import TABLE
-from ...laws.meaningless import cleaned
+from ...laws.invalid_weights import cleaned
 from ...registered import stored_as
 from ...representations.naming import named_sites
 from ...summing.summed_form import finite_sites

@@ -29,7 +29,7 @@ from lawful.form.choices import Choice, choices_of
 from lawful.form.markov_blanket import Blanket, reached
 
 from ...contract import Contract
-from ...laws.meaningless import meaningless
+from ...laws.invalid_weights import meaningless
 from ...registered import stored_as
 from ...representations.coordinates import static_support
 from ...representations.naming import named_sites

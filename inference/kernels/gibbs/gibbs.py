@@ -31,7 +31,7 @@ from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
 
 from ...contract import Contract
-from ...laws.meaningless import cleaned
+from ...laws.invalid_weights import cleaned
 from ...laws.picks import PickLaw
 from ...registered import stored_as
 from ..base.base import KernelForm, State, finished, scored_anew, state_inputs

@@ -22,7 +22,7 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ...contract import Contract
-from ...laws.meaningless import meaningless
+from ...laws.invalid_weights import meaningless
 from ...registered import stored_as
 from ..base.frame import Frame
 from .gradient import PREFIX, Gradient, Point, checked, refreshed

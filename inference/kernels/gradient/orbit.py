@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ...laws.meaningless import cleaned
+from ...laws.invalid_weights import cleaned
 from .leapfrog import Phase
 
 LARGEST_ERROR = 1000.0  # of the energy: beyond, the integrator has lost its way

@@ -23,8 +23,8 @@ from lawful.form.builder import Block
 from lawful.form.operations.equation import Equation
 from lawful.form.operations.from_jaxpr import inlined
 from lawful.inference.kernels.local.frames import Frame
+from lawful.inference.kernels.local.places_written import Scene, Slice
 from lawful.inference.kernels.local.reach import Reach, Target, reads_of, slices
-from lawful.inference.kernels.local.scene import Scene, Slice
 from lawful.tracing.lower import lower
 
 from ..base.redraw import PREFIX

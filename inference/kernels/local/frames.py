@@ -16,8 +16,8 @@ from lawful.addresses import Address
 from lawful.form import Branch, Det, Form, Loop, Node, Site, Var
 from lawful.form.operations.equation import Equation
 
+from .places_written import Equals, Scene, Slice, ones
 from .reach import LONGEST, Mark, passes, reads_of, slices
-from .scene import Equals, Scene, Slice, ones
 
 type Origin = int | str  # the number of an index, or "first" or "last"
 

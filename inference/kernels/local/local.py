@@ -22,8 +22,8 @@ from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.operations.equation import Equation
 from lawful.inference.kernels.local.frames import Frame, NotLocal, alone
+from lawful.inference.kernels.local.places_written import Scene, Slice
 from lawful.inference.kernels.local.reach import Reach, Target
-from lawful.inference.kernels.local.scene import Scene, Slice
 from lawful.passes.thread_sites import Given, interpose
 
 from ..base.redraw import PREFIX, Redraw, ScoreKept

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from lawful.addresses import Address
 from lawful.form import Var
 from lawful.form.builder import Block
-from lawful.inference.kernels.local.scene import Rule, ones
+from lawful.inference.kernels.local.places_written import Rule, ones
 from lawful.inference.kernels.local.slice_operations import Put, Take
 
 from .local import Edit, Local

@@ -24,7 +24,7 @@ from lawful.distributions.families import core_of
 from lawful.errors import LawfulError
 from lawful.form import Var
 
-from ...laws.meaningless import cleaned
+from ...laws.invalid_weights import cleaned
 from ...representations.tempered import Point
 from ..base.frame import Frame
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ...laws.meaningless import cleaned
+from ...laws.invalid_weights import cleaned
 
 
 class Found(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
-from lawful.inference.checkpoints.stored import RUN, attributes_of
+from lawful.inference.checkpoints.stored_run import RUN, attributes_of
 
 from ...checkpoints.fingerprints import check
 from ...checkpoints.store import Column, Layout, Store

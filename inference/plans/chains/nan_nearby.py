@@ -23,7 +23,7 @@ from lawful.form.arguments.arrays import split_arguments
 from lawful.interop.density import Density, density
 
 from ...kernels.base.base import initial_state
-from ...laws.meaningless import meaningless
+from ...laws.invalid_weights import meaningless
 from ...results.unconstrained import unconstrained
 
 __all__ = ["broken_nearby"]

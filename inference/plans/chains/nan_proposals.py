@@ -23,7 +23,7 @@ from lawful.handlers.named_values import lookup
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
 
 from ...findings.findings import Finding
-from ...laws.meaningless import meaningless
+from ...laws.invalid_weights import meaningless
 from ..plan import Prepared
 from .chain_result import BROKEN, Tally
 from .nan_nearby import broken_nearby

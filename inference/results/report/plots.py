@@ -16,8 +16,8 @@ import numpy as np
 
 from lawful.late import figures, scipy_stats
 
-from ..leading import leading_elements
 from ..record import Record
+from ..variable_order import leading_elements
 from .predicted import predicted_plot
 
 ELEMENTS = 6  # that are drawn

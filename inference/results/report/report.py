@@ -25,8 +25,8 @@ from ...findings.evidence import kish_ess
 from ...registered import method_of
 from ..arguments import digest_of
 from ..datatree.summary import summary
-from ..leading import leading_first
 from ..record import Record, leading
+from ..variable_order import leading_first
 from .checks import check_rows
 from .page import rendered
 from .plots import Plot, alive, pictures

@@ -32,7 +32,7 @@ from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
 from ...contract import PRESERVES, Transformer
-from ...laws.meaningless import cleaned
+from ...laws.invalid_weights import cleaned
 from ...representations.coordinates import Map, map_of
 from .propose import PROPOSAL
 

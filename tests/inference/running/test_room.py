@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.inference.running import room as rooms
-from lawful.inference.running.room import LARGE, room
+from lawful.inference.running.row_memory import LARGE, room
 
 COUNT = LARGE // 8 + 77
 

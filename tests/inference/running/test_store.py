@@ -13,7 +13,7 @@ from lawful import open_run
 from lawful.errors import LawfulError, ResultFileError
 from lawful.inference.checkpoints import store as module
 from lawful.inference.checkpoints.store import Layout, Store
-from lawful.inference.checkpoints.stored import without_leftovers
+from lawful.inference.checkpoints.stored_run import without_leftovers
 
 CHAINS, CHUNK, CHUNKS = 3, 5, 4
 TOTAL = CHUNK * CHUNKS

@@ -1,4 +1,4 @@
-"""Withheld choices: those of a program that a result has no draws of, as predictions need them.
+"""Undrawn sites: choices of a program that a result has no draws of, as predictions need them.
 
 Law: what a prediction runs with has the posterior of the program. A choice that neither the draws at hand nor the data
 read, directly or through other choices without draws, has its own law there, and is drawn as the program runs. All

@@ -1,4 +1,4 @@
-"""Meaningless: log densities and log weights that say nothing, NaN and +inf, beside -inf, which says zero.
+"""Invalid weights: log densities and log weights that say nothing, NaN and +inf, beside -inf, which says zero.
 
 Law: what is cleaned has weight zero where it said nothing, and is what it was elsewhere.
 """

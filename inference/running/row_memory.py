@@ -1,4 +1,4 @@
-"""Room: memory on the host for the rows of a run.
+"""Row memory: memory on the host for the rows of a run.
 
 Law: an array of room is one of NumPy; how the system provides its memory changes nothing but time.
 

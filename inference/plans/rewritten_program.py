@@ -1,4 +1,4 @@
-"""Detours: an inference that goes by another program, and whose results are told of the program itself.
+"""Rewritten program: an inference that goes by another program, and whose results are told of the program itself.
 
 Law: how a run is divided, kept or ended early is the business of the plan on the other program; what is finished is
 told of the program whether the run went to its end, was resumed, or failed.

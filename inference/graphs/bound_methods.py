@@ -1,4 +1,4 @@
-"""Methods of factor graphs: files, pictures and words, bound to them when the package is imported.
+"""Bound methods: files, pictures and words of factor graphs, bound to them when the package is imported.
 
 Law: a graph itself is data, and imports nothing that reads, writes, draws or solves it; what does is loaded when it is
 first asked for.

@@ -1,4 +1,4 @@
-"""Scene: where a move is written: the indices that choose what moves, and the slices that they read and write.
+"""Places written: the indices that choose what moves, and the slices that they read and write.
 
 Law: a slice that is taken is the slice of the value, and a slice that is put is the only thing that changes in it.
 """

@@ -1,4 +1,4 @@
-"""Halves: sums over a part of the finite sites, for the laws of the sums where other sites stay.
+"""Partial sums: sums over a part of the finite sites, for the laws of the sums where other sites stay.
 
 Law: each keeps the measure, as every sum does. Where a chosen site decides whether another one exists, which no sum can
 keep apart, all sites or none are summed. `marginalise` is given, with a site, those whose law reads it.

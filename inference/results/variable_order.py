@@ -1,4 +1,4 @@
-"""Leading: in what order variables are shown, and how their elements are called.
+"""Variable order: in what order variables are shown, and how their elements are called.
 
 Law: an order changes nothing but the place: parameters before their many effects, choices before named values.
 """

@@ -1,4 +1,4 @@
-"""Uncalled: a function of this package that stands where what it makes is expected, as `kernels.nuts`.
+"""Missing call: a function of this package that stands where what it makes is expected, as `kernels.nuts`.
 
 Law: only public functions and classes of `lawful.inference` are meant; a program of a user's is never one.
 """
