@@ -117,7 +117,7 @@ def resample(scheme: Any, when: When | None = None, *, counted: bool = True) -> 
     >>> resample("systematic", when=ess_below(0.5)).name
     'resample(systematic, when ess < 0.5 N)'
     """
-    if isinstance(scheme, Resampler):
+    if isinstance(scheme, Resampler) and not isinstance(scheme, type):
         return scheme.transformer(when)
     scheme = scheme_named(scheme)
     name = f"resample({scheme}{'' if when is None else f', when {when!r}'})"

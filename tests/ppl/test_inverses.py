@@ -90,7 +90,7 @@ def test_a_move_does_not_take_the_logarithm_of_a_scale_that_is_an_exponential():
         s = sample("s", dist.Normal(0.0, 1.0))
         sample("y", dist.Normal(0.0, jnp.exp(s)), obs=y)
 
-    form = kernels.mh().build(lawful.trace(model, 0.3)).form
+    form = kernels.mh().build(lawful.trace(model, 0.3)).step
     scale = {v for node in walk(form) if isinstance(node, Det) and node.label == "exp" for v in node.outs}
     assert len(scale) == 2  # of the state and of what is proposed
     assert not [node for node in walk(form) if isinstance(node, Det) and node.label == "log" and node.ins[0] in scale]
