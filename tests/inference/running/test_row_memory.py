@@ -1,11 +1,11 @@
-"""Laws of room: an array is one of NumPy, however the system provides its memory."""
+"""Row memory: an array is one of NumPy, however the system provides its memory."""
 
 import mmap
 
 import numpy as np
 import pytest
 
-from lawful.inference.running import room as rooms
+from lawful.inference.running import row_memory as rooms
 from lawful.inference.running.row_memory import LARGE, room
 
 COUNT = LARGE // 8 + 77
