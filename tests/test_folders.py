@@ -68,6 +68,7 @@ CARRYING = {
     "unchain_loops": "takes sums out of the carry",
 }
 CARRIED = {"constants", "init", "xs", "carry_out", "ys", "operands", "outs"}
+HASHING = {"lawful.form.digest", "lawful.inference.checkpoints.checkpoint_file"}  # the latter seals its own files
 MOST_WEAK = 1  # what is known of a form stands in the form; one dictionary is for nodes, values and functions
 ROOM = "lawful.form.operations"  # where equations of JAX are read, and its primitives are known
 INSIDES = {"primitive", "params", "eqns", "invars", "outvars"}  # of an equation, and of a traced program
@@ -190,6 +191,10 @@ def test_the_page_on_the_architecture_names_every_folder_and_only_what_exists():
     assert [name for name in named if not any((home / name).exists() for home in homes)] == []
     folders = {f"{file.parent.relative_to(home)}/" for home in homes for file in home.rglob("*/__init__.py")}
     assert folders <= named, folders - named
+
+
+def test_whether_two_things_are_the_same_is_asked_of_one_digest():
+    assert {module for module in trees() if "hashlib" in trees()[module][0].read_text()} == HASHING
 
 
 def asks(tree: ast.AST) -> int:

@@ -6,7 +6,6 @@ name; other versions or another device are allowed, and end the promise of equal
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -19,10 +18,11 @@ import numpy as np
 
 from lawful.errors import CheckpointMismatch
 from lawful.form import Form
+from lawful.form.digest import digest
 from lawful.tracing.number_arguments import as_written
 
 from ..laws.resampling import is_named
-from .form_digests import content, digests_of, short
+from .form_digests import constants_of, content, digests_of, short
 
 __all__ = ["check", "fingerprints"]
 
@@ -115,15 +115,21 @@ def check(header: Mapping[str, Any], expected: Mapping[str, Any]) -> tuple[str, 
 def _model(form: Form | None) -> dict[str, Any] | None:
     if form is None:
         return None
-    text, sites = form.show(), digests_of(form)
-    if len(text) + sum(len(name) + 24 for name in sites) > LONGEST:  # codes alone, by the start of the name
+    text, sites, constants = form.show(), digests_of(form), constants_of(form)
+    if len(text) + _room(sites) > LONGEST:  # codes alone, by the start of the name
         joined: dict[str, list[str]] = {}
         for name, code in sites.items():
             joined.setdefault(name.split("[")[0], []).append(code)
         sites = {name: short(codes) for name, codes in joined.items()}
-        if sum(len(name) + 24 for name in sites) > LONGEST:
+        if _room(sites) > LONGEST:
             sites = {"of many sites, one": short(sites)}
-    return {"text": text if len(text) <= LONGEST else hashlib.sha256(text.encode()).hexdigest(), "sites": sites}
+    if _room(constants) > LONGEST:
+        constants = {"one of many constants": short(constants)}
+    return {"text": text if len(text) <= LONGEST else digest(text), "sites": sites, "constants": constants}
+
+
+def _room(codes: Mapping[str, str]) -> int:
+    return sum(len(name) + len(code) + 8 for name, code in codes.items())
 
 
 def _data(arg: Any) -> list[tuple[str, Any]]:
@@ -140,7 +146,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic | jax.Array) and np.ndim(value):
         if not jax.numpy.issubdtype(value.dtype, jax.dtypes.prng_key) and value.dtype != object:
             array = np.asarray(value)
-            return f"{array.dtype}{list(array.shape)} {hashlib.sha256(array.tobytes()).hexdigest()[:32]}"
+            return f"{array.dtype}{list(array.shape)} {digest(array.tobytes())[:32]}"
     if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
         return [_plain(inner) for inner in value]
     if isinstance(value, Mapping):
@@ -184,13 +190,16 @@ def _brief(value: Any) -> str:
 
 
 def _models(old: Mapping[str, Any], new: Mapping[str, Any], *, operations: bool) -> list[str]:
-    """Compare two models by the lines of their sites, and with equal versions by all that they are computed by."""
+    """Compare two models by the lines of their sites and their constants, with equal versions by all operations."""
     lines = _changes(_lines(old), _lines(new))
     found = [f"model, site {name} ({_brief(was)} stored, {_brief(now)} now)" for name, (was, now) in lines.items()]
     if operations and not found:
         for name, (was, now) in _changes(old.get("sites") or {}, new.get("sites") or {}).items():
             how = "is gone" if now is _Missing else "is new" if was is _Missing else "is computed by other operations"
             found.append(f"model, {name} ({how})")
+    if not found and "constants" in old:  # files of older versions have none
+        changed = _changes(old["constants"], new.get("constants") or {})
+        found += [f"model, {name} (other numbers than were stored)" for name in changed]
     if not found and old.get("text") != new.get("text"):
         found.append("model (its text)")
     return found

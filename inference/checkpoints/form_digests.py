@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import re
 import types
 from collections.abc import Mapping, Sequence
@@ -21,12 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var, constant_arrays
+from lawful.form.digest import digest
 from lawful.form.fingerprint import unwrapped
 from lawful.form.fold import Fold
 from lawful.form.operations.equation import Equation, traced_parts
 
-__all__ = ["content", "digests_of", "short"]
+__all__ = ["code_of", "constants_of", "content", "digests_of", "short"]
 
 PLACE = re.compile(r" at 0x[0-9a-fA-F]+")  # where an object lies in memory, which says nothing of it
 LONGEST = 200  # characters of an object that stay themselves
@@ -47,13 +47,37 @@ def digests_of(form: Form) -> dict[str, str]:
     return walk.found | {"return": short(*outputs)}
 
 
+def constants_of(form: Form) -> dict[str, str]:
+    """Give what each closed-over array of a form is made of, also inside loops and branches, by place and type.
+
+    These are equal with all versions of the libraries: they are what the program holds, not how it computes.
+
+    >>> import lawful
+    >>> constants_of(lawful.trace(lambda x: lawful.factor("f", np.float32([1, 2]) @ x), np.ones(2, np.float32)))
+    {'constant 1, float32(2,)': 'float32(2,) 0000803f00000040'}
+    """
+    held = constant_arrays(form).items()
+    return {f"constant {i}, {_type(variable)}": content(array) for i, (variable, array) in enumerate(held, 1)}
+
+
+def code_of(form: Form) -> str:
+    """Give a code of 64 digits that differs where two programs do, in a line of their text, an operation or a number.
+
+    >>> import lawful
+    >>> one, two = (lawful.trace(lambda x, n=n: lawful.factor("f", np.full(9, n) * x), np.ones(9)) for n in (1.0, 2.0))
+    >>> one.show() == two.show(), code_of(one) == code_of(two)
+    (True, False)
+    """
+    return digest(form.show(), repr(digests_of(form)))
+
+
 def short(*parts: Any) -> str:
     """Give a code of 16 digits for texts.
 
     >>> short("a", 1) == short("a", 1) != short("a", 2)
     True
     """
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+    return digest(repr(parts))[:16]
 
 
 def content(value: Any) -> str:
@@ -86,7 +110,7 @@ class _Contents:
         if isinstance(value, np.ndarray | np.generic | jax.Array) and not isinstance(value, jax.core.Tracer):
             array = np.asarray(value)
             held = repr(array.tolist()).encode() if array.dtype == object else array.tobytes()
-            code = held.hex() if len(held) <= 32 else hashlib.sha256(held).hexdigest()
+            code = held.hex() if len(held) <= 32 else digest(held)
             return f"{array.dtype.name}{array.shape} {code}"
         if isinstance(value, tuple | list):
             return f"{type(value).__name__}({', '.join(map(self, value))})"

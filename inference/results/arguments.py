@@ -5,7 +5,6 @@ Law: two calls with equal digests had equal arrays, numbers and texts, bit for b
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from lawful.form import Form
 from lawful.form.arguments.arrays import is_array
 from lawful.form.arguments.calls import named_arguments
+from lawful.form.digest import digest
 from lawful.inspection.lint.unread_inputs import part_name
 from lawful.tracing.number_arguments import as_written
 
@@ -45,14 +45,12 @@ def digest_of(args: tuple[Any, ...] | None) -> str | None:
     if args is None:
         return None
     leaves, tree = jax.tree.flatten(jax.tree.map(as_written, args))
-    code = hashlib.sha256(str(tree).encode())
+    parts: list[Any] = [str(tree)]
     for leaf in leaves:
         if is_array(leaf):
-            array = np.ascontiguousarray(np.asarray(leaf))
-            code.update(f"|{array.dtype} {array.shape}|".encode())
-            code.update(array.tobytes())
-        elif isinstance(leaf, str | int | bytes | None):
-            code.update(f"|{type(leaf).__name__} {leaf!r}|".encode())
+            array = np.ascontiguousarray(leaf)
+            parts += [f"|{array.dtype} {array.shape}|", array.tobytes()]
         else:
-            code.update(f"|{type(leaf).__qualname__}|".encode())
-    return code.hexdigest()
+            told = f" {leaf!r}" if isinstance(leaf, str | int | bytes | None) else ""
+            parts.append(f"|{type(leaf).__qualname__}{told}|")
+    return digest(*parts)

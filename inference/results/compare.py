@@ -6,7 +6,6 @@ it moves when each log Z_j does by its own error. A model without a number keeps
 
 from __future__ import annotations
 
-import hashlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.form.digest import digest
 from lawful.late import arviz_stats, pandas
 
 from .datatree.groups import known_data
@@ -112,8 +112,8 @@ def data_digest(result: Result) -> str | None:
     for name in observed:
         array = np.asarray(observed[name])
         array = array.astype(complex if array.dtype.kind == "c" else np.float64)
-        digests.append(hashlib.sha256(f"{array.shape} ".encode() + (array + 0.0).tobytes()).hexdigest())
-    return hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest() if digests else None
+        digests.append(digest(array + 0.0))
+    return digest(*sorted(digests)) if digests else None
 
 
 def _refuse_other_data(results: Mapping[str, Result], remarks: Mapping[str, list[str]]) -> None:

@@ -7,7 +7,6 @@ in a file is ever run: arrays and JSON are all that is read.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -23,9 +22,11 @@ import numpy as np
 
 from lawful.errors import LawfulError, ResultFileError
 from lawful.form import Form
+from lawful.form.digest import digest
 from lawful.inference.checkpoints.stored_run import refuse_objects
 from lawful.late import xarray
 
+from ..checkpoints.form_digests import code_of
 from ..findings.findings import Finding, Limits
 from .arguments import digest_of
 from .datatree.tree import name_of, renamed, tree_of
@@ -120,16 +121,16 @@ def _with_header(result: Record, tree: Any) -> Any:
             name = f"array_{len(held)}"
             held[name] = ([f"{name}_{axis}" for axis in range(array.ndim)], _storable(array))
             entry = {"group": GROUP, "name": name}
-        entries.append({"place": place, **entry, "dtype": array.dtype.name, "sha256": _digest(array)})
+        entries.append({"place": place, **entry, "dtype": array.dtype.name, "sha256": digest(array)})
     for group, node in tree.children.items():
         for name, variable in () if OWN_GROUPS.fullmatch(group) else node.data_vars.items():
             values = np.asarray(variable.values)
             if values.dtype.kind in "biuf":
-                entry = {"group": group, "name": str(name), "dtype": values.dtype.name, "sha256": _digest(values)}
+                entry = {"group": group, "name": str(name), "dtype": values.dtype.name, "sha256": digest(values)}
                 entries.append({"place": ("groups", group, str(name)), **entry})
     text = json.dumps({**_header(result), "arrays": entries}, default=str)
     code = np.frombuffer(text.encode(), np.uint8)
-    dataset = xarray.Dataset({**held, HEADER: (["byte"], code)}, attrs={"format": FORMAT, "sha256": _digest(code)})
+    dataset = xarray.Dataset({**held, HEADER: (["byte"], code)}, attrs={"format": FORMAT, "sha256": digest(code)})
     tree[GROUP] = xarray.DataTree(dataset)
     for node in tree.subtree:
         for variable in node.variables.values():
@@ -197,12 +198,9 @@ def _found(tree: Any, place: Place, array: np.ndarray) -> dict[str, str] | None:
     return None
 
 
-def _digest(array: np.ndarray) -> str:
-    return hashlib.sha256(f"{array.dtype.name} {array.shape} ".encode() + array.tobytes()).hexdigest()
-
-
 def _header(result: Record) -> dict[str, Any]:
-    text = result.form.show() if isinstance(result.form, Form) else str(result.run.get("form", ""))
+    form = result.form if isinstance(result.form, Form) else None
+    text = str(result.run.get("form", "")) if form is None else form.show()
     arguments = result.run.get("arguments") if result.args is None else digest_of(result.args)
     run = {name: value if _is_plain(value) else str(value) for name, value in result.run.items()}
     keys = {name: str(jax.random.key_impl(a)) for name, a in _state(result.state).items() if _is_key(a)}
@@ -223,7 +221,7 @@ def _header(result: Record) -> dict[str, Any]:
             **run,
             "name": name_of(result),
             "form": text,
-            "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
+            "fingerprint": result.run.get("fingerprint", digest(text)) if form is None else code_of(form),
             "arguments": arguments,
         },
     }
@@ -300,7 +298,7 @@ def _read_header(tree: Any, path: Path) -> dict[str, Any]:
             f"{path} has format {node.attrs.get('format')}, and this version reads format {FORMAT}.", path=str(path)
         )
     code = np.asarray(node[HEADER].values)
-    if _digest(code) != node.attrs.get("sha256"):
+    if digest(code) != node.attrs.get("sha256"):
         raise ResultFileError(f"{path} is damaged: its header does not fit its checksum.", path=str(path))
     return json.loads(code.tobytes().decode())
 
@@ -314,7 +312,7 @@ def _checked(tree: Any, entry: Mapping[str, Any], path: Path) -> np.ndarray:
     dtype = np.dtype(entry["dtype"]) if values.dtype.name != entry["dtype"] else values.dtype
     if values.dtype.kind == "u" and values.dtype != dtype and values.dtype.itemsize == dtype.itemsize:
         values = values.view(dtype)
-    if _digest(values) != entry["sha256"]:
+    if digest(values) != entry["sha256"]:
         raise ResultFileError(
             f"{path} is damaged: the array '{label}' does not fit its checksum.", path=str(path), array=label
         )

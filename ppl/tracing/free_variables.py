@@ -9,7 +9,6 @@ arguments and attributes. Values count by content; what cannot be looked into co
 from __future__ import annotations
 
 import functools
-import hashlib
 import sys
 import types
 from collections import deque
@@ -24,6 +23,7 @@ import numpy as np
 
 from ..form import Form
 from ..form.arguments.arrays import LABELLED
+from ..form.digest import digest
 from ..form.fingerprint import unwrapped
 from ..sources import is_users
 
@@ -196,7 +196,7 @@ class Reading:
                 return
         content = _bytes(value)
         kind = type(value), str(getattr(value, "dtype", "")), getattr(value, "shape", ())
-        self._parts.append((kind, content if len(content) <= LONGEST else hashlib.sha256(content).digest()))
+        self._parts.append((kind, content if len(content) <= LONGEST else digest(content)))
         if not isinstance(value, jax.Array | np.generic):
             self._places[id(value), ""] = value, functools.partial(_bytes, value), content
 

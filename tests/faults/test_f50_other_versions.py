@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
@@ -16,6 +17,7 @@ from lawful.errors import CheckpointMismatch
 from lawful.inference import RunOptions, Status, resume
 from lawful.inference.checkpoints.checkpoints import load, save
 from lawful.inference.checkpoints.fingerprints import check, fingerprints
+from lawful.inference.checkpoints.form_digests import code_of
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +81,34 @@ def test_f50_what_a_version_writes_of_operations_is_compared_with_the_same_versi
     text = told["model"] | {"text": told["model"]["text"].replace("Normal(0, 1)", "Normal(0, 3)")}
     with pytest.raises(CheckpointMismatch, match="site x"):
         check(old | {"model": text}, told)
+
+
+def test_f50_the_constants_of_a_program_count_in_every_version():
+    """The text of a program names an array that it holds by its type alone."""
+
+    def holding(table):
+        def step(x, row):
+            x = lawful.sample("x", dist.Normal(jnp.asarray(table[1]) @ jnp.full(9, x), 1.0))
+            return x, None
+
+        def program(y):
+            lawful.sample("y", dist.Normal(jnp.asarray(table[0]) @ jnp.full(9, y), 1.0))
+            return lawful.scan(step, 0.0, jnp.arange(3.0))[0]
+
+        return lawful.trace(program, 1.0)
+
+    first = holding(np.ones((2, 9)))
+    told = fingerprints(first, (1.0,), {})
+    older = told | {"versions": told["versions"] | {"jax": "0.0.1"}}
+    assert len(check(older, told)) == 1
+    for row in range(2):
+        other = np.ones((2, 9))
+        other[row, 4] = 1 + 1e-15
+        assert holding(other).show() == first.show() and code_of(holding(other)) != code_of(first)
+        with pytest.raises(CheckpointMismatch, match=r"constant \d, float64\(9,\) \(other numbers"):
+            check(older, fingerprints(holding(other), (1.0,), {}))
+    before = {name: part for name, part in told["model"].items() if name != "constants"}
+    assert len(check(older | {"model": before}, told)) == 1  # files from before they were written
 
 
 @pytest.mark.slow

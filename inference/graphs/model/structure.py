@@ -6,7 +6,6 @@ for the other. A structure is hashable, and its hash is that of its content.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,8 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from lawful.form.digest import digest
 
 
 @dataclass(frozen=True)
@@ -178,17 +179,12 @@ class Structure:
     @cached_property
     def digest(self) -> str:
         """Hash of the content."""
-        found = hashlib.sha256(repr(self.families).encode())
+        parts: list[str | np.ndarray] = [repr(self.families)]
         for group in self.groups:
-            head = (group.name, group.scopes.shape, group.cardinalities, group.shared)
-            found.update(repr(head).encode())
-            found.update(_short(group.scopes))
+            parts += [repr((group.name, group.cardinalities, group.shared)), _short(group.scopes)]
         for count in self.counted:
-            arrays = (count.totals, count.members, count.starts, count.states)
-            found.update(repr((count.name, *(len(x) for x in arrays))).encode())
-            for array in arrays:
-                found.update(_short(array))
-        return found.hexdigest()
+            parts += [repr(count.name), *map(_short, (count.totals, count.members, count.starts, count.states))]
+        return digest(*parts)
 
     def __hash__(self) -> int:
         """Hash the content."""
@@ -221,6 +217,6 @@ class Structure:
 
 
 def _short(numbers: np.ndarray) -> np.ndarray:
-    """Write numbers for a hash, in half the bytes where all are small; their shapes are hashed elsewhere."""
+    """Write numbers for a digest, in half the bytes where all are small."""
     kind = np.int32 if numbers.max(initial=0) < 2**31 else np.int64
-    return np.ascontiguousarray(numbers, kind)
+    return numbers.astype(kind, copy=False)

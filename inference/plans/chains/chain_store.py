@@ -6,7 +6,6 @@ any other one is refused, with what differs.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import warnings
@@ -17,6 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
+from lawful.form.digest import digest
 from lawful.inference.checkpoints.stored_run import RUN, attributes_of
 
 from ...checkpoints.fingerprints import check
@@ -201,7 +201,4 @@ def _continued(store: Store, names: Sequence[tuple[Names, Names]], done: Sequenc
 
 def _digest(begun: Begun) -> str:
     """Give a code for key and start of a run."""
-    code = hashlib.sha256()
-    for name, array in flatten({"begun": begun})[0].items():
-        code.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
-    return code.hexdigest()
+    return digest(*(part for name, array in flatten({"begun": begun})[0].items() for part in (f"{name} ", array)))

@@ -7,7 +7,6 @@ refers to nothing outside itself.
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
 import warnings
@@ -21,6 +20,7 @@ import numpy as np
 from lawful.form import Form
 from lawful.form.dependence import dependence
 
+from ...checkpoints.form_digests import code_of
 from ...findings.evidence import kish_ess
 from ...registered import method_of
 from ..arguments import digest_of
@@ -205,7 +205,7 @@ def _identity(result: Record) -> list[tuple[str, str]]:
     named = [(name, seed_text(value) if name == "seed" else str(value)) for name, value in shown.items()]
     prints = {name: str(value) for name, value in result.run.items() if "fingerprint" in name}
     if isinstance(result.form, Form):
-        prints.setdefault("fingerprint", hashlib.sha256(result.form.show().encode()).hexdigest())
+        prints.setdefault("fingerprint", code_of(result.form))
     data = digest_of(result.args) or result.run.get("arguments")
     if data is not None:
         prints["data"] = str(data)

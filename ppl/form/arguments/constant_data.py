@@ -7,7 +7,6 @@ and others are refused where that Form meets them.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ import numpy as np
 
 from ...errors import UnsupportedProgramError
 from .. import Form
+from ..digest import digest
 
 _allowed: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
 _learnt: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
@@ -37,7 +37,7 @@ def learn(program: Any, arrays: Sequence[Any], tried: bool) -> bool:
         arrays: its data.
         tried: whether it was traced for them: then something else is wrong with it.
     """
-    if tried or not _is_allowed(program) or not arrays or digest(arrays) is None:
+    if tried or not _is_allowed(program) or not arrays or _code(arrays) is None:
         _learnt.discard(program)
         return False
     _learnt.add(program)
@@ -52,10 +52,10 @@ def _is_allowed(program: Any) -> bool:
     return program in _allowed or _is_allowed(getattr(program, "__wrapped__", None))
 
 
-def needed(program: Any, arrays: Sequence[Any]) -> bytes | None:
+def needed(program: Any, arrays: Sequence[Any]) -> str | None:
     """Give the digest of the data where a program is known to need them; None for all other programs."""
     known = isinstance(program, FunctionType | functools.partial) and program in _learnt
-    return digest(arrays) if known else None
+    return _code(arrays) if known else None
 
 
 def as_given(leaves: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
@@ -66,23 +66,13 @@ def as_given(leaves: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
     ]
 
 
-def digest(arrays: Sequence[Any]) -> bytes | None:
-    """Digest arrays; None where one has no values yet.
-
-    >>> digest([np.ones(2)]) == digest([np.ones(2)]) != digest([np.zeros(2)])
-    True
-    """
-    code = hashlib.sha256()
-    for array in arrays:
-        if isinstance(array, jax.core.Tracer | jax.ShapeDtypeStruct):
-            return None
-        own = np.ascontiguousarray(np.asarray(array))
-        code.update(f"{own.dtype} {own.shape} ".encode())
-        code.update(own.tobytes())
-    return code.digest()
+def _code(arrays: Sequence[Any]) -> str | None:
+    """Digest arrays; None where one has no values yet."""
+    known = not any(isinstance(array, jax.core.Tracer | jax.ShapeDtypeStruct) for array in arrays)
+    return digest(*map(np.asarray, arrays)) if known else None
 
 
-def hold(form: Form, code: bytes) -> None:
+def hold(form: Form, code: str) -> None:
     """Note the digest of the data that are constants of a Form."""
     form.cache[hold] = code
 
@@ -97,7 +87,7 @@ def refuse_other_data(form: Form, arrays: Sequence[Any]) -> None:
 
     Raises: UnsupportedProgramError.
     """
-    if hold in form.cache and digest(arrays) != form.cache[hold]:
+    if hold in form.cache and _code(arrays) != form.cache[hold]:
         raise UnsupportedProgramError(
             "the program computes Python numbers from its data, as int(np.max(codes)), so its Form holds the data that "
             "it was traced with, and was called with others. Fix: give the program and not its Form, or give such "
