@@ -31,7 +31,8 @@ from ..form.arguments.calls import positional
 from ..form.builder import Block
 from ..form.choices import Choice, choices_of, dims_of
 from ..form.labels import fitting, labels_of
-from ..form.operations.stacks import Cut, Window, Windows
+from ..form.operations.permutation import Permutation
+from ..form.operations.stacks import Cut
 from ..inspection.lint.observed_data import checked_data
 from ..passes.rolling.roll import Folded, folded
 from ..passes.unconstrain import (
@@ -377,12 +378,17 @@ def _coordinates(found: Folded) -> tuple[Block, Var, list[Var]]:
     """Write how the coordinates of each choice are read from one vector, which has the order of `ravel`."""
     pieces, choices = _pieces(found), choices_of(found.form)
     starts = _starts(pieces, sorted(pieces, key=show_address))
-    block, vector = Block(), Var((sum(map(math.prod, pieces.values())),), choices[0].dtype)
+    vector = Var((sum(map(math.prod, pieces.values())),), choices[0].dtype)
+    block, values = Block(), vector
+    rows = [[starts[a] for a in found.names(c.address)] for c in choices]
+    if any(np.any(np.diff(row) != math.prod(pieces[c.address])) for c, row in zip(choices, rows, strict=True)):
+        order = [range(starts[a], starts[a] + math.prod(piece)) for a, piece in pieces.items()]
+        values, starts = vector.like(), _starts(pieces, pieces)
+        block.nodes.append(Det(Permutation(tuple(itertools.chain(*order))), (vector,), (values,), "coordinates"))
     free = []
     for c in choices:
-        where, piece = [starts[address] for address in found.names(c.address)], pieces[found.names(c.address)[0]]
-        windows = Windows(Window((math.prod(piece),), piece), tuple((start,) for start in where))
-        read, shape = (windows, (len(where), *piece)) if c.address in found.steps else (Cut(where[0], piece), piece)
+        names = found.names(c.address)
+        shape = (*[len(names)][: c.address in found.steps], *pieces[names[0]])
         free.append(Var(shape, vector.dtype))
-        block.nodes.append(Det(read, (vector,), (free[-1],), "coordinates"))
+        block.nodes.append(Det(Cut(starts[names[0]], shape), (values,), (free[-1],), "coordinates"))
     return block, vector, free

@@ -108,7 +108,8 @@ class Stage(Handler):
                 message.value = value
                 self.drawn_values.append((weakref.ref(value), mark))
             elif self.returns(message.value):
-                message.value = value.astype(message.value.dtype)
+                dtype = message.value.dtype
+                message.value = value if value.dtype == dtype else value.astype(dtype)
         elif isinstance(message, FactorMessage):
             factor_p.bind(message.log_weight, mark=Mark(names, role=message.role, **told))
         elif isinstance(message, DeterministicMessage):

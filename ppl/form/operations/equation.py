@@ -199,7 +199,7 @@ class Equation:
 def equation_of(eqn: Any) -> Equation:
     """Read an operation of a traced program."""
     literals = tuple([(v.val, getattr(v.aval, "dtype")) if isinstance(v, Literal) else None for v in eqn.invars])
-    return Equation(eqn.primitive, dict(eqn.params), literals, eqn.primitive.multiple_results)
+    return Equation(eqn.primitive, eqn.params, literals, eqn.primitive.multiple_results)
 
 
 def literal_array(literal: Any) -> np.ndarray:
@@ -248,6 +248,8 @@ def jaxprs_in(params: dict[str, Any]) -> list[Any]:
         if value is None or isinstance(value, int | str):
             continue
         for item in value if isinstance(value, tuple | list) else (value,):
+            if item is None or isinstance(item, int):
+                continue
             inner = getattr(item, "jaxpr", item)
             if hasattr(inner, "eqns"):
                 found.append(inner)

@@ -5,11 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.extend.core import Literal, Primitive, get_opaque_trace_state, jaxpr_as_fun
-from jax.interpreters import ad, batching
+from jax.interpreters import ad, batching, mlir
 
 __all__ = [
     "STANDARD_NORMAL", "Literal", "Primitive", "StatementPrimitive", "ad", "batching", "get_opaque_trace_state",
-    "is_key", "jaxpr_as_fun", "statement_of",
+    "is_key", "jaxpr_as_fun", "mlir", "statement_of",
 ]  # fmt: skip
 
 # The name of JAX's own function that draws standard normals; by another name it is a function like all others.
