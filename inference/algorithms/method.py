@@ -74,7 +74,6 @@ class Method(ABC):
     name: ClassVar[str] = ""
     shared: ClassVar[str] = ""  # the number that devices share: "particles" or "chains"
     devices: ClassVar[int] = 1  # where no mesh is given
-    copies: ClassVar[bool] = False  # whether what is run has more than the program's own draws
     independent: ClassVar[bool] = False  # whether particles are, so that the tail of their weights tells
     runs_eagerly: ClassVar[bool] = False
 

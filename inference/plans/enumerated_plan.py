@@ -5,7 +5,7 @@ Law: its draws have the measure of the program, as those of the inference have t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,23 +17,27 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
-from lawful.form.choices import by_name, choices_of
+from lawful.form.choices import by_name, choices_of, dims_of
 
+from ..checkpoints.checkpoints import Checkpoint
 from ..results.copies import Told
 from ..results.record import WeightedParticles, masked
 from ..results.recover import drawing, recover
 from ..results.result import Result
 from ..running.driver import Chunk
+from ..running.options import RunOptions
 from ..summing.enumerate_sites import Enumeration, Sites, enumeration
-from .plan import Prepared
-from .rewritten_program import Detour
+from .plan import Prepared, key_of
 
 BACK = 0x7FFFFFFF
 
 
 @dataclass(frozen=True, eq=False)
-class Summed(Detour):
-    """A way by the marginal of the sites that stay; what is summed is drawn back.
+class Summed:
+    """An engine that goes by the marginal of the sites that stay; what is summed is drawn back.
+
+    How a run is divided, kept or ended early is the business of the plan on the marginal; what is finished is told of
+    the program whether the run went to its end, was resumed, or failed.
 
     Attributes:
         plan: the plan on the program.
@@ -41,6 +45,8 @@ class Summed(Detour):
         summed: the program with its sites summed.
     """
 
+    plan: Any
+    inner: Any
     summed: Enumeration
 
     @property
@@ -89,6 +95,69 @@ class Summed(Detour):
     def lines(self, prepared: Prepared) -> list[str]:
         """Say which sites, and what is done to the others."""
         return [self.inner.plan(*prepared.inputs), *(f"  {line}" for line in self.summed.plan())]
+
+    def result(self, prepared: Prepared, key: Any) -> Result:
+        """Run the inference on the marginal."""
+        return self._whole(prepared, key, lambda plan: plan(key, *prepared.inputs))
+
+    def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
+        """Run the inference on the marginal chunk by chunk."""
+        for chunk in self._on().iterate(key, *prepared.inputs):
+            yield self.chunk(prepared, chunk, key)
+
+    def resumed(self, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+        """Go on from a checkpoint."""
+        seed = found.header.get("seed")
+        if seed is None:
+            raise LawfulError(
+                f"{found.path} does not tell the key of its run, which draws the summed sites back. Fix: begin with "
+                "a key of a kind that has a name, as jax.random.key(0)."
+            )
+        prepared.seed = seed
+        return self._whole(prepared, key_of(seed), lambda plan: plan.resumed(found, options, tuple(prepared.inputs)))
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run on the marginal for its checkpoints."""
+        found: dict[str, Any] = self.inner.header(self.inner.prepare(tuple(prepared.inputs)))
+        return found
+
+    def memory(self, prepared: Prepared) -> int:
+        """Estimate the bytes that a run takes at its peak."""
+        return int(self.inner.memory(*prepared.inputs))
+
+    def algorithm(self, prepared: Prepared) -> Form:
+        """Give the algorithm on the marginal as a Form."""
+        found: Form = self.inner.form(*prepared.inputs)
+        return found
+
+    def _on(self) -> Any:
+        """Give the plan on the marginal, whose runs are divided as those of the whole."""
+        self.inner.run = self.plan.run
+        return self.inner
+
+    def _whole(self, prepared: Prepared, key: Any, run: Callable[[Any], Result]) -> Result:
+        """Run, and tell the result, also where an error has one of what was finished."""
+        try:
+            return self._about(prepared, run(self._on()), key)
+        except LawfulError as error:
+            if isinstance(error.result, Result):
+                error.result = self._about(prepared, error.result, key)
+            raise
+
+    def _about(self, prepared: Prepared, result: Result, key: Any) -> Result:
+        """Tell a result, with the program, its data, and what is unread in them."""
+        told, more = self.told(prepared, result, key), result.more
+        observed = {"observed_data": prepared.observed} if prepared.observed else {}
+        return replace(
+            told,
+            groups={**result.groups, **observed},
+            form=prepared.form,
+            model=self.plan.model,
+            args=prepared.args,
+            dims=dims_of(choices_of(prepared.form, ("sample", "deterministic"))),
+            found=(*result.found, *prepared.unread),
+            more=None if more is None else lambda draws: self._about(prepared, more(draws), key),
+        )
 
 
 def summed(plan: Any, form: Form, sites: Sites, method: Any = None, reasons: tuple[str, ...] = ()) -> Summed:

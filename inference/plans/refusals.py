@@ -88,12 +88,6 @@ REFUSALS = (
     ),
     Refusal(
         "store",
-        _both(_has("store"), lambda kind, given: kind.copies),
-        "{method}: store: the chains have draws at all powers, and those at power 1 are picked at the end. Fix: leave "
-        "out store=, and write the result, result.save('draws.zarr').",
-    ),
-    Refusal(
-        "store",
         _both(_has("store"), _summed),
         "{method}: with enumerate= the summed sites are drawn back after the run, and a store holds the draws of the "
         "others alone. Fix: leave out store=, or give the marginal as the model: "

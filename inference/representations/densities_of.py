@@ -48,13 +48,16 @@ def unweighed(built: Any, where: str) -> Any:
 
 
 def exact(built: Any, where: str, *, weighs: bool = False) -> Any:
-    """Refuse a kernel whose state ends with an estimate, where others move the choices that it belongs to.
+    """Refuse a kernel whose state is more than that of the program, where others move the choices that it belongs to.
 
     One that weighs is refused too, unless `weighs` says that weights are kept.
     """
     if built.states is not None:
+        what, other = "a pseudo-marginal kernel keeps an estimate", "beside other kernels, use kernels.particle_gibbs"
+        if built.begin is not None:
+            what, other = "a tempering kernel keeps copies", "other kernels go inside it, where they move each copy"
         raise UnsupportedProgramError(
-            f"{where}: a pseudo-marginal kernel keeps an estimate with its state, which moves by others would leave "
-            "behind. Fix: use it alone or in `repeat`; beside other kernels, use kernels.particle_gibbs."
+            f"{where}: {what} with its state, which moves by others would leave behind. Fix: use it alone or in "
+            f"`repeat`; {other}."
         )
     return built if weighs else unweighed(built, where)

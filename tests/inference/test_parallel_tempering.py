@@ -9,10 +9,11 @@ import numpyro.distributions as dist
 import pytest
 
 from lawful import cond, factor, inference, plate, sample, trace
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant
-from lawful.inference.kernels.particles.replica_exchange import Tempering, replicated
+from lawful.inference.check.exact.extended import extended_matrix
+from lawful.inference.kernels.particles.replica_exchange import Tempering
 
 module = importlib.import_module("lawful.inference.kernels.particles.replica_exchange")
 
@@ -25,9 +26,7 @@ def guarded():
 
 
 def checked(program, powers, kernel=None):
-    form = trace(program)
-    made = Tempering(form, kernel or kernels.mh(), powers)
-    return invariant(made, replicated(form, powers))
+    return invariant(Tempering(kernel or kernels.mh(), powers), program)
 
 
 @pytest.mark.tier0
@@ -79,8 +78,6 @@ def test_a_copy_that_is_not_tempered_is_seen(monkeypatch):
     """The copies are moved for the program itself, whatever their power."""
     monkeypatch.setattr(module, "_raised", lambda prior, likelihood, power: prior + likelihood)
     right = module.at_power
-    powers = (0.4, 1.0)
-    copies = replicated(trace(coin), powers)
 
     def untempered(program):
         made = right(program)
@@ -89,7 +86,31 @@ def test_a_copy_that_is_not_tempered_is_seen(monkeypatch):
         return right(trace(lambda: factor("f", 1.8 * sample("a", dist.Bernoulli(0.3)))))
 
     monkeypatch.setattr(module, "at_power", untempered)
-    assert invariant(Tempering(trace(coin), kernels.mh(), powers), copies).status == "failed"
+    assert checked(coin, (0.4, 1.0)).status == "failed"
+
+
+@pytest.mark.tier0
+def test_the_state_is_the_product_of_the_copies_at_their_powers():
+    """Copies of `guarded`, each with its likelihood by hand: of 3 states at each power, and that at 1 as enumerated."""
+    powers = (0.0, 0.4, 1.0)
+    _, states, pi, _ = extended_matrix(Tempering(kernels.mh(), powers).build(trace(guarded)), ())
+    prior = {(0, None): 0.7, (1, 0): 0.3 * 0.4, (1, 1): 0.3 * 0.6}
+
+    def likelihood(b, w):
+        return np.exp(1.2 * (w or 0) - 0.9 * b) * (0.2 + 0.5 * b)
+
+    measures = []
+    for power in powers:
+        weights = {state: mass * likelihood(*state) ** power for state, mass in prior.items()}
+        measures.append({state: x / sum(weights.values()) for state, x in weights.items()})
+    assert len(states) == 27
+    for state, mass in zip(states, pi, strict=True):
+        known = dict(state.choices)
+        copies = [(("~copies", "b", i), ("~copies", "w", i)) for i in range(2)] + [(("b",), ("w",))]
+        found = [(int(known[b]), known.get(w)) for b, w in copies]
+        found = [(b, None if w is None else int(w)) for b, w in found]
+        expected = np.prod([measure[copy] for measure, copy in zip(measures, found, strict=True)])
+        assert mass == pytest.approx(expected, abs=1e-14)
 
 
 def modes(y):
@@ -133,7 +154,7 @@ def test_the_draws_have_the_posterior_of_a_finite_program():
 @pytest.mark.slow
 def test_the_plan_and_its_settings():
     plan = inference.parallel_tempering(guarded, powers=[0.25, 1.0], chains=2, warmup=3, draws=5, init={"b": 0})
-    assert repr(plan) == "parallel_tempering(mh(single_site()), [0.25, 1.0])"
+    assert repr(plan) == "parallel_tempering(tempering(mh(single_site()), [0.25, 1.0]))"
     assert "at powers 0.25, 1" in plan.plan()
     result = plan(0)
     assert result.posterior["b"].shape == (2, 5) and result.warmup.posterior["b"].shape == (2, 3)
@@ -142,3 +163,40 @@ def test_the_plan_and_its_settings():
     for powers in ([1.0], [0.5, 0.2, 1.0], [0.0, 0.9], [-0.1, 1.0]):
         with pytest.raises(LawfulError, match="two powers or more, increasing"):
             inference.parallel_tempering(guarded, powers=powers)
+
+
+def test_the_method_is_its_kernel_on_the_program():
+    """`mcmc` with what the method composes gives the same draws, and neither shows the other copies."""
+    method = inference.parallel_tempering(guarded, powers=[0.25, 1.0], chains=2, warmup=3, draws=5).method
+    short = {"chains": 2, "warmup": 3, "draws": 5}
+    results = [inference.parallel_tempering(guarded, powers=[0.25, 1.0], **short)(1)]
+    results.append(inference.mcmc(guarded, method.compose(), **short)(1))
+    assert results[0].posterior.keys() == {"b", "w"}
+    for name in ("b", "w"):
+        np.testing.assert_array_equal(*(result.posterior[name] for result in results))
+    with pytest.raises(UnsupportedProgramError, match="cycle: a tempering kernel keeps copies"):
+        inference.mcmc(guarded, kernels.cycle(method.compose(), kernels.mh()), **short)(1)
+
+
+def test_all_copies_begin_where_the_chain_does():
+    def level(y):
+        sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=y)
+
+    plan = inference.parallel_tempering(level, powers=[0.0, 1.0], chains=2, warmup=0, draws=1, init={"x": [0.5, -0.5]})
+    prepared = plan.prepare((0.3,))
+    state, _ = prepared.built._state(jax.random.key(0), prepared.inputs)
+    assert np.asarray(state[0]).tolist() == [0.5, -0.5] and np.asarray(state[1]).tolist() == [[0.5], [-0.5]]
+
+
+@pytest.mark.slow
+def test_a_kernel_that_tunes_itself_moves_the_copies():
+    """NUTS, tuned for the copy at power 1: the posterior is Normal(0.25, 1 / 2), of independent chains."""
+
+    def level(y):
+        sample("y", dist.Normal(sample("x", dist.Normal(0.2, 1.0)), 1.0), obs=y)
+
+    plan = inference.parallel_tempering(level, kernels.nuts(), powers=[0.0, 1.0], chains=50, warmup=100, draws=40)
+    result = plan(2, 0.3)
+    assert np.asarray(result.run["step_size"]).shape == ()
+    means = np.asarray(result.posterior["x"]).mean(axis=1)
+    assert abs(means.mean() - 0.25) < 5 * means.std(ddof=1) / 50**0.5

@@ -221,7 +221,6 @@ def rough() -> None:
 
 
 DELAYED = delayed_acceptance(rough)
-POWERS = (0.25, 1.0)
 
 
 def guarded() -> None:
@@ -231,19 +230,7 @@ def guarded() -> None:
     factor("weight", 1.2 * w - 0.9 * b)
 
 
-def copies() -> None:
-    """The copies of `guarded` at the powers, as a loop."""
-
-    def copy(carry: None, power: Any) -> tuple[None, None]:
-        b = sample("b", dist.Bernoulli(0.3))
-        w = cond(b == 1, lambda: sample("w", dist.Bernoulli(0.6)), lambda: 0)
-        factor("weight", power * (1.2 * w - 0.9 * b))
-        return None, None
-
-    scan(copy, None, jnp.array(POWERS))
-
-
-TEMPERING = Tempering(guarded, mh(), POWERS)
+TEMPERING = Tempering(mh(), (0.25, 1.0))
 
 
 def nested() -> None:

@@ -72,11 +72,12 @@ class KernelForm:
         step: from what is carried to that, then the numbers named in `info`.
         choices: the program's choices, in the order of the state.
         info: names of the numbers.
-        enter: from a state to what is carried, which begins with coordinates without bounds, the log density there
-            and its gradient; None where what is carried is the state.
+        enter: from a state to what is carried; None where what is carried is the state.
         leave: from what is carried to a state; None where it is one.
-        states: where a state ends with an estimate in place of the log density: draws a state, weighed so that its
-            measure is what the kernel keeps.
+        states: where a state has more than the choices of the program and their log density, as an estimate in its
+            place, or copies: draws a state, weighed so that its measure is what the kernel keeps.
+        begin: where a state has copies: from a state of the program to one of the kernel.
+        gradient: whether what is carried begins with coordinates without bounds, the log density there, its gradient.
     """
 
     step: Form
@@ -85,11 +86,18 @@ class KernelForm:
     enter: Form | None = None
     leave: Form | None = None
     states: Form | None = None
+    begin: Form | None = None
+    gradient: bool = False
 
     @property
     def size(self) -> int:
         """Number of values of the state."""
         return state_size(self.choices)
+
+    @property
+    def first(self) -> Form | None:
+        """Draws where a chain begins, weighed as `states` is; None where that is a state of the program."""
+        return self.states if self.begin is None else None
 
     @property
     def carried(self) -> int:

@@ -150,7 +150,7 @@ class Gradient:
         there, numbers = self._moved(block, frame, inputs, here)
         step = without_dead_code(block.form((*inputs, *here.flat), (*there.flat, *numbers)))
         info = self.move.info if self.slot is None else (*self.move.info, f"{SIGNAL}{self.slot}")
-        return KernelForm(step, frame.choices, info, frame.way_in(program), frame.way_out(program))
+        return KernelForm(step, frame.choices, info, frame.way_in(program), frame.way_out(program), gradient=True)
 
     def plan(self, program: Form) -> list[str]:
         """Say how the sites move."""

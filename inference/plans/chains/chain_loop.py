@@ -144,10 +144,10 @@ def chain_loop(
     own, settings = len(program.inputs), [v for tuner in tuners for v in _settings_of(tuner)]
     extended = replace(program, inputs=(*program.inputs, *settings)) if settings else program
     built = unweighed(slotted.build(extended), "mcmc")
-    enter, leave = (form and _without_settings(form, own, settings) for form in (built.enter, built.leave))
+    ways = {name: getattr(built, name) for name in ("enter", "leave", "states", "begin")}
     slots = [own + SETTINGS * i for i in range(len(tuners))]
-    built = replace(built, enter=enter, leave=leave)
-    carrying = built if enter is not None else replace(built, leave=None)  # rows are scored when they are read
+    built = replace(built, **{name: form and _without_settings(form, own, settings) for name, form in ways.items()})
+    carrying = built if built.enter is not None else replace(built, leave=None)  # rows are scored when they are read
     writer = _Writer(carrying, own, tuners, slots, Plate("chain", 1 if one_by_one else chains))
     info = tuple(name for name in built.info if not name.startswith(SIGNAL))
     names = [f"{name}{suffix}" for suffix in tuned_names(slots) for name in ("step_size", "inverse_mass")]
@@ -184,7 +184,7 @@ def _settings_of(tuner: Tuner) -> tuple[Var, Var, Var]:
 
 
 def _without_settings(form: Form, own: int, settings: Sequence[Var]) -> Form:
-    """Give a way in or out, which no setting changes, on the inputs of the program alone."""
+    """Give a way in or out or a draw, which no setting changes, on the inputs of the program alone."""
     block, inputs = Block(), tuple(v.like() for v in form.inputs)
     inputs, state = inputs[:own], inputs[own + len(settings) :]
     none = [block.constant(np.zeros(v.shape, v.dtype)) for v in settings]
@@ -204,7 +204,7 @@ class _Writer:
     @property
     def learns(self) -> bool:
         """Whether the warm-up has anything to do."""
-        return bool(self.tuners) or self.kernel.enter is not None
+        return bool(self.tuners) or self.kernel.gradient
 
     @property
     def watches(self) -> bool:
@@ -214,7 +214,7 @@ class _Writer:
     @property
     def compares(self) -> bool:
         """Whether the regions of chains are compared: a kernel in its own coordinates carries what that takes."""
-        return self.watches and self.kernel.enter is not None
+        return self.watches and self.kernel.gradient
 
     def write(self, warmup: int, draws: int, thin: int, joined: bool = True) -> Form:
         block, kernel = Block(), self.kernel

@@ -30,9 +30,8 @@ from ...checkpoints.checkpoints import Checkpoint
 from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
 from ...findings.findings import Finding, idle_device, map_findings, never_moved
-from ...kernels.base.base import KernelForm, initial_state
+from ...kernels.base.base import KernelForm
 from ...representations.absent_elements import form_for
-from ...representations.conditional import without_factors
 from ...results.batches import in_one_row
 from ...results.collect import from_chains
 from ...results.copies import Told
@@ -50,7 +49,7 @@ from .chain_result import BROKEN, Rows, Tally, deterministics, without_own
 from .chain_runs import iterate_chains, resume_chains, run_chains
 from .nan_proposals import broken_findings
 from .no_start import no_start
-from .starts import GIVEN, Begun, Start, drawn_starts, entered, starts_at
+from .starts import GIVEN, Begun, Start, drawn_starts, first_states, onward, starts_at
 from .warm_up_restarts import RESTARTS, restart_findings
 
 type ChainMethod = Literal["vectorized", "sequential"]
@@ -73,8 +72,9 @@ class Chains:
     kernel: KernelForm
     loop: ChainLoop
     run: Callable[..., Any]
-    start: Callable[..., Any]
+    drawn_start: Callable[..., Any]
     given_start: Callable[[tuple[Any, ...]], Start]  # of the names of what is given
+    onward: Callable[..., list[jax.Array]]  # from where chains begin to a state of the kernel
     rows: Rows
     form: Form
     whole: bool  # whether a state has a value for every choice of the program
@@ -207,10 +207,14 @@ class Chains:
         """Give a state of each chain, and what it is from."""
         method = self.plan.method
         if not method.init:
-            found: tuple[list[jax.Array], jax.Array] = self.start(key, inputs)
-            return found
+            return self.start(key, inputs)
         origin = device_array(np.tile(np.array([GIVEN, 0], np.int32), (method.chains, 1)))
-        return self.given_start(tuple(method.init))(key, inputs, method.init), origin
+        return self.onward(inputs, self.given_start(tuple(method.init))(key, inputs, method.init)), origin
+
+    def start(self, key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
+        """Draw a state of each chain, where none is given, with what it is from."""
+        state, origin = self.drawn_start(key, inputs)
+        return self.onward(inputs, state), origin
 
     def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
         """Report that no chain could start."""
@@ -294,13 +298,13 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
     loop = chain_loop(moves, form, count, method.warmup, method.draws, method.thin, one_by_one=one_by_one)
     loop.memory()  # what is too large for an index is refused here
     kernel = loop.kernel
-    states = initial_state(form) if kernel.states is None else without_factors(kernel.states)
-    states = entered(kernel, states)
+    states = first_states(kernel, form)
     shown = [c for c in kernel.choices if not is_own(c)]
     given_start = cache(lambda names: starts_at(form, states, shown, dict.fromkeys(names), count))
     if method.init:
         given_start(tuple(method.init))  # a name that no site has is refused before anything runs
-    whole = {c.address for c in choices_of(form)} <= {c.address for c in kernel.choices}
+    choices = choices_of(form)
+    whole = {c.address for c in choices} <= {c.address for c in kernel.choices}
     named = record(form, ("deterministic",))
     named_choices = named.choices if whole else ()
     naming = deterministics(named.form, named.own) if named_choices else None
@@ -314,7 +318,10 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
         jax.jit(loop),
         drawn_starts(loop.slopes, kernel, form, states, count),
         given_start,
-        Rows(kernel.choices, kernel.info, method.thin, loop.learns, named_choices, naming, scored),
+        onward(kernel, form, count),
+        Rows(
+            kernel.choices, len(choices_of(form)), kernel.info, method.thin, loop.learns, named_choices, naming, scored
+        ),
         loop.form,
         whole,
     )

@@ -33,7 +33,8 @@ class Rows:
     """How the rows of chains are read.
 
     Attributes:
-        choices: what a state has values for.
+        choices: what a state has values for, the choices of the program first.
+        program: how many of these are the program's.
         info: names of the numbers of a step.
         thin: steps of a draw.
         learns: whether the warm-up tunes the kernel: it then tries steps that are too long.
@@ -43,6 +44,7 @@ class Rows:
     """
 
     choices: tuple[Choice, ...]
+    program: int
     info: tuple[str, ...]
     thin: int
     learns: bool
@@ -87,10 +89,10 @@ class Rows:
         flags = dict(zip((c.name for c in choices if c.conditional), by_chain[len(choices) : -1], strict=True))
         draws = without_own(masked(values, flags) if flags else values, choices)
         if self.named is not None:
-            draws |= named_values(self.named, self.named_choices, inputs, list(values.values()))
+            draws |= named_values(self.named, self.named_choices, inputs, list(values.values())[: self.program])
         lp = by_chain[-1]
         if self.scored is not None and lp.size:
-            columns = [v.reshape(lp.size, *v.shape[2:]) for v in values.values()]
+            columns = [v.reshape(lp.size, *v.shape[2:]) for v in list(values.values())[: self.program]]
             lp = np.asarray(self.scored(inputs, columns)).reshape(lp.shape)
         return Warmup(draws, {"lp": lp, **told})
 

@@ -31,8 +31,9 @@ from lawful.inspection.lint.improper_priors import improper_sites
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
 
-from ...kernels.base.base import KernelForm
+from ...kernels.base.base import KernelForm, initial_state
 from ...kernels.base.frame import frame_of
+from ...representations.conditional import without_factors
 
 GIVEN, PRIOR, CUBE = range(3)  # what a chain begins from
 WORDS = ("given", "draw from the prior", "point of the cube (-2, 2)")
@@ -69,7 +70,7 @@ def drawn_starts(slopes: bool, built: KernelForm, form: Form, states: Form, chai
         chains: how many.
     """
     wanted = slopes or improper_sites(form)
-    if wanted and built.states is None and not any(map(is_own, built.choices)):
+    if wanted and built.first is None and not any(map(is_own, choices_of(form))):
         with suppress(UnsupportedProgramError):  # sites without coordinates: as the prior has them
             # A hundred evaluations or so: compiled in half the time, they take a fraction of a millisecond more.
             return quickly(_climbing(form, chains))
@@ -78,9 +79,10 @@ def drawn_starts(slopes: bool, built: KernelForm, form: Form, states: Form, chai
     return jax.jit(lambda key, inputs: (drawn(run, key, inputs), jnp.asarray(origin)))
 
 
-def entered(kernel: KernelForm, states: Form) -> Form:
-    """Give a draw of a state the log density NaN where the gradient that the kernel would carry is not finite."""
-    if kernel.enter is None:
+def first_states(kernel: KernelForm, form: Form) -> Form:
+    """Write a draw of where a chain begins, of log density NaN where a gradient that is carried is not finite."""
+    states = initial_state(form) if kernel.first is None else without_factors(kernel.first)
+    if not kernel.gradient:
         return states
     block = Block()
     inputs = tuple(v.like() for v in states.inputs)
@@ -89,6 +91,15 @@ def entered(kernel: KernelForm, states: Form) -> Form:
     log_density = kernel.left(block, inputs, carried)[-1]  # so that the program is scored once
     checked = block.det(_where_finite, log_density, carried[2], label="gradient finite?")
     return without_dead_code(block.form(inputs, (*state[:-1], checked)))
+
+
+def onward(kernel: KernelForm, form: Form, chains: int) -> Callable[[Sequence[Any], list[jax.Array]], list[jax.Array]]:
+    """Compile the way of all chains from a state of the program, where they begin there, to one of the kernel."""
+    if kernel.begin is None:
+        return lambda inputs, state: state
+    plated = [i >= len(form.inputs) for i in range(len(kernel.begin.inputs))]
+    run = emit(lift(kernel.begin, Plate("chain", chains), plated, carried=[True] * kernel.size).form)
+    return jax.jit(lambda inputs, state: list(run(jax.random.key(0), *inputs, *state)[0]))
 
 
 def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
