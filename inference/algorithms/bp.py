@@ -13,8 +13,8 @@ from typing import Any
 from lawful.errors import LawfulError
 from lawful.form.arguments.calls import positional, refuse_unknown
 
-from ..graphs.exact.plans import BUDGET
-from ..graphs.infer import Plan, infer, plan
+from ..graphs.exact.plans import BUDGET, Plan
+from ..graphs.inference import infer, plan
 from ..graphs.loopy.propagation import propagated
 from ..graphs.model.beliefs import Beliefs
 from ..graphs.model.graph import FactorGraph

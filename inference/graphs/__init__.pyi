@@ -1,10 +1,10 @@
 from .bounds import Bracket as Bracket
 from .bounds import bracket as bracket
-from .exact_inference import eliminated as eliminated
-from .exact_inference import most_probable as most_probable
-from .infer import Plan as Plan
-from .infer import infer as infer
-from .infer import plan as plan
+from .exact.plans import Plan as Plan
+from .inference import eliminated as eliminated
+from .inference import infer as infer
+from .inference import most_probable as most_probable
+from .inference import plan as plan
 from .loopy.propagation import propagated as propagated
 from .model.beliefs import Beliefs as Beliefs
 from .model.builder import Variables as Variables

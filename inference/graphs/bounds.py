@@ -17,7 +17,7 @@ from lawful.errors import LawfulError, WidthError
 
 from .exact.elimination import total
 from .exact.plans import elimination_plan
-from .exact_inference import most_probable
+from .inference import most_probable
 from .loopy.counting import random_forests, shares
 from .loopy.propagation import propagated
 from .model.graph import FactorGraph

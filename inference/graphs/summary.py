@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from .exact.plans import BUDGET
-from .infer import plan, shown_bytes
+from .exact.plans import BUDGET, shown_bytes
+from .inference import plan
 from .model.cliques import cliques_in
 from .model.graph import FactorGraph
 

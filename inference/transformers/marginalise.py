@@ -33,9 +33,8 @@ from lawful.passes.record import record
 
 from ..contract import PRESERVES, Contract, Transformer
 from ..graphs.exact.blocks import chosen_blocks, largest_of, largest_table
-from ..graphs.exact.plans import BUDGET
-from ..graphs.exact_inference import log_mass
-from ..graphs.infer import METHODS, shown_bytes
+from ..graphs.exact.plans import BUDGET, shown_bytes
+from ..graphs.inference import METHODS, log_mass
 from ..graphs.loopy.propagation import propagated
 from ..graphs.model.graph import graph_of
 from ..graphs.model.structure import Structure

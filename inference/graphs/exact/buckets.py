@@ -11,18 +11,14 @@ Reference: Dechter (1999), Bucket elimination: a unifying framework for reasonin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import jax
 import numpy as np
 
-from lawful.errors import WidthError
-
 from ..model.structure import Structure
 from .elimination import NOWHERE, Batch, Index, Places, Reading
-from .ordering import Order, rounds_of
 
 type Scope = tuple[int, ...]
 type Shape = tuple[int, ...]
@@ -31,74 +27,31 @@ type Axes = tuple[int, ...]
 ARRAY = 1 << 7  # entries that take about as long as what another array costs
 
 
-@dataclass(frozen=True)
-class Plan:
-    """An elimination of all variables.
+def placed(
+    structure: Structure, variables: Sequence[int], scopes: Mapping[int, Scope], rounds: Sequence[Sequence[int]]
+) -> Places:
+    """Say where the numbers of an elimination stand.
 
-    Attributes:
+    Args:
         structure: of the graph.
-        order: the order.
+        variables: all of them, in the order in which they are eliminated.
+        scopes: for each, by number, its neighbours at its turn, in that order.
+        rounds: the variables that are eliminated at once.
     """
-
-    structure: Structure
-    order: Order
-
-    @cached_property
-    def _rounds(self) -> list[list[int]]:
-        return rounds_of(self.order)
-
-    @cached_property
-    def _sizes(self) -> list[int]:
-        return self.order.entries(self.structure.cardinalities.tolist())
-
-    @cached_property
-    def rounds(self) -> int:
-        """Number of rounds."""
-        return len(self._rounds)
-
-    @cached_property
-    def largest(self) -> int:
-        """Number of entries of the largest table."""
-        return max(self._sizes, default=0)
-
-    @cached_property
-    def entries(self) -> int:
-        """Number of entries of all tables that are summed."""
-        return sum(self._sizes)
-
-    @cached_property
-    def places(self) -> Places:
-        """Where the numbers stand; not before the plan is known to fit a budget, as it takes memory, too.
-
-        Raises: WidthError for more than half a thousand million entries.
-        """
-        if self.entries >= -NOWHERE:
-            raise WidthError(
-                f"exact elimination needs {self.entries} table entries, more than can be numbered. Fix: give evidence "
-                "that cuts the graph, or accept an approximation with method='loopy'.",
-                largest=self.largest, width=self.order.width,
-            )  # fmt: skip
-        structure, buckets = self.structure, _Buckets(self.structure, self.order)
-        inputs = range(structure.size, len(buckets.starts))
-        rounds = [batch for variables in self._rounds for batch in buckets.eliminate(variables)]
-        readers = Readers(buckets.uses)
-        batches = tuple(
-            made.batch._replace(readers=readers.of(made.results, made.turned, made.batch.targets.shape[1]))
-            for made in rounds
-        )
-        constants = [start for start, scope in zip(buckets.starts, buckets.scopes, strict=True) if not scope]
-        cards = structure.cardinalities
-        owner, first = np.repeat(np.arange(structure.size), cards), np.cumsum(cards) - cards
-        tables = readers.of(inputs, [0] * len(inputs))
-        places = Places(batches, np.array(constants), _variables(batches, cards), tables, owner, first, buckets.size)
-        return jax.tree.map(lambda x: x.astype(np.int32), places)  # single precision has no longer indices
-
-    def __repr__(self) -> str:
-        """Say in words what it takes."""
-        return (
-            f"elimination by {self.order.rule}: width {self.order.width}, {self.entries} table entries, the largest "
-            f"table {self.largest}, {self.rounds} rounds"
-        )
+    buckets = _Buckets(structure, variables, scopes)
+    inputs = range(structure.size, len(buckets.starts))
+    eliminated = [batch for own in rounds for batch in buckets.eliminate(own)]
+    readers = Readers(buckets.uses)
+    batches = tuple(
+        made.batch._replace(readers=readers.of(made.results, made.turned, made.batch.targets.shape[1]))
+        for made in eliminated
+    )
+    constants = [start for start, scope in zip(buckets.starts, buckets.scopes, strict=True) if not scope]
+    cards = structure.cardinalities
+    owner, first = np.repeat(np.arange(structure.size), cards), np.cumsum(cards) - cards
+    tables = readers.of(inputs, [0] * len(inputs))
+    places = Places(batches, np.array(constants), _variables(batches, cards), tables, owner, first, buckets.size)
+    return jax.tree.map(lambda x: x.astype(np.int32), places)  # single precision has no longer indices
 
 
 def _variables(batches: Sequence[Batch], cards: np.ndarray) -> np.ndarray:
@@ -150,9 +103,9 @@ class _Buckets:
         size: number of scores so far.
     """
 
-    def __init__(self, structure: Structure, order: Order) -> None:
-        self.cards, self.order = structure.cardinalities.tolist(), order
-        self.turn = dict(zip(order.variables, range(structure.size), strict=True))
+    def __init__(self, structure: Structure, variables: Sequence[int], left: Mapping[int, Scope]) -> None:
+        self.cards, self.left = structure.cardinalities.tolist(), left
+        self.turn = dict(zip(variables, range(structure.size), strict=True))
         self.starts, self.scopes, self.uses = list[int](), list[Scope](), Uses()
         self.size = self._shares = 2
         self._opened: dict[Scope, int] = {}
@@ -179,7 +132,7 @@ class _Buckets:
         """Eliminate the variables of a round."""
         kinds: dict[tuple[Shape, tuple[Axes, ...]], _Kind] = {}
         for v in variables:
-            axis = {u: k for k, u in enumerate((v, *self.order.scopes[v]))}
+            axis = {u: k for k, u in enumerate((v, *self.left[v]))}
             met = sorted((tuple([axis[u] for u in self.scopes[t]]), t) for t in self._waiting[v])
             key = tuple([self.cards[u] for u in axis]), tuple([axes for axes, _ in met])
             kind = kinds.setdefault(key, _Kind(*key))
@@ -209,7 +162,7 @@ class _Buckets:
                 steps = offsets(shape[1:], [along.get(a, 0) for a in range(1, len(shape))])
                 far[k, spread, : len(steps)] = steps
                 self.uses.use(tables, bases, shape, axes, rest)
-            left = [self.order.scopes[v] for v in kind.variables]
+            left = [self.left[v] for v in kind.variables]
             own[rows] = kind.variables
             scopes[rows, : len(shape) - 1], strides[rows, : len(shape) - 1] = left, strides_of(shape[1:])
             for scope in left:

@@ -7,7 +7,7 @@ Beliefs of pairs in a chain are made where they have few entries enough, and are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -21,7 +21,6 @@ from .. import chains
 from ..chains.logs import safe_log
 from ..model.beliefs import layout_of
 from ..model.potentials import Potentials, scores_of
-from .buckets import Plan
 from .elimination import Places, drawn, largest, marginals, total
 from .pendants import Batch, BatchPlaces, Pendants
 
@@ -51,16 +50,16 @@ class Where(NamedTuple):
 
 
 class Chained:
-    """A split graph and the plan of its core; its methods are pure functions of the numbers.
+    """A split graph; its methods are pure functions of the numbers.
 
     Attributes:
         pendants: the split.
-        plan: of the core.
+        places: gives where the numbers of the elimination of the core stand.
     """
 
-    def __init__(self, pendants: Pendants, plan: Plan) -> None:
+    def __init__(self, pendants: Pendants, places: Callable[[], Places]) -> None:
         """Keep what they are made of."""
-        self.pendants, self.plan = pendants, plan
+        self.pendants, self.places = pendants, places
 
     @cached_property
     def where(self) -> Where:
@@ -79,9 +78,7 @@ class Chained:
             found[batch.states][places.rows[there]] = at[there]
             begun[batch.states] += places.rows.size
         singles = {k: rows[g.scopes[:, 0]] for k, g in enumerate(structure.groups) if g.arity == 1}
-        where = Where(
-            self.plan.places, pendants.places, core_rows, pendants.core_factors, pendants.kept, found, singles
-        )
+        where = Where(self.places(), pendants.places, core_rows, pendants.core_factors, pendants.kept, found, singles)
         with jax.ensure_compile_time_eval():
             return jax.tree.map(lambda x: device_array(np.asarray(x, np.int32)), where)
 

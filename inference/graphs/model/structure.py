@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -196,11 +197,15 @@ class Structure:
 
     def family(self, name: str) -> Family | None:
         """Find variables by name."""
-        return self._by_name.get(name)
+        return self._named.get(name)
 
     @cached_property
-    def _by_name(self) -> dict[str, Family]:
+    def _named(self) -> dict[str, Family]:
         return {family.name: family for family in self.families}
+
+    def by_name(self, states: Any) -> dict[str, Any]:
+        """Split states of all variables (n,) by name `(*shape)`."""
+        return {f.name: states[f.offset : f.offset + f.size].reshape(f.shape) for f in self.families}
 
     @cached_property
     def _offsets(self) -> np.ndarray:

@@ -25,7 +25,7 @@ import numpy as np
 from lawful.distributions.protocol import MAX_ATOMS, Law
 from lawful.errors import PathLimitError
 
-from ..exact_inference import drawn_states, log_mass, uniforms_of
+from ..inference import drawn_states, log_mass, uniforms_of
 from ..model.potentials import Potentials
 from ..model.restriction import Restriction
 from ..model.structure import Family, Structure

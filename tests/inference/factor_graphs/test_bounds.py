@@ -7,7 +7,7 @@ import pytest
 from lawful.errors import WidthError
 from lawful.inference.graphs import FactorGraph, bracket, eliminated, infer, propagated
 from lawful.inference.graphs.bounds import mean_field, tree_bound
-from lawful.inference.graphs.exact_inference import most_probable
+from lawful.inference.graphs.inference import most_probable
 from lawful.inference.graphs.loopy.counting import random_forests, shares, tree_shares
 from tests.inference.factor_graphs.networks import exact, network
 from tests.inference.factor_graphs.truth import Truth, random_graph

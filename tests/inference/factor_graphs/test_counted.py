@@ -23,7 +23,7 @@ from lawful.inference.graphs import (
 )
 from lawful.inference.graphs.counts import potentials
 from lawful.inference.graphs.exact import plans
-from lawful.inference.graphs.exact_inference import by_name, pushed, uniforms_of
+from lawful.inference.graphs.inference import pushed, uniforms_of
 from lawful.inference.graphs.loopy.exchange import Logs
 from lawful.inference.graphs.loopy.forests import by_messages, mass_and_marginals
 from lawful.inference.graphs.loopy.free_energy import free_energy, point_at
@@ -321,7 +321,7 @@ def test_counts_of_assignments_may_be_left_out():
     listed = assignments(graph)
     scores = log_scores(graph)
     best = int(np.argmax(scores))
-    whole = by_name(graph.structure, listed[best])
+    whole = graph.structure.by_name(listed[best])
     free = {name: x for name, x in whole.items() if name in ("y", "z")}
     assert both and float(graph.log_score(free)) == pytest.approx(scores[best], rel=1e-12)
     with pytest.raises(LawfulError, match="expected states of y, z"):

@@ -11,7 +11,7 @@ from lawful.errors import LawfulError
 from lawful.inference.graphs import FactorGraph, Potentials, eliminated, infer, most_probable, plan
 from lawful.inference.graphs.exact import chained, plans
 from lawful.inference.graphs.exact.pendants import pendants_of
-from lawful.inference.graphs.exact_inference import pushed
+from lawful.inference.graphs.inference import pushed
 from tests.inference.factor_graphs.truth import holed
 from tests.tiers import rest_slow
 
