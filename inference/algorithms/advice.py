@@ -13,6 +13,7 @@ from lawful.addresses import Address
 from lawful.distributions.bijections import supports
 from lawful.errors import ImproperPriorError, LawfulError, UnsupportedProgramError
 from lawful.form import Form, Loop, Site
+from lawful.form.choices import finite_sites
 from lawful.form.liveness import has_weight, random_values
 from lawful.inspection.lint.check import found_error
 from lawful.inspection.lint.form_rules import LintFinding
@@ -22,7 +23,6 @@ from ..kernels import hmc, nuts, random_walk
 from ..kernels.default_kernel import default_kernel
 from ..kernels.gradient.gradient import Gradient
 from ..registered import all_methods
-from ..summing.summed_form import finite_sites
 
 LISTING = ("gibbs", "enumerate", "bp")  # methods that list the values of sites
 KERNELS: dict[str, Callable[[], Any]] = {"nuts": nuts, "hmc": hmc, "random_walk": lambda: random_walk(0.5)}

@@ -22,12 +22,11 @@ from lawful.addresses import Address, show_address
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.cached import per_form
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.markov_blanket import reached, work
 
 from ..representations.absent_elements import form_for
 from ..summing.enumerate_sites import Enumeration, Sites, enumeration
-from ..summing.summed_form import finite_sites
 from ..transformers.marginalise import marginalise
 from .base.smooth_sites import smooth_sites
 from .combine.compose import cycle, repeat

@@ -17,14 +17,13 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
 from lawful.form.cached import per_form
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.dependence import dependence
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
 from ..summing.enumerate_sites import Enumeration, enumerate_sites, enumeration
-from ..summing.summed_form import finite_sites
 from ..summing.tables import PREFIX
 from ..transformers.gaussian.integrate_normals import integrate_normals
 from ..transformers.noncentred import is_normal

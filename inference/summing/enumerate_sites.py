@@ -15,7 +15,7 @@ from typing import Literal
 from lawful.addresses import Address, as_address
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.liveness import without_dead_code
 from lawful.form.rewriting import unnamed
 from lawful.passes.condition import conditioned
@@ -24,7 +24,7 @@ from lawful.passes.record import record
 from ..contract import PRESERVES, Transformer
 from ..missing_call import refuse_uncalled
 from ..representations.standard_normals import without_names
-from .summed_form import finite_sites, refuse_plates, summed_form
+from .summed_form import refuse_plates, summed_form
 from .tables import MAX_TABLE, PREFIX, unknown
 
 type Sites = None | Literal["all"] | str | Sequence[str | Address] | Callable[[Choice], bool] | Transformer

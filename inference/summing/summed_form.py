@@ -13,7 +13,6 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Det, Form, Node, Site, Var, walk
 from lawful.form.builder import renamed
-from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.thread_sites import score
 
@@ -93,16 +92,6 @@ def _draw(node: Node, scope: Walk, frame: Frame, live: set[Node], picks: Picks, 
         outputs = alone.spliced(block, [*(drawn[v] for v in ins), *chosen])
         drawn |= dict(zip(node.outs, outputs.own, strict=True))
         drawn |= plain
-
-
-def finite_sites(form: Form) -> tuple[Choice, ...]:
-    """The latent sites that can be summed.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> [c.name for c in finite_sites(lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.5))))]
-    ['z']
-    """
-    return tuple(c for c in choices_of(form) if c.law.atoms is not None and not c.law.is_point_mass)
 
 
 def refuse_plates(form: Form) -> None:

@@ -83,6 +83,16 @@ def choices_of(
     return tuple(found.values())
 
 
+def finite_sites(form: Form) -> tuple[Choice, ...]:
+    """List the latent sites that have finitely many values.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> [c.name for c in finite_sites(lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.5))))]
+    ['z']
+    """
+    return tuple(c for c in choices_of(form) if c.law.atoms is not None and not c.law.is_point_mass)
+
+
 def kind_of(node: Det | Site | Factor) -> str | None:
     """Tell what a node does: see `choices_of`; None where it has no address."""
     if node.address is None:

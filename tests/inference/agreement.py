@@ -23,7 +23,7 @@ from lawful.addresses import indices_of, names_of
 from lawful.backends.compile_options import compile_quickly
 from lawful.errors import LawfulError
 from lawful.form.arguments.arrays import split_arguments
-from lawful.form.choices import choices_of
+from lawful.form.choices import choices_of, finite_sites
 from lawful.inference import kernels
 from lawful.inference.algorithms.smc import particle_filter
 from lawful.inference.check import compare, enumerate_measure, invariant, random_program
@@ -31,7 +31,6 @@ from lawful.inference.check.exact.exact_checks import transformed_form
 from lawful.inference.check.exact.outcomes import reference_measure
 from lawful.inference.check.programs.partial_sums import MarginaliseHalf
 from lawful.inference.laws.resampling import scheme
-from lawful.inference.summing.summed_form import finite_sites
 
 TOLERANCE = 1e-10
 OUTERMOST = ("loop", "branch", "switch", "repeat", "weigh", "guard", "call", "plate")

@@ -11,7 +11,7 @@ from lawful.inference.graphs.counts import factor, solving
 from lawful.inference.graphs.formats import assembling
 from lawful.inference.graphs.loopy import belief_forests, exchange, layouts, propagation, sweeping, through_tables
 from lawful.inference.graphs.model import graph, restriction
-from lawful.inference.graphs.reading import from_program, graph_law
+from lawful.inference.graphs.reading import graph_law, program_reader
 from lawful.inference.kernels.jumps import program_proposal
 from tests.mutants.patching import patched, rewritten
 
@@ -48,7 +48,7 @@ def receiver_included():
 
 def first_state_in_other_arms():
     """A site that several arms of a branch draw has its first state wherever one of them does not run."""
-    return rewritten(from_program._Reader, "variable", "self.arms[node.address] == 1", "True")
+    return rewritten(program_reader.Reader, "variable", "self.chosen[node.address].arms == 1", "True")
 
 
 def floor_for_zero():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lawful.distributions import law as laws
-from lawful.inference.graphs.reading import from_program
+from lawful.inference.graphs.reading import program_reader
 from lawful.inference.plans.chains.chain_loop import ChainLoop
 from lawful.inference.summing import control as summing_control
 from lawful.language import control
@@ -30,7 +30,7 @@ def arm_of_an_arm_alone():
 
 def arm_of_an_arm_alone_in_graphs():
     """In the graph of a program, an arm inside an arm counts without the arm around it."""
-    return rewritten(from_program._Reader, "branch", "(a & b,)", "(b,)")
+    return rewritten(program_reader.Reader, "branch", "(a & b,)", "(b,)")
 
 
 def choice_of_an_inner_arm_told():

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
+from lawful.form.choices import finite_sites
 from lawful.form.markov_blanket import reached
 
 from ...contract import Transformer
 from ...summing.enumerate_sites import enumerate_sites
-from ...summing.summed_form import finite_sites
 from ...transformers.marginalise import marginalise
 
 

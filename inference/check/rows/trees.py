@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from lawful.form import Form
-from lawful.form.choices import choices_of
+from lawful.form.choices import choices_of, finite_sites
 
 from ...contract import PRESERVES, Contract, Transformer
 from ...graphs.reading.tree_proposal import tree_proposal
 from ...kernels import mh, mixture
 from ...kernels.base.base import KernelForm
-from ...summing.summed_form import finite_sites
 from ...transformers.propose.propose import propose
 
 

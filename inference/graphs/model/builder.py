@@ -1,4 +1,4 @@
-"""Builder: variables and factors are added to a graph, in arrays and in groups.
+"""Builder: a graph that grows, as variables and factors are added in arrays and in groups, and the numbers it holds.
 
 Law: each call multiplies the measure by what it adds, and changes nothing else. What is added is checked at once: its
 name, shape and indices, and that scores are natural logs.
@@ -11,14 +11,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import DuplicateSiteError, IndexRangeError, LawfulError
+from lawful.form.operations.device import device_array
 
 from .counted import bags_of, refuse_impossible
 from .notes import Notes
-from .potentials import indexed, kept, log_scores, refuse_not_finite, spread, unary_scores
+from .potentials import (
+    Potentials,
+    Scores,
+    indexed,
+    kept,
+    log_scores,
+    refuse_not_finite,
+    scores_of,
+    spread,
+    states_seen,
+    traced,
+    unary_scores,
+    with_evidence,
+)
 from .scopes import diagonal, joined
 from .structure import Count, Family, Group, Structure
 
@@ -269,6 +284,38 @@ class Builder:
         if self._structure is None:
             self._structure = Structure(tuple(self._families), tuple(self._groups), tuple(self._counted))
         return self._structure
+
+    @property
+    def potentials(self) -> Potentials:
+        """Its numbers, with the evidence in the unary scores."""
+        return Potentials(with_evidence(self._unary, self._evidence), tuple(self._tables))
+
+    @property
+    def scores(self) -> Scores:
+        """Its numbers without the evidence, in one vector; made once for all copies with other evidence."""
+        if "scores" not in self._kept:
+            self._kept["scores"] = scores_of(self.structure, Potentials(tuple(self._unary), tuple(self._tables)))
+        found: Scores = self._kept["scores"]
+        return found
+
+    @property
+    def placed(self) -> Scores:
+        """The scores as arrays of JAX, which a compiled program takes up without a copy."""
+        if "placed" not in self._kept:
+            with jax.ensure_compile_time_eval():
+                self._kept["placed"] = jax.tree.map(device_array, self.scores)
+        found: Scores = self._kept["placed"]
+        return found
+
+    @property
+    def seen(self) -> Any:
+        """State observed of each variable by number (n,), -1 where nothing is."""
+        return states_seen(sum(map(len, self._unary)), self._families, self._evidence)
+
+    @property
+    def known(self) -> bool:
+        """Whether none of its numbers is traced."""
+        return not any(map(traced, (*self.scores, *self._evidence.values())))
 
 
 def _all_of(family: Family) -> Variables:

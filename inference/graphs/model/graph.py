@@ -16,21 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.form.operations.device import device_array
 
 from .builder import Builder
 from .counted import completed
-from .potentials import (
-    Potentials,
-    Scores,
-    scores_at,
-    scores_of,
-    seen_with,
-    states_of,
-    states_seen,
-    traced,
-    with_evidence,
-)
+from .potentials import Potentials, scores_at, seen_with, states_of, traced
 from .structure import Structure
 
 type Path = str | os.PathLike[str]
@@ -116,38 +105,6 @@ class FactorGraph(Builder):
         other._unary, other._tables, other._structure = [*self._unary, *unary], list(tables), structure
         other._kept = {}
         return other
-
-    @property
-    def potentials(self) -> Potentials:
-        """Its numbers, with the evidence in the unary scores."""
-        return Potentials(with_evidence(self._unary, self._evidence), tuple(self._tables))
-
-    @property
-    def scores(self) -> Scores:
-        """Its numbers without the evidence, in one vector; made once for all copies with other evidence."""
-        if "scores" not in self._kept:
-            self._kept["scores"] = scores_of(self.structure, Potentials(tuple(self._unary), tuple(self._tables)))
-        found: Scores = self._kept["scores"]
-        return found
-
-    @property
-    def placed(self) -> Scores:
-        """The scores as arrays of JAX, which a compiled program takes up without a copy."""
-        if "placed" not in self._kept:
-            with jax.ensure_compile_time_eval():
-                self._kept["placed"] = jax.tree.map(device_array, self.scores)
-        found: Scores = self._kept["placed"]
-        return found
-
-    @property
-    def seen(self) -> Any:
-        """State observed of each variable by number (n,), -1 where nothing is."""
-        return states_seen(sum(map(len, self._unary)), self._families, self._evidence)
-
-    @property
-    def known(self) -> bool:
-        """Whether none of its numbers is traced."""
-        return not any(map(traced, (*self.scores, *self._evidence.values())))
 
     @property
     def evidence(self) -> dict[str, Any]:

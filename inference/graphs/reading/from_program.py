@@ -1,44 +1,41 @@
 """From a program to a factor graph: finite sites become variables, and the terms of the density tables.
 
-Law: the graph has the measure of the program on its finite sites, given the arguments and the sites that are fixed. An
-element of an array is a variable of its own; a term is a factor on the elements that it reads. Checked on every build:
-scores of the graph at random assignments are those of the program.
+Law: the graph has the measure of the program on its finite sites, given the arguments and the sites that are fixed.
+Every latent site is a variable or has a value. One with infinitely many values is restricted to a range where that was
+asked for, its masses as they are, so the measure lacks what lies outside; elsewhere it is refused. Checked on every
+build: scores of the graph at random assignments are those of the program.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.addresses import Address, show_address
+from lawful.addresses import Address, as_address, show_address
 from lawful.backends.log_density import gather_choices, scored
-from lawful.errors import LawfulError
-from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
+from lawful.distributions.families import core_of
+from lawful.errors import LawfulError, UnboundedSupport, UnsupportedProgramError
+from lawful.form import Form, Node, Site
 from lawful.form.arguments.arrays import split_arguments
-from lawful.form.builder import LogProb, Tupled
-from lawful.form.choices import Choice
-from lawful.messages import Source
+from lawful.form.choices import Choice, choices_of, finite_sites
+from lawful.form.rewriting import with_subforms
 from lawful.tracing.number_arguments import with_inputs
 from lawful.tracing.trace import trace
 
-from ..model.builder import Variables
 from ..model.counted import counts_at
 from ..model.graph import FactorGraph
 from ..model.potentials import scores_at
-from ..model.structure import Count, Structure
-from .grouping import add_groups
-from .lifted import TABLE, Budget, Table, Terms, aligned, known, of, plain, taken, terms, too_large
-from .lifting import Lifting
-from .linear_counts import LARGE, LinearCount
-from .loops import LoopReader
-from .supports import Ranges, chosen_sites, fixed_sites, outside, restricted, support
-from .templates import Lanes, mapped, spread
+from ..model.structure import Structure
+from .lifted import TABLE, known
+from .linear_counts import LARGE
+from .program_reader import Chosen, Reader
+
+type Ranges = Mapping[Any, tuple[int, int]]
 
 CHECKS = 8
 
@@ -88,263 +85,10 @@ def to_factor_graph(
     form = restricted(whole, truncate, max_table) if truncate else whole
     inputs, _, _ = split_arguments(args)
     chosen = chosen_sites(form, sites)
-    reader = _Reader(form, chosen, fixed_sites(form, chosen, given or {}), max_table, count_from)
+    reader = Reader(form, chosen, fixed_sites(form, chosen, given or {}), max_table, count_from)
     graph = reader.read(inputs)
     _compare(graph, whole, reader, args)
     return graph
-
-
-@dataclass
-class _Reader:
-    """The walk over a program.
-
-    Attributes:
-        form: the program.
-        chosen: the sites that become variables.
-        fixed: values of the others.
-        budget: largest number of entries of a table.
-        count_from: number of entries from which on a count takes the place of a table.
-        graph: what was read so far.
-        parts: tables by the name of their term, before they become groups.
-        sources: where the terms stand.
-        supports: values of the states of each family.
-        handles: the variables of each site.
-        states: the variables that stand for states of loops, and which state each has given the others; None for
-            variables that hold counts.
-        counts: the variables that hold counts, by what they count.
-        arms: how many statements draw each site, in different arms of a branch.
-        running: of sites that several arms draw, at some steps: their variables, and where each of the arms runs.
-        weighing: whether densities are added, and not values looked up alone.
-        source: where the statement stands that is read.
-    """
-
-    form: Form
-    chosen: Mapping[Address, Choice]
-    fixed: Mapping[Address, Any]
-    budget: int
-    count_from: int = LARGE
-    graph: FactorGraph = field(default_factory=FactorGraph)
-    parts: dict[str, list[Table]] = field(default_factory=dict)
-    sources: dict[str, Source] = field(default_factory=dict)
-    supports: dict[str, np.ndarray] = field(default_factory=dict)
-    handles: dict[Address, Variables] = field(default_factory=dict)
-    states: list[tuple[Variables, Table | None]] = field(default_factory=list)
-    counts: dict[tuple[bytes, ...], Variables] = field(default_factory=dict)
-    arms: dict[Address, int] = field(default_factory=dict)
-    running: dict[tuple[Address, bytes], tuple[np.ndarray, list[Any]]] = field(default_factory=dict)
-    weighing: bool = True
-    source: Source = Source("<program>", 0)
-
-    def __post_init__(self) -> None:
-        """Declare the variables."""
-        self.lifting = Lifting(self.budget, count=self.count, count_from=self.count_from)
-        for address, choice in self.chosen.items():
-            same = (node for node in self.form.sites() if node.address == address and node.observed is None)
-            laws = [node.law for node in same]
-            self.arms[address] = len(laws)
-            values, names = support(choice, laws)
-            self.handles[address] = self.graph.variables(choice.name, choice.full_shape, len(values), states=names)
-            self.supports[choice.name] = values
-
-    def read(self, inputs: Sequence[Any]) -> FactorGraph:
-        """Walk the program and make its tables groups of factors."""
-        with np.errstate(all="ignore"):  # as in JAX
-            self.nodes(self.form, dict(zip(self.form.inputs, map(known, inputs), strict=True)), (), None)
-            self.idle()
-            constants = [
-                constant
-                for name, parts in self.parts.items()
-                for constant in add_groups(
-                    self.graph, name, parts, f"term '{name}' ({self.sources.get(name, self.source)})"
-                )
-            ]
-        if constants:
-            self.graph.add("~constant", np.zeros((1, 0), np.int64), (), of(*constants).stack(constants).sum()[None])
-        return self.graph
-
-    def values(self, states: Mapping[str, np.ndarray]) -> dict[Address, Any]:
-        """Give the values of the sites at states."""
-        return {c.address: self.supports[c.name][states[c.name]] for c in self.chosen.values()}
-
-    def nodes(self, form: Form, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> list[Any]:
-        """Walk nodes, at some steps of the loops around them, where a guard holds.
-
-        The last of the steps may be many, (T,), whose values are `Lanes`.
-        """
-        env |= {variable: known(array) for variable, array in form.constants}
-        for node in form.nodes:
-            if isinstance(node, Det):
-                self.source = node.source
-                shape = node.outs[0].shape if node.outs else None
-                found = self.apply(node.label, node.function, [env[v] for v in node.ins], shape=shape)
-                env |= zip(node.outs, found, strict=True)
-            elif isinstance(node, Factor):
-                self.source = node.source
-                self.weigh(show_address(node.address), env[node.term], steps, guard)
-            elif isinstance(node, Site):
-                self.source = node.source
-                env[node.out] = self.site(node, env, steps, guard)
-            elif isinstance(node, Loop):
-                LoopReader(self, node, steps, guard).read(env)
-            else:
-                self.branch(node, env, steps, guard)
-        return [env[v] for v in form.outputs]
-
-    def apply(
-        self, what: str, function: Any, values: Sequence[Any], out_axis: int = 0, shape: tuple[int, ...] | None = None
-    ) -> tuple[Any, ...]:
-        """Apply a function of arrays to values of one step, or of many; the shape of its first result may be known."""
-        if any(isinstance(v, Lanes) for v in values):
-            return self.tried(what, mapped, self.lifting, function, values, out_axis)
-        return self.tried(what, self.lifting.apply, function, values, shape)
-
-    def tried(self, what: str, function: Any, *args: Any) -> Any:
-        """Run a rule; a table over budget becomes an error that names its variables."""
-        try:
-            return function(*args)
-        except Budget as error:
-            place = f" ({self.source})" if self.source.line else ""
-            raise too_large(error, self.graph.structure, f"'{what}'{place}", self.budget) from error
-
-    def site(self, node: Site, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> Any:
-        """Add the density of a site, and give its value."""
-        name = f"p({show_address(node.address)})"
-        if node.observed is None and node.address in self.chosen:
-            return self.variable(node, name, env, steps, guard)
-        value = env[node.observed] if node.observed is not None else _own(self.fixed[node.address], steps)
-        if self.weighing:
-            density = Tupled(node.law.log_prob_units) if node.law.units else LogProb(node.law)
-            (score,) = self.apply(name, density, [value, *(env[v] for v in node.parameters)])
-            self.weigh(name, score, steps, guard)
-        return value
-
-    def variable(self, node: Site, name: str, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> Any:
-        """Give a site's value by its states, and add its prior; where its arm does not run it has its first state."""
-        numbers = np.asarray(self.handles[node.address].numbers[steps])
-        values = self.supports[show_address(node.address)]
-        if self.weighing:
-            (found,) = self.apply(name, Tupled(node.law.element_masses), [env[v] for v in node.parameters], out_axis=1)
-            if _many(steps):
-                found = spread(found, len(steps[-1]), axis=1)
-            prior = self.prior(found, numbers)
-            if guard is not None and self.arms[node.address] == 1:
-                prior = _chosen_by(guard, prior, _idle(numbers, len(values)), self.budget)
-            elif guard is not None:
-                prior = _chosen_by(guard, prior, prior.map(_zeros), self.budget)
-                self.running.setdefault((node.address, numbers.tobytes()), (numbers, []))[1].append(guard)
-            self.parts.setdefault(name, []).append(prior)
-            self.sources[name] = self.source
-            if node.law.truncated:
-                self.missing(show_address(node.address), prior)
-        column = values.reshape((-1, *[1] * numbers.ndim))
-        own = terms(Table(np.broadcast_to(column, (len(values), *numbers.shape)), numbers[..., None]))
-        return Lanes(own) if _many(steps) else own
-
-    def missing(self, name: str, prior: Table) -> None:
-        """Note how much of a law lies outside the states that are kept, at most."""
-        share = outside(of(prior.array).moveaxis(prior.array, prior.arity - 1, 0))
-        if share is not None:
-            notes = self.graph.notes
-            share = max(share, notes.outside.get(name, 0.0))
-            self.graph.notes = replace(notes, outside={**notes.outside, name: share})
-
-    def count(self, found: LinearCount) -> Table:
-        """Give a value that is a count by the variables that hold it; they are made where they are new."""
-        arrays = found.members, found.starts, found.states
-        key = tuple(x.tobytes() for x in arrays)
-        sizes, shape = np.diff(found.starts), found.step.shape
-        largest = int(sizes.max(initial=0))
-        if key not in self.counts:
-            name = f"~count {len(self.counts)}"
-            self.counts[key] = self.graph.variables(name, (len(sizes),), largest + 1)
-            self.graph.add_count(Count(name, self.counts[key].numbers, *arrays))
-            self.states.append((self.counts[key], None))
-        ones = np.minimum(np.arange(largest + 1)[:, None], sizes).reshape((largest + 1, *shape))
-        added = known((ones * found.step).astype(found.offset.dtype))
-        return Table(found.offset + added, self.counts[key].numbers.reshape((*shape, 1)))
-
-    def prior(self, masses: Any, numbers: np.ndarray) -> Table:
-        """Make the masses of the states of variables (count, *shape) a table."""
-        table = masses.single(self.budget) if isinstance(masses, Terms) else plain(masses)
-        assert all(np.array_equal(table.scopes[0], other) for other in table.scopes[1:]), "states differ in scope"
-        return Table(table.array, np.concatenate([table.scopes[0], numbers[..., None]], axis=-1))
-
-    def idle(self) -> None:
-        """Give sites that several arms draw their first state where none of these runs."""
-        for (address, _), (numbers, guards) in self.running.items():
-            name = f"p({show_address(address)})"
-            (runs,) = self.apply("a branch", lambda *arms: (functools.reduce(jnp.logical_or, arms),), guards)
-            idle = _idle(numbers, len(self.supports[show_address(address)]))
-            self.parts[name].append(_chosen_by(runs, idle.map(_zeros), idle, self.budget))
-
-    def weigh(self, name: str, value: Any, steps: tuple[Any, ...], guard: Any) -> None:
-        """Add a log weight, counted where the guard holds."""
-        if not self.weighing:
-            return
-        value = spread(value, len(steps[-1])) if _many(steps) else value
-        parts = value.parts if isinstance(value, Terms) else (plain(value),)
-        for part in parts:
-            if guard is not None:
-                part = _chosen_by(guard, part, part.map(_zeros), self.budget)
-            self.parts.setdefault(name, []).append(part)
-        self.sources[name] = self.source
-
-    def values_of(self, form: Form, env: dict[Var, Any], steps: tuple[Any, ...]) -> list[Any]:
-        """Walk nodes without adding densities."""
-        weighing, self.weighing = self.weighing, False
-        try:
-            return self.nodes(form, env, steps, None)
-        finally:
-            self.weighing = weighing
-
-    def branch(self, node: Branch, env: dict[Var, Any], steps: tuple[Any, ...], guard: Any) -> None:
-        """Walk all arms, each where the index says so, and choose among their results."""
-        index = env[node.index]
-        arms = []
-        for number, arm in enumerate(node.forms):
-            runs = self.apply("a branch", lambda i, k=number: (i == k,), [index])[0]
-            both = runs if guard is None else self.apply("a branch", lambda a, b: (a & b,), [guard, runs])[0]
-            arms.append(
-                self.nodes(arm, dict(zip(arm.inputs, [env[v] for v in node.operands], strict=True)), steps, both)
-            )
-        for k, out in enumerate(node.outs):
-            cases = [arm[k] for arm in arms]
-
-            def choose(i: Any, *xs: Any) -> tuple[Any]:
-                return (jax.lax.select_n(jnp.broadcast_to(i.astype(jnp.int32), jnp.shape(xs[0])), *xs),)
-
-            env[out] = self.apply("a branch", choose, [index, *cases])[0]
-
-
-def _chosen_by(guard: Any, there: Table, idle: Table, budget: int) -> Table:
-    """Take one table where a guard holds and another where it does not."""
-    guard = guard.value if isinstance(guard, Lanes) else guard
-    which = guard.single(budget) if isinstance(guard, Terms) else plain(guard)
-    arrays, scopes = aligned([which.spread(there.shape), there, idle], budget)
-    states = tuple(max(a.shape[k] for a in arrays) for k in range(scopes.shape[-1]))
-    chosen = of(*arrays).where(arrays[0], arrays[1], arrays[2].astype(arrays[1].dtype))
-    return Table(of(chosen).broadcast_to(chosen, (*states, *there.shape)), scopes)
-
-
-def _idle(numbers: np.ndarray, count: int) -> Table:
-    """Give variables their first state."""
-    first = np.where(np.arange(count) == 0, 0.0, -np.inf).reshape((-1, *[1] * numbers.ndim))
-    first = np.broadcast_to(first, (count, *numbers.shape))
-    return Table(first.astype(jnp.result_type(float)), numbers[..., None])
-
-
-def _zeros(array: Any) -> Any:
-    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
-
-
-def _many(steps: tuple[Any, ...]) -> bool:
-    """Tell whether a walk is at many steps at once."""
-    return bool(steps) and isinstance(steps[-1], np.ndarray)
-
-
-def _own(values: Any, steps: tuple[Any, ...]) -> Any:
-    """Take the values of a site at some steps."""
-    return Lanes(values[steps]) if _many(steps) else taken(values, steps)
 
 
 def _flat(structure: Structure, states: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -352,7 +96,7 @@ def _flat(structure: Structure, states: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.concatenate([np.zeros(0, np.int32), *own], dtype=np.int32)
 
 
-def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any]) -> None:
+def _compare(graph: FactorGraph, form: Form, reader: Reader, args: Sequence[Any]) -> None:
     """Compare scores at random assignments with those of the program.
 
     Raises: LawfulError, a fault of this module, with both numbers.
@@ -361,7 +105,7 @@ def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any
     if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((potentials, args, dict(reader.fixed)))):
         return
     rng = np.random.default_rng(0)
-    rest, arms = dict(reader.fixed), {c.address for c in reader.chosen.values() if c.conditional}
+    rest, arms = dict(reader.fixed), {a for a, (c, *_) in reader.chosen.items() if c.conditional}
     inputs, _, _ = split_arguments(args)
     scores, function = scored(form)
     tried = []
@@ -392,3 +136,134 @@ def _compare(graph: FactorGraph, form: Form, reader: _Reader, args: Sequence[Any
                 "program.",
                 ours=ours, theirs=theirs,
             )  # fmt: skip
+
+
+def chosen_sites(form: Form, sites: Collection[str | Address] | None) -> dict[Address, Chosen]:
+    """Find the finite sites that become variables: those of some names, or all.
+
+    Raises: LawfulError for a name that is no finite site; UnboundedSupport where it has infinitely many values.
+    """
+    finite = {c.address: c for c in finite_sites(form)}
+    if sites is None:
+        return {address: support(form, c) for address, c in finite.items()}
+    names = {as_address(name) for name in sites}
+    missing = names - set(finite)
+    refuse_unbounded(form, missing)
+    if missing:
+        raise LawfulError(
+            f"to_factor_graph: {', '.join(map(show_address, sorted(missing)))}: no finite site of the program. "
+            f"The finite sites are: {', '.join(c.name for c in finite.values()) or 'none'}."
+        )
+    return {address: support(form, c) for address, c in finite.items() if address in names}
+
+
+def fixed_sites(form: Form, chosen: Collection[Address], given: Mapping[str, Any]) -> dict[Address, Any]:
+    """Find the values of the sites that are no variables.
+
+    Raises: LawfulError for a name that is no such site, and for one without a value.
+    """
+    values = {as_address(name): value for name, value in given.items()}
+    rest = [c for c in choices_of(form) if c.address not in chosen]
+    unknown = set(values) - {c.address for c in rest}
+    if unknown:
+        raise LawfulError(
+            f"to_factor_graph: given: {', '.join(map(show_address, sorted(unknown)))}: no latent site beside the "
+            f"variables. These are: {', '.join(c.name for c in rest) or 'none'}.",
+            sites=tuple(unknown),
+        )
+    missing = [c.name for c in rest if c.address not in values]
+    if missing:
+        refuse_unbounded(form, {c.address for c in rest} - set(values))
+        raise LawfulError(
+            f"to_factor_graph: {', '.join(missing)}: neither a variable of the graph nor given. Fix: pass values of "
+            "all other latent sites as given={'name': value}.",
+            sites=tuple(missing),
+        )
+    return {c.address: known(jnp.asarray(values[c.address], c.dtype)) for c in rest}
+
+
+def support(form: Form, choice: Choice) -> Chosen:
+    """Find the values of the states of a site, which several arms of a branch may draw.
+
+    Raises: UnsupportedProgramError for a law without independent finite elements, and for laws of different values.
+    """
+    laws = [node.law for node in form.sites() if node.address == choice.address and node.observed is None]
+    for law in laws:
+        if law.element_values is None:
+            raise UnsupportedProgramError(
+                f"site '{choice.name}': its law {law.label} has no independent finite elements. Fix: leave it out "
+                "of sites=[...], and give its value.",
+                site=choice.address,
+            )
+    found = [law.element_values.astype(choice.dtype) for law in laws]
+    values = found[0]
+    if not all(np.array_equal(values, other) for other in found):
+        raise UnsupportedProgramError(
+            f"site '{choice.name}' ({choice.source}): arms of a branch draw it with {found[0].tolist()} and with other "
+            "values, so that it is no variable of a factor graph. Fix: give it another name in one of them, or use "
+            "inference.enumerate or enumerate_sites().",
+            site=choice.address,
+        )
+    return Chosen(choice, values, len(laws))
+
+
+def restricted(form: Form, ranges: Ranges, most: int) -> Form:
+    """Restrict sites to ranges of whole numbers.
+
+    Args:
+        form: the form.
+        ranges: site -> (lowest, highest) of what is kept.
+        most: largest number of states.
+
+    Raises: LawfulError for a name that is no latent site of whole numbers, and for a range that is none.
+    """
+    given = {as_address(name): (int(low), int(high)) for name, (low, high) in ranges.items()}
+    countable = {c.address: c for c in choices_of(form) if is_countable(c.law)}
+    for address, (low, high) in given.items():
+        if address not in countable:
+            raise LawfulError(
+                f"truncate: {show_address(address)}: no latent site of whole numbers. These are: "
+                f"{', '.join(c.name for c in countable.values()) or 'none'}.",
+                site=address,
+            )
+        if not 0 <= high - low < most:
+            raise LawfulError(
+                f"truncate: {show_address(address)}: expected (lowest, highest), at most {most} values, got "
+                f"{(low, high)}.",
+                site=address,
+            )
+
+    def rule(node: Node) -> Node:
+        if isinstance(node, Site) and node.observed is None and node.address in given:
+            return replace(node, law=node.law.within(*given[node.address]))
+        return with_subforms(node, inside)
+
+    def inside(inner: Form) -> Form:
+        return replace(inner, nodes=tuple(map(rule, inner.nodes)))
+
+    return inside(form) if given else form
+
+
+def refuse_unbounded(form: Form, free: Collection[Any]) -> None:
+    """Refuse sites, of some by address, whose values are infinitely many whole numbers.
+
+    Raises: UnboundedSupport.
+    """
+    for choice in choices_of(form):
+        if choice.address in free and is_countable(choice.law) and choice.law.element_values is None:
+            raise UnboundedSupport(
+                f"site '{choice.name}' ({choice.source}): {choice.law.label} has infinitely many values, or as many as "
+                f"other values say. Fix: keep some of them, as truncate={{'{choice.name}': (0, 50)}}, or give its "
+                "value by given=.",
+                site=choice.address,
+            )
+
+
+def is_countable(law: Any) -> bool:
+    """Tell whether a law is one of whole numbers, element by element."""
+    if law.numbered is None or law.is_point_mass:
+        return False
+    if law.element_values is not None:
+        return True
+    core = core_of(law.numbered)
+    return not core.event_shape and bool(getattr(core.support, "is_discrete", False))

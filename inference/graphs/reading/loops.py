@@ -28,7 +28,7 @@ class LoopReader:
     """A loop in its place.
 
     Attributes:
-        reader: the walk of `from_program`.
+        reader: the walk over the program.
         node: the loop.
         steps: those of the loops around it.
         guard: where it runs.

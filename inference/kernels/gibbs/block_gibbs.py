@@ -22,7 +22,7 @@ from lawful.addresses import show_address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.builder import Block
-from lawful.form.choices import choices_of
+from lawful.form.choices import choices_of, finite_sites
 
 from ...contract import Contract
 from ...graphs.exact.blocks import chosen_blocks, largest_table, refuse_wide_blocks
@@ -34,7 +34,6 @@ from ...graphs.reading.lifted import TABLE
 from ...laws.invalid_weights import cleaned
 from ...registered import stored_as
 from ...representations.naming import named_sites
-from ...summing.summed_form import finite_sites
 from ..base.base import KernelForm, State, finished, scored, state_inputs
 from ..base.redraw import PREFIX
 

@@ -22,7 +22,7 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Factor, Form, Site, Var
 from lawful.form.builder import Block
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.liveness import dependents, without_dead_code
 from lawful.passes.condition import conditioned
 
@@ -30,7 +30,6 @@ from ...contract import Contract, Transformer
 from ...laws.log_sum import log_sum
 from ...representations.standard_normals import normal_site
 from ...summing.laws import IndexLaw
-from ...summing.summed_form import finite_sites
 from ...summing.tables import PREFIX
 from ..noncentred import chosen_normals, named
 from .groups import Group, Joint, flat, largest, next_group, noise_of
