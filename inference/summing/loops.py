@@ -10,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +25,16 @@ from ..laws.log_sum import log_sum
 from .axes import Axes
 from .records import Frame, Terms, Value, Walker, reached
 from .tables import PREFIX, NotChain, Picks, Pool, Summand, flat, unflat
-from .values import picked_choice
+from .values import picked_choice, unravelled
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What goes into a loop, or into its body: what all steps read, the state, and what each step reads of its own."""
+
+    constants: list[Var]
+    state: list[Var]
+    rows: list[Var]
 
 
 @dataclass(eq=False)
@@ -37,29 +45,28 @@ class _Setting:
         node: the loop.
         body: its body, with its choices among the outputs.
         values: the loop's operands.
-        outer: summed sites that these depend on.
+        own: the inputs of the body.
+        outer: summed sites that the operands depend on.
         label: stands in the addresses of the factors and picks.
-        carried: position of each carry that depends on summed sites, with the axes of the elements in it.
+        carried: the inputs of the state that depend on summed sites, with the axes of the elements in them.
         shape: elements of the state.
         scaled: whether each step takes the largest weight out.
     """
 
     node: Loop
     body: Threaded
-    values: tuple[Var, ...]
+    values: _Inputs
+    own: _Inputs
     outer: tuple[Plate, ...]
     label: Address
-    carried: dict[int, Axes]
+    carried: dict[Var, Axes]
     shape: tuple[int, ...]
     scaled: bool = False
 
     @property
-    def n_const(self) -> int:
-        return len(self.node.constants)
-
-    @property
-    def n_carry(self) -> int:
-        return len(self.node.init)
+    def after(self) -> list[Var]:
+        """The outputs of the body that are the state after a step."""
+        return self.node.split_out(self.body.parts.own)[0]
 
 
 @dataclass(eq=False)
@@ -67,14 +74,14 @@ class _Body:
     """A walked body: inputs, weights of the state before a step, and what it gives."""
 
     walk: Walker
-    inputs: tuple[Var, ...]
+    inputs: _Inputs
     belief: Var
     previous: Plate
     frame: Frame
     after: tuple[Plate, ...]
 
     def carry(self, setting: _Setting) -> list[Value]:
-        return [self.frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
+        return [self.frame.env[v] for v in setting.after]
 
     def summed(self) -> set[Address]:
         """The sites that are summed in it, and in the chains among its steps."""
@@ -100,9 +107,9 @@ def chain(walk: Walker, node: Loop, frame: Frame) -> None:
 
 
 def _settle(walk: Walker, node: Loop, frame: Frame) -> _Setting:
-    values = [frame.env[v] for v in node.ins]
-    plain = tuple(v for v in values if isinstance(v, Var))
-    if len(plain) < len(values):
+    read = [frame.env[v] for v in node.ins]
+    plain = [v for v in read if isinstance(v, Var)]
+    if len(plain) < len(read):
         raise NotChain(node, "it reads a sum over elements")
     outer = walk.plates(plain)
     pool = walk.pool
@@ -113,11 +120,10 @@ def _settle(walk: Walker, node: Loop, frame: Frame) -> _Setting:
     shape = pool.summands[outer[0]].shape if outer else ()
     inside = [n for n in node.body.sites() if walk.job.sums(n)]
     address = inside[0].address if inside else pool.summands[outer[0]].address
-    setting = _Setting(node, walk.job.recorded(node), plain, outer, walk.job.label(address), {}, shape)
-    for position, value in enumerate(plain[setting.n_const : setting.n_const + setting.n_carry]):
-        if value.plates:
-            setting.carried[position] = _common(walk, value, node)
-    return setting
+    body = walk.job.recorded(node)
+    values, own = _Inputs(*node.split(plain)), _Inputs(*node.split(body.form.inputs))
+    carried = {v: _common(walk, x, node) for v, x in zip(own.state, values.state, strict=True) if x.plates}
+    return _Setting(node, body, values, own, outer, walk.job.label(address), carried, shape)
 
 
 def _common(walk: Walker, value: Var, node: Loop) -> Axes:
@@ -136,12 +142,12 @@ def _find_state(walk: Walker, setting: _Setting, size: int) -> _Body:
         walk.job.names.clear()
         walk.job.names.update(names)
         known = dict(setting.carried)
-        for position, value in enumerate(body.carry(setting)):
+        for own, value in zip(setting.own.state, body.carry(setting), strict=True):
             if isinstance(value, Terms):
                 raise NotChain(setting.node, "it carries a sum over elements")
             if value.plates:
                 axes = _common(body.walk, value, setting.node)
-                if known.setdefault(position, axes) != axes:
+                if known.setdefault(own, axes) != axes:
                     raise NotChain(setting.node, "the elements of its state move")
         shape = body.walk.pool.summands[body.after[0]].shape
         if known == setting.carried and shape == setting.shape:
@@ -158,16 +164,14 @@ def _walk_body(walk: Walker, setting: _Setting, size: int) -> _Body:
     previous = Plate(f"state before {show_address(setting.label)}", size)
     place = (*setting.label, "before")
     inner.pool.declare(Summand(place, previous, setting.shape, place, node))
+    entering = _entering(walk, setting)
     inputs: list[Var] = []
     given: list[Value] = []
-    for position, (value, own) in enumerate(zip(setting.values, setting.body.form.inputs, strict=True)):
-        carry = position - setting.n_const
-        is_carry = 0 <= carry < setting.n_carry
-        if carry in setting.carried if is_carry else bool(value.plates):
+    for own in setting.body.form.inputs:
+        if own in entering:
             flat_in = Var((size, *own.shape), own.dtype)
-            axes = setting.carried[carry] if is_carry else _axes_inside(walk, setting, position, value)
             inside = unflat(block, flat_in, (previous,))
-            inner.axes[inside] = {previous: axes}
+            inner.axes[inside] = {previous: entering[own]}
         else:
             flat_in = inside = own.like()
         inputs.append(flat_in)
@@ -175,40 +179,39 @@ def _walk_body(walk: Walker, setting: _Setting, size: int) -> _Body:
     belief = Var((size, *setting.shape), jnp.result_type(float))
     weights = _without(inner, belief, _largest, setting) if setting.scaled else belief
     inner.pool.add(unflat(block, weights, (previous,)), {previous: tuple(range(len(setting.shape)))})
-    frame = inner.run(setting.body.form, given, _wanted(walk, setting))
-    carry_out = [frame.env[v] for v in setting.body.form.outputs[: setting.n_carry]]
-    after = inner.plates(carry_out)
+    frame = inner.run(setting.body.form, given, _wanted(walk, setting, entering))
+    after = inner.plates([frame.env[v] for v in setting.after])
     for plate in after:
         inner.pool.refuse_closed(plate)
-    split = setting.n_const, setting.n_const + setting.n_carry
-    fixed = [v for v in (*setting.values[: split[0]], *setting.values[split[1] :]) if v.plates]
+    fixed = any(v.plates for v in (*setting.values.constants, *setting.values.rows))
     if fixed and after and after != (previous,):
         names = ", ".join(walk.pool.summands[p].name for p in setting.outer)
         raise NotChain(node, f"every step reads {names} besides the state before it")
     if previous in after and after != (previous,):
         raise NotChain(node, "its state after a step depends on more than the step's own sites")
-    return _Body(inner, tuple(inputs), belief, previous, frame, after or (previous,))
+    return _Body(inner, _Inputs(*node.split(inputs)), belief, previous, frame, after or (previous,))
 
 
-def _axes_inside(walk: Walker, setting: _Setting, position: int, value: Var) -> Axes:
-    """The axes of a constant, or of one step of a scanned value."""
-    axes = _common(walk, value, setting.node)
-    if position < setting.n_const:
-        return axes
-    if 0 in axes:
-        raise NotChain(setting.node, "its steps are elements of a site")
-    return tuple(a - 1 for a in axes)
+def _entering(walk: Walker, setting: _Setting) -> dict[Var, Axes]:
+    """The inputs of the body that depend on summed sites, with the axes of the elements in one step of them."""
+    node, values, own, found = setting.node, setting.values, setting.own, dict(setting.carried)
+    for inside, value in zip(own.constants, values.constants, strict=True):
+        if value.plates:
+            found[inside] = _common(walk, value, node)
+    for inside, value in zip(own.rows, values.rows, strict=True):
+        if value.plates:
+            axes = _common(walk, value, node)
+            if 0 in axes:
+                raise NotChain(node, "its steps are elements of a site")
+            found[inside] = tuple(a - 1 for a in axes)
+    return found
 
 
-def _wanted(walk: Walker, setting: _Setting) -> set[Var]:
+def _wanted(walk: Walker, setting: _Setting, entering: Mapping[Var, Axes]) -> set[Var]:
     """The outputs of the body that are computed in the forward pass: the carry, and what no summed site reaches."""
     form = setting.body.form
-    start = {form.inputs[setting.n_const + i] for i in setting.carried}
-    for position, value in enumerate(setting.values):
-        if value.plates:
-            start.add(form.inputs[position])
-    touched = reached(form, start, walk.job)
-    return set(form.outputs[: setting.n_carry]) | {v for v in form.outputs if v not in touched}
+    touched = reached(form, entering, walk.job)
+    return {*setting.after, *(v for v in form.outputs if v not in touched)}
 
 
 def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame) -> None:
@@ -223,18 +226,16 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     if pool.totals:
         block.factor((PREFIX, *walk.job.label(("~total", *setting.label))), total(block, pool.totals))
     carry: list[Var] = []
-    for position, value in enumerate(body.carry(setting)):
+    for v, value in zip(setting.own.state, body.carry(setting), strict=True):
         assert isinstance(value, Var)
-        if position in setting.carried:
-            value = _padded(block, flat(block, value, body.after), size, None)
-        carry.append(value)
-    ys = [v for v in setting.body.form.outputs[setting.n_carry : setting.body.own]]
+        carry.append(_flat_padded(block, value, body.after, size) if v in setting.carried else value)
+    _, ys = node.split_out(setting.body.parts.own)
     seen = {out: body.frame.env.get(v) for out, v in zip(node.ys, ys, strict=True)}
     plain = {out: x for out, x in seen.items() if isinstance(x, Var) and not x.plates}
     saved = _saved(body)
     given = _Outputs(plain, kept, tuple(flat(block, v, v.plates) if v.plates else v for v in saved))
-    constants, state, rows = node.split(body.inputs)
-    form = block.form((constants, (state, body.belief), rows), ((carry, weights), given))
+    own = body.inputs
+    form = block.form((own.constants, (own.state, body.belief), own.rows), ((carry, weights), given))
     # The loop itself.
     shared, init, xs = _start(walk, setting, size)
     ended, stacked = walk.block.loop(form, node.length, shared, init, xs, node.reverse)
@@ -244,11 +245,10 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     after = Plate(f"state after {show_address(setting.label)}", size)
     place = (*setting.label, "after")
     walk.pool.declare(Summand(place, after, setting.shape, place, node))
-    for position, out in enumerate(node.carry_out):
-        value = last[position]
-        if position in setting.carried:
+    for v, value, out in zip(setting.own.state, last, node.carry_out, strict=True):
+        if v in setting.carried:
             value = unflat(walk.block, value, (after,))
-            walk.axes[value] = {after: setting.carried[position]}
+            walk.axes[value] = {after: setting.carried[v]}
         frame.env[out] = value
     step = ChainStep(setting, body, after, saved, given.stored, walk.stacked)
     walk.pool.steps.append(step)
@@ -292,25 +292,25 @@ def _saved(body: _Body) -> tuple[Var, ...]:
 
 def _start(walk: Walker, setting: _Setting, size: int) -> tuple[list[Var], list[Var], list[Var]]:
     """The loop's operands: constants, initial carry with the weights of the state, scanned values."""
-    block, outer, node = walk.block, setting.outer, setting.node
-    split = setting.n_const, setting.n_const + setting.n_carry
-    before = math.prod(p.size for p in outer)
-    constants = [_flat_padded(block, v, outer, size) if v.plates else v for v in setting.values[: split[0]]]
+    block, outer, node, values = walk.block, setting.outer, setting.node, setting.values
+    constants = [_flat_padded(block, v, outer, size) if v.plates else v for v in values.constants]
     init = [
-        _flat_padded(block, v, outer, size) if i in setting.carried else v
-        for i, v in enumerate(setting.values[split[0] : split[1]])
+        _flat_padded(block, v, outer, size) if own in setting.carried else v
+        for own, v in zip(setting.own.state, values.state, strict=True)
     ]
-    xs = []
-    for value in setting.values[split[1] :]:
-        if value.plates:
-            value = _flat_padded(block, value, outer, size)
-            value = block.det(lambda x: jnp.moveaxis(x, 0, 1), value, label="steps first")
-        xs.append(value)
+    xs = [
+        block.det(_steps_first, _flat_padded(block, v, outer, size), label="steps first") if v.plates else v
+        for v in values.rows
+    ]
     if outer:
         weights = flat(block, walk.pool.use_up(outer, node), outer)
     else:
-        weights = block.constant(np.zeros((before, *setting.shape), jnp.result_type(float)))
+        weights = block.constant(np.zeros((1, *setting.shape), jnp.result_type(float)))
     return constants, [*init, _padded(block, weights, size, -jnp.inf)], xs
+
+
+def _steps_first(x: jax.Array) -> jax.Array:
+    return jnp.moveaxis(x, 0, 1)
 
 
 def _flat_padded(block: Block, value: Var, plates: Sequence[Plate], size: int) -> Var:
@@ -376,7 +376,7 @@ class ChainStep:
         state = Var(setting.shape, jnp.dtype("int32"))
         stored = [Var(x.shape[1:], x.dtype) for x in self.saved]
         here = {v: unflat(own, x, v.plates) if len(v.plates) else x for v, x in zip(self.stored, stored, strict=True)}
-        inner: Picks = dict(_unravelled(own, state, self.body.after))
+        inner: Picks = dict(unravelled(own, state, self.body.after))
         view = walk.child()
         for step in reversed(walk.pool.steps):
             step.moved(here, view.stacked).draw(own, inner, walk.pool)
@@ -391,17 +391,4 @@ class ChainStep:
         length, reverse = setting.node.length, not setting.node.reverse
         (first,), ys = block.loop(form, length, (), (picks[self.after],), self.saved, reverse)
         self.results.update(zip((c.address for c in wanted), ys, strict=True))
-        picks |= _unravelled(block, first, setting.outer)
-
-
-def _unravelled(block: Block, index: Var, plates: Sequence[Plate]) -> dict[Plate, Var]:
-    """Split the index of a state into those of its sites."""
-    found, stride = {}, math.prod(p.size for p in plates)
-    for plate in plates:
-        stride //= plate.size
-        found[plate] = block.det(_digit(stride, plate.size), index, label="index")
-    return found
-
-
-def _digit(stride: int, size: int) -> Callable[..., Any]:
-    return lambda index: (index // stride) % size
+        picks |= unravelled(block, first, setting.outer)

@@ -6,13 +6,15 @@ that runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.form import Var
+from lawful.form import Plate, Var
 from lawful.form.builder import Block
 from lawful.form.choices import Choice
 
@@ -42,6 +44,19 @@ def picked_choice(walk: Walker, block: Block, choice: Choice, picks: Picks) -> V
         return values[0]
     shape = choice.full_shape
     return block.det(lambda *xs: jnp.stack(xs).reshape(shape), *values, label="steps")
+
+
+def unravelled(block: Block, index: Var, plates: Sequence[Plate]) -> dict[Plate, Var]:
+    """Split the pick of a state, which stands for some sites at once, into those of the sites."""
+    found, stride = {}, math.prod(p.size for p in plates)
+    for plate in plates:
+        stride //= plate.size
+        found[plate] = block.det(_digit(stride, plate.size), index, label="index")
+    return found
+
+
+def _digit(stride: int, size: int) -> Callable[..., Any]:
+    return lambda index: (index // stride) % size
 
 
 def _of_the_arm_that_runs(walk: Walker, block: Block, same: Sequence[Found], picks: Picks) -> Var:

@@ -7,7 +7,7 @@ import pytest
 
 from lawful.inference.graphs import FactorGraph, Potentials, eliminated, inference, propagated
 from lawful.inference.graphs.loopy import propagation
-from lawful.inference.graphs.model import graph as graph_module
+from lawful.inference.graphs.model import builder
 from lawful.inference.graphs.model.potentials import scores_of
 from tests.inference.factor_graphs.networks import network
 from tests.inference.factor_graphs.truth import Truth, grid
@@ -63,7 +63,7 @@ def test_bp_18_no_number_compiles_an_elimination_again(traces):
 
 def test_the_numbers_of_a_graph_are_put_in_a_row_once_for_all_evidence(monkeypatch):
     rows = []
-    monkeypatch.setattr(graph_module, "scores_of", lambda *given: rows.append(1) or scores_of(*given))
+    monkeypatch.setattr(builder, "scores_of", lambda *given: rows.append(1) or scores_of(*given))
     graph = grid(np.random.default_rng(13), 2, 4)
     found = [eliminated(graph.observe({"z": ([1], [row])}), compiled=False) for row in np.eye(4, dtype=int)]
     assert len({float(f.log_z) for f in found}) == 4 and len(rows) == 1
