@@ -158,10 +158,9 @@ def _plan(program: Any, algorithm: str, options: argparse.Namespace) -> Any:
     from lawful.inference.registered import all_methods, method_of
 
     kind = method_of("mcmc" if algorithm == "nuts" else algorithm)
-    if kind is None:
-        raise LawfulError(
-            f"algorithm '{algorithm}': expected nuts or one of {', '.join(all_methods())}.", method=algorithm
-        )
+    if kind is None or kind.sums:
+        drawing = ", ".join(name for name, known in all_methods().items() if not known.sums)
+        raise LawfulError(f"algorithm '{algorithm}': expected nuts or one of {drawing}.", method=algorithm)
     has = {f.name for f in fields(kind)}
     usual = {name: value for name, value in USUAL.items() if name in has}
     given = {name: getattr(options, name) for name in NUMBERS if getattr(options, name) is not None}

@@ -69,7 +69,7 @@ def plan_findings(model: Any, args: tuple[Any, ...], method: str) -> tuple[LintF
     [('discrete-no-plan', ('heads',))]
     """
     methods = all_methods()
-    known = (*methods, *KERNELS, *LISTING)
+    known = dict.fromkeys((*methods, *KERNELS, *LISTING))
     if method not in known:
         raise LawfulError(f"algorithm '{method}': expected one of {', '.join(known)}.", method=method)
     form = trace(model, *args)

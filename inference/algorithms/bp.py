@@ -4,47 +4,60 @@ Law: where the certificate is "exact", marginals and evidence are those of the p
 the run ended and what is guaranteed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from lawful.errors import LawfulError
-from lawful.form.arguments.calls import positional, refuse_unknown
+import numpy as np
 
+from lawful.errors import LawfulError, NonFiniteError
+from lawful.form import Form
+from lawful.form.arguments.calls import refuse_unknown
+
+from ..contract import PRESERVES, Contract
 from ..graphs.exact.plans import BUDGET, Plan
 from ..graphs.inference import infer, plan
 from ..graphs.loopy.propagation import propagated
-from ..graphs.model.beliefs import Beliefs
+from ..graphs.model.beliefs import Beliefs, number_of
 from ..graphs.model.graph import FactorGraph
-from ..graphs.reading.from_program import to_factor_graph
+from ..graphs.reading.from_program import form_to_factor_graph
 from ..graphs.reading.lifted import TABLE
+from ..plans.plan import Planned, Prepared
+from ..plans.setting_types import Count, Start
+from ..summing.enumerate_sites import Sites, enumeration
+from .method import Method, method
+from .signatures import COMMON
+
+APPROXIMATE = Contract("bound", target="log Z", remarks="exact where the certificate of the answer says so")
 
 
-@dataclass(frozen=True)
-class BeliefPlan:
-    """A planned inference: call it with the model's arguments.
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The engine: the graph of a form, and what is asked of it."""
+
+    plan: Any
+    form: Form
+
+    def graph(self, prepared: Prepared) -> FactorGraph:
+        """Read the factor graph off the form."""
+        asked = self.plan.method
+        return form_to_factor_graph(
+            self.form, prepared.args, asked.sites, asked.given, asked.max_table, asked.truncate or None
+        )
+
+    def memory(self, prepared: Prepared) -> int:
+        """Tell the bytes of the tables of an elimination."""
+        asked = self.plan.method
+        return plan(self.graph(prepared), asked.method, asked.width_budget).bytes
+
+
+class BeliefPlan(Planned):
+    """A planned inference: call it with the model's arguments; it draws nothing, and takes no key.
 
     Attributes:
         model: a program, its Form, or a FactorGraph.
-        sites: the finite sites that become variables; None for all.
-        given: values of the other latent sites.
-        method: "auto", "exact", "tree", "chain" or "loopy".
-        width_budget: largest number of entries of a table of an elimination.
-        max_table: largest number of entries of a factor's table.
-        truncate: ranges of sites with infinitely many values.
-        settings: of the messages.
+        method: the settings.
     """
-
-    model: Any
-    sites: Collection[Any] | None
-    given: Mapping[str, Any]
-    method: str
-    width_budget: int
-    max_table: int
-    truncate: Mapping[Any, tuple[int, int]] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def graph(self, *args: Any, **named: Any) -> FactorGraph:
         """Read the factor graph off the model."""
@@ -52,18 +65,74 @@ class BeliefPlan:
             if args or named:
                 raise LawfulError(f"bp: a factor graph takes no arguments, got {len(args) + len(named)}.")
             return self.model
-        args = positional(self.model, args, named)
-        return to_factor_graph(
-            self.model, *args, sites=self.sites, given=self.given, max_table=self.max_table, truncate=self.truncate
-        )
+        network, prepared = self._ready(args, named=named)
+        found: FactorGraph = network.graph(prepared)
+        return found
 
     def plan(self, *args: Any, **named: Any) -> Plan:
         """Say what would be done, without doing it."""
-        return plan(self.graph(*args, **named), self.method, self.width_budget)
+        return plan(self.graph(*args, **named), self.method.method, self.method.width_budget)
 
     def __call__(self, *args: Any, **named: Any) -> Beliefs:
         """Give marginals by the names of the sites `(*shape, states)`, and the log evidence."""
-        return infer(self.graph(*args, **named), self.method, width_budget=self.width_budget, **self.settings)
+        asked = self.method
+        try:
+            graph = self.graph(*args, **named)
+        except NonFiniteError:
+            if asked.on_fault == "raise":
+                raise
+            return Beliefs(FactorGraph().structure, (), (), np.nan, number_of("nonfinite"))
+        return infer(graph, asked.method, width_budget=asked.width_budget, **(asked.messages or {}))
+
+
+@method("bp")
+@dataclass(frozen=True, kw_only=True)
+class BeliefPropagation(Method):
+    """The settings of `bp`, which has their documentation.
+
+    Attributes:
+        sites: the finite sites that become variables; None for all.
+        given: values of the other latent sites.
+        method: "auto", "exact", "tree", "chain" or "loopy".
+        width_budget: largest number of entries of a table of an elimination.
+        max_table: largest number of entries of a factor's table.
+        truncate: ranges of sites with infinitely many values.
+        messages: settings of the messages.
+    """
+
+    sites: Collection[Any] | None = None
+    given: Start | None = None
+    method: str = "auto"
+    width_budget: Count = BUDGET
+    max_table: Count = TABLE
+    truncate: Mapping[Any, tuple[int, int]] | None = None
+    messages: Mapping[str, Any] | None = None
+
+    sums: ClassVar[bool] = True
+
+    @property
+    def contract(self) -> Contract:
+        """The measure is kept where the sum is exact."""
+        return PRESERVES if self.method not in ("auto", "loopy") else APPROXIMATE
+
+    @property
+    def composition(self) -> str:
+        """How the graph is solved."""
+        return self.method
+
+    def engine(self, form: Form, plan: Any) -> Any:
+        """Give what reads the graph off a form."""
+        return Network(plan, form)
+
+    def written(self, form: Form, plan: Any) -> Any:
+        """Read the program, or the marginal of the sites that are not summed before."""
+        return self.engine(form if self.enumerate is None else enumeration(form, self.enumerate).marginal, plan)
+
+    def on(self, model: Any) -> BeliefPlan:
+        """Give the plan on a model."""
+        if isinstance(model, FactorGraph) and self.enumerate is not None:
+            raise LawfulError("bp: enumerate= is of programs, and a factor graph was given. Fix: leave out enumerate=.")
+        return BeliefPlan(model, self, model, f"{self.name}({self.composition})")
 
 
 def bp(
@@ -75,6 +144,8 @@ def bp(
     width_budget: int = BUDGET,
     max_table: int = TABLE,
     truncate: Mapping[Any, tuple[int, int]] | None = None,
+    on_fault: str = "raise",
+    enumerate: Sites = None,
     **settings: Any,
 ) -> BeliefPlan:
     """Plan marginals of the finite sites of a program, or of the variables of a factor graph.
@@ -87,12 +158,16 @@ def bp(
         width_budget: largest number of entries of a table of an elimination.
         max_table: largest number of entries of a factor's table.
         truncate: site of whole numbers -> (lowest, highest) of those that are kept, as `graphs.to_factor_graph`.
+        on_fault: "raise" an error where a score is NaN or +inf, which names it, or "flag": an answer that is not ok,
+            without marginals.
+        enumerate: names of finite sites to sum out before, inside the program, as for other methods: the answer has
+            no marginals of these. Not for a factor graph.
         settings: of `graphs.propagated`, as `damping=0.5`.
 
     Returns: a plan; called with the model's arguments it gives `marginals`, `log_evidence`, `certificate`, `converged`.
 
-    Raises: LawfulError for a setting that does not exist; when called, as `graphs.to_factor_graph` and
-        `graphs.infer`.
+    Raises: LawfulError for a setting that does not exist, and for options of runs, as nothing is drawn; when called,
+        as `graphs.to_factor_graph` and `graphs.infer`.
 
     >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def weather(wet):
@@ -102,5 +177,11 @@ def bp(
     >>> found.marginals["rain"].round(4).tolist(), found.certificate
     ([0.3333, 0.6667], 'exact')
     """
+    execution = {name: settings.pop(name) for name in COMMON if name in settings}
     refuse_unknown("bp", settings, bp, propagated)
-    return BeliefPlan(model, sites, given or {}, method, width_budget, max_table, truncate or {}, settings)
+    kind: Any = BeliefPropagation
+    found: BeliefPlan = kind(
+        sites=sites, given=given, method=method, width_budget=width_budget, max_table=max_table, truncate=truncate,
+        on_fault=on_fault, enumerate=enumerate, messages=settings or None, **execution,
+    ).on(model)  # fmt: skip
+    return found

@@ -76,11 +76,14 @@ class Method(ABC):
     devices: ClassVar[int] = 1  # where no mesh is given
     independent: ClassVar[bool] = False  # whether particles are, so that the tail of their weights tells
     runs_eagerly: ClassVar[bool] = False
+    sums: ClassVar[bool] = False  # whether it gives sums alone: nothing is drawn, and a call takes no key
 
     def __post_init__(self) -> None:
-        """Read the settings by their types, and refuse those that do not go together."""
+        """Read the settings that are given by their types, and refuse those that do not go together."""
         kind: Any = type(self)
-        vars(self).update(read(kind, vars(self)))
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not f.default}
+        if given:
+            vars(self).update(read(kind, given))
         if callable(self.enumerate):
             refuse_uncalled(self.enumerate, "enumerate")
         if any(getattr(self, name, usual) is not usual for name, usual in USUAL.items()):

@@ -1,4 +1,4 @@
-"""Plan: a method on a model, which waits for a key and the model's arguments.
+"""Plan: a method on a model, which waits for the model's arguments, and for a key where it draws.
 
 Law: what runs is an engine, written once for each form of the program: chains, a population, or a way by another
 program, as the marginal of summed sites, whose results are told of the program itself. A second call with equal shapes
@@ -101,12 +101,12 @@ class Builder:
     """Traces a model, checks its data, and builds once per Form and what the user's functions in the settings read.
 
     Attributes:
-        model: what is run.
+        model: what is run: a program or its Form; what is no program, as a factor graph, is never called.
         build: makes of its Form what a plan needs.
         about: the program that results are about; None for the model, or for that inside `Around`.
     """
 
-    model: Callable[..., Any] | Form
+    model: Any
     build: Callable[[Form], Any]
     about: Any = None
     _built: dict[Any, Any] = field(default_factory=dict)
@@ -246,26 +246,20 @@ class Engine(Protocol):
 
 
 @dataclass(eq=False, repr=False)
-class Plan:
-    """A method on a model: call it with a key and the model's arguments; nothing is traced before the first call.
+class Planned:
+    """A method on a model, whose engine is written once for each form of the program; nothing is traced before a call.
 
     Attributes:
         model: a program.
         method: the settings of the algorithm.
         program: what is run, of which the engine is written.
         title: the method and what it is composed of.
-        run: how a run is divided, watched and kept.
-        asked: the settings that the user gave, where this plan is a part of another one.
-        reasons: why this kernel, where the program decided.
     """
 
     model: Any
     method: Any
     program: Any
     title: str
-    run: RunOptions | None
-    asked: Any
-    reasons: tuple[str, ...]
 
     def __post_init__(self) -> None:
         """Be ready to trace the program, and to write the engine once for each Form."""
@@ -276,6 +270,40 @@ class Plan:
         """What the method claims."""
         found: Contract = self.method.contract
         return found
+
+    def memory(self, *args: Any, **named: Any) -> int:
+        """Estimate the bytes that a run takes at its peak; nothing is run."""
+        engine, prepared = self._ready(args, named=named)
+        return int(engine.memory(prepared))
+
+    def __repr__(self) -> str:
+        """Show the method."""
+        return self.title
+
+    def _build(self, form: Form) -> Any:
+        return self.method.written(form, self)
+
+    def _ready(self, args: tuple[Any, ...], key: Any = ..., named: Any = NOTHING) -> tuple[Any, Prepared]:
+        """Prepare a call; an engine that a copy of the plan shares is of the copy."""
+        prepared = self.prepare(args, key, named)
+        if prepared.built.plan is not self:
+            prepared = replace(prepared, built=replace(prepared.built, plan=self))
+        return prepared.built, prepared
+
+
+@dataclass(eq=False, repr=False)
+class Plan(Planned):
+    """A method that draws, on a model: call it with a key and the model's arguments.
+
+    Attributes:
+        run: how a run is divided, watched and kept.
+        asked: the settings that the user gave, where this plan is a part of another one.
+        reasons: why this kernel, where the program decided.
+    """
+
+    run: RunOptions | None
+    asked: Any
+    reasons: tuple[str, ...]
 
     def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Run.
@@ -323,11 +351,6 @@ class Plan:
         engine, prepared = self._ready(args, named=named)
         return engine.sampler(prepared)
 
-    def memory(self, *args: Any, **named: Any) -> int:
-        """Estimate the bytes that a run takes at its peak; nothing is run."""
-        engine, prepared = self._ready(args, named=named)
-        return engine.memory(prepared)
-
     def plan(self, *args: Any, **named: Any) -> str:
         """Say which site is moved or drawn how, for the given arguments, and why where the program decided."""
         engine, prepared = self._ready(args, named=named)
@@ -358,21 +381,6 @@ class Plan:
         """Give the plan with another number of draws."""
         asked = replace(self.asked, draws=draws)
         return replace(replace(self.method, draws=draws).planned(self.model, asked, self.reasons), run=self.run)
-
-    def __repr__(self) -> str:
-        """Show the method."""
-        return self.title
-
-    def _build(self, form: Form) -> Engine:
-        engine: Engine = self.method.written(form, self)
-        return engine
-
-    def _ready(self, args: tuple[Any, ...], key: Any = ..., named: Any = NOTHING) -> tuple[Engine, Prepared]:
-        """Prepare a call; an engine that a copy of the plan shares is of the copy."""
-        prepared = self.prepare(args, key, named)
-        if prepared.built.plan is not self:
-            prepared = replace(prepared, built=replace(prepared.built, plan=self))
-        return prepared.built, prepared
 
     def _refuse(self, options: RunOptions | None) -> None:
         if options is not self.method.watched:

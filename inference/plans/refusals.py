@@ -12,7 +12,9 @@ from typing import Any
 
 from lawful.errors import LawfulError
 
-USUAL = {"enumerate": None, "mode": "staged", "run": None, "mesh": None, "chain_method": "vectorized"}  # none refused
+USUAL = {  # none of these is refused
+    "enumerate": None, "mode": "staged", "run": None, "progress": None, "mesh": None, "chain_method": "vectorized",
+}  # fmt: skip
 EAGER = "eager"  # in the metadata of a field: the values that it has in mode "eager"
 
 
@@ -47,6 +49,18 @@ def _summed(kind: Any, given: Mapping[str, Any]) -> bool:
 
 
 REFUSALS = (
+    *(
+        Refusal(
+            name,
+            lambda kind, given, name=name: kind.sums and given[name] not in (None, False),  # type: ignore[misc]
+            f"{{method}}: {name}: {{method}} gives sums, not draws, so {why}. Fix: leave out {name}=.",
+        )
+        for name, why in (
+            ("run", "there is nothing to divide, to keep on the way or to store"),
+            ("progress", "there is nothing to count on the way"),
+            ("mesh", "there is nothing to share among devices"),
+        )
+    ),
     Refusal(
         "mode",
         lambda kind, given: _eager(kind, given) and not kind.runs_eagerly,

@@ -103,7 +103,7 @@ def read(kind: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     >>> read(Example, {"size": 2, "keep": None})
     {'size': 2}
     """
-    return {name: reading(name, given[name]) for name, reading in readings(kind).items() if given[name] is not None}
+    return {name: reading(name, given[name]) for name, reading in readings(kind).items() if given.get(name) is not None}
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, NonFiniteError
 from lawful.inference.graphs import FactorGraph
 
 
@@ -56,6 +56,36 @@ def test_bp_on_a_graph_takes_no_arguments():
 def test_a_plan_tells_the_method():
     assert inference.bp(chain).plan(Y).method == "exact"
     assert inference.bp(chain, method="loopy", damping=0.5).plan(Y).method == "loopy"
+    plan = inference.bp(chain)
+    assert str(plan) == "bp(auto)" and plan.memory(Y) == 8 * plan.plan(Y).entries
     found = inference.bp(chain, method="loopy", damping=0.5)(Y)
     assert found.certificate == "exact"  # the graph is a forest
     assert float(found.log_evidence) == pytest.approx(float(inference.bp(chain)(Y).log_evidence), abs=1e-8)
+
+
+def test_sites_that_are_summed_before_are_no_variables_and_the_marginals_of_the_rest_stay():
+    def noisy(y):
+        z = lawful.sample("z", dist.Categorical(jnp.array([0.2, 0.3, 0.5])))
+        flipped = lawful.sample("flipped", dist.Bernoulli(0.1))
+        lawful.sample("y", dist.Normal(jnp.where(flipped == 1, -1.0, 1.0) * z, 1.0), obs=y)
+
+    whole, part = (inference.bp(noisy, enumerate=sites)(1.3) for sites in (None, "flipped"))
+    assert list(part.marginals) == ["z"] and part.structure.size == 1
+    np.testing.assert_allclose(part.marginals["z"], whole.marginals["z"], rtol=1e-12)
+    np.testing.assert_allclose(part.log_evidence, whole.log_evidence, rtol=1e-12)
+    graph = FactorGraph()
+    with pytest.raises(LawfulError, match="enumerate= is of programs, and a factor graph was given"):
+        inference.bp(graph, enumerate="all")
+
+
+def test_a_score_without_meaning_raises_or_flags():
+    def broken(value):
+        z = lawful.sample("z", dist.Bernoulli(0.5))
+        lawful.factor("f", jnp.where(z == 1, value, 0.0))
+
+    with pytest.raises(NonFiniteError, match="term 'f'"):
+        inference.bp(broken)(jnp.nan)
+    found = inference.bp(broken, on_fault="flag")(jnp.nan)
+    assert not found.ok and [f.code for f in found.reasons] == ["NONFINITE_WEIGHT"]
+    assert np.isnan(found.log_evidence) and not found.marginals
+    assert inference.bp(broken, on_fault="flag")(-1.0).ok

@@ -1,5 +1,6 @@
 """Every method takes every option of a run, or is refused in one place with a reason and a remedy: all cells."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import jax
@@ -13,6 +14,7 @@ from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import RunOptions, kernels
 from lawful.inference.plans.options_table import OPTIONS, cell, table
+from lawful.inference.plans.setting_types import read
 from lawful.inference.registered import all_methods
 from tests.tiers import rest_slow
 
@@ -32,6 +34,7 @@ SMALL = {
     "particle_gibbs": {**CHAINS, "states": "x", "kernel": kernels.mh(), "particles": 2},
     "mcmc": {**CHAINS, "kernel": kernels.mh()},
     "parallel_tempering": {**CHAINS, "powers": [0.0, 1.0]},
+    "bp": {"given": {"sd": 1.2, "x": np.array([0.3, -0.1])}},
 }
 
 
@@ -48,14 +51,30 @@ def walk(y):
     return lawful.scan(step, 0.0, y)[0]
 
 
+def call(plan):
+    return plan(Y) if plan.method.sums else plan(3, Y)
+
+
 def drawn(result):
+    """What a result holds: draws, or where nothing is drawn marginals and the evidence."""
+    if isinstance(result, inference.graphs.Beliefs):
+        return {**result.marginals, "log_evidence": np.asarray(result.log_evidence)}
     return {name: np.asarray(x) for name, x in result.posterior.items()}
 
 
 def assert_equal(result, whole):
-    assert not result.interrupted and drawn(result).keys() == drawn(whole).keys()
+    assert not getattr(result, "interrupted", False) and drawn(result).keys() == drawn(whole).keys()
     for name, values in drawn(whole).items():
-        np.testing.assert_array_equal(result.posterior[name], values, err_msg=name)
+        np.testing.assert_array_equal(drawn(result)[name], values, err_msg=name)
+
+
+def assert_summed(result, whole):
+    """Draws of what is summed are drawn back; sums have no marginals of it, and the evidence is that of the whole."""
+    if isinstance(result, inference.graphs.Beliefs):
+        np.testing.assert_allclose(result.log_evidence, whole.log_evidence, rtol=1e-12)
+        assert not result.marginals
+        return None
+    return result
 
 
 def divided(plan, options):
@@ -72,14 +91,14 @@ def resumed(plan, folder):
 def test_a_method_takes_every_option_or_says_why_not(name, tmp_path):
     build = getattr(inference, name)
     plan = build(walk, **SMALL[name])
-    whole = plan(3, Y)
+    whole = call(plan)
     checks = {
         "chunks": lambda: assert_equal(divided(plan, RunOptions(chunk=1)), whole),
         "checkpoints": lambda: assert_equal(resumed(plan, tmp_path / "run"), whole),
         "store": lambda: assert_equal(divided(plan, RunOptions(store=tmp_path / "draws.zarr")), whole),
-        "faults as flags": lambda: assert_equal(build(walk, on_fault="flag", **SMALL[name])(3, Y), whole),
+        "faults as flags": lambda: assert_equal(call(build(walk, on_fault="flag", **SMALL[name])), whole),
         "devices": lambda: build(walk, mesh=ONE, **SMALL[name])(3, Y),
-        "summed sites": lambda: build(walk, enumerate="outlier", **SMALL[name])(3, Y),
+        "summed sites": lambda: assert_summed(call(build(walk, enumerate="outlier", **SMALL[name])), whole),
         "eager": lambda: build(walk, mode="eager", **SMALL[name])(3, Y),
         "one by one": lambda: build(walk, chain_method="sequential", **SMALL[name])(3, Y),
     }
@@ -96,11 +115,17 @@ def test_a_method_takes_every_option_or_says_why_not(name, tmp_path):
 
 
 def test_all_methods_are_walked_and_the_page_has_their_table():
-    """61 cells work and 19 are refused: a store of 6 methods, an eager mode of 7, chains one by one of 6."""
+    """63 cells work, 25 are refused: a store of 7 methods, an eager mode of 8, chains one by one of 7, 3 of sums."""
     cells = [cell(name, option) for name in SMALL for option in OPTIONS]
     assert {name for name, kind in all_methods().items() if kind.__module__.startswith("lawful.")} == SMALL.keys()
-    assert (sum(why is None for why in cells), sum(why is not None for why in cells)) == (61, 19)
+    assert (sum(why is None for why in cells), sum(why is not None for why in cells)) == (63, 25)
     assert table() in (Path(__file__).parents[2] / "docs" / "running.md").read_text()
+
+
+def test_a_setting_that_is_not_given_stands_as_it_would_be_read():
+    for kind in all_methods().values():
+        usual = {f.name: f.default for f in fields(kind) if f.default is not MISSING and f.default is not None}
+        assert all(value is usual[name] for name, value in read(kind, usual).items())
 
 
 def test_filters_of_filters_take_the_schemes_of_filters():

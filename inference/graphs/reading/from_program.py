@@ -81,13 +81,25 @@ def to_factor_graph(
     FactorGraph(5 variables, 10 factors)
     """
     args = with_inputs(program, args)
-    whole = trace(program, *args)
-    form = restricted(whole, truncate, max_table) if truncate else whole
+    return form_to_factor_graph(trace(program, *args), args, sites, given, max_table, truncate, count_from)
+
+
+def form_to_factor_graph(
+    form: Form,
+    args: tuple[Any, ...],
+    sites: Collection[str | Address] | None = None,
+    given: Mapping[str, Any] | None = None,
+    max_table: int = TABLE,
+    truncate: Ranges | None = None,
+    count_from: int = LARGE,
+) -> FactorGraph:
+    """Read the factor graph off a form, as `to_factor_graph` off a program."""
+    kept = restricted(form, truncate, max_table) if truncate else form
     inputs, _, _ = split_arguments(args)
-    chosen = chosen_sites(form, sites)
-    reader = Reader(form, chosen, fixed_sites(form, chosen, given or {}), max_table, count_from)
+    chosen = chosen_sites(kept, sites)
+    reader = Reader(kept, chosen, fixed_sites(kept, chosen, given or {}), max_table, count_from)
     graph = reader.read(inputs)
-    _compare(graph, whole, reader, args)
+    _compare(graph, form, reader, args)
     return graph
 
 

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
+from lawful.backends.xla import map_over
 from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var
 from lawful.form.builder import LogProb, Tupled
 from lawful.form.choices import Choice
@@ -122,8 +123,10 @@ class Reader:
         for node in form.nodes:
             if isinstance(node, Det):
                 self.source = node.source
-                shape = node.outs[0].shape if node.outs else None
-                found = self.apply(node.label, node.function, [env[v] for v in node.ins], shape=shape)
+                function, shape = node.function, node.outs[0].shape if node.outs else None
+                if node.plates:  # of sites that were summed before
+                    function, shape = map_over(function, node.plates, [v.plates for v in node.ins]), None
+                found = self.apply(node.label, function, [env[v] for v in node.ins], shape=shape)
                 env |= zip(node.outs, found, strict=True)
             elif isinstance(node, Factor):
                 self.source = node.source
