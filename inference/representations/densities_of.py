@@ -53,7 +53,8 @@ def exact(built: Any, where: str, *, weighs: bool = False) -> Any:
     One that weighs is refused too, unless `weighs` says that weights are kept.
     """
     if built.states is not None:
-        what, other = "a pseudo-marginal kernel keeps an estimate", "beside other kernels, use kernels.particle_gibbs"
+        what = "a pseudo-marginal kernel keeps an estimate"
+        other = "beside others, kernels.refresh(keep='all') or kernels.particle_gibbs"
         if built.begin is not None:
             what, other = "a tempering kernel keeps copies", "other kernels go inside it, where they move each copy"
         raise UnsupportedProgramError(

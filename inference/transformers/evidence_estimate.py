@@ -17,13 +17,12 @@ from lawful.form import Factor, Form, Site, Var, walk
 from lawful.form.builder import Block
 from lawful.form.choices import choices_of
 from lawful.form.liveness import without_dead_code
-from lawful.passes.record import record
 from lawful.passes.simplify import simplified
 from lawful.passes.thread_sites import Answer, Answers, interpose
 
 from ..registered import stored_as
 from ..representations.population import Advance
-from ..representations.sequential import Cuts, sequential
+from ..representations.sequential import sequential
 from .collapse import Collapse
 from .pauses import repeat_to_end, spawn
 from .resample import PushEvidence, When, resample
@@ -37,21 +36,15 @@ class Filter:
     particles: int
     scheme: Any
     when: When | None
-    cuts: Cuts = None
 
     def __call__(self, program: Form) -> Form:
-        """Write the filter: outputs are the choices of one path, its flags, and the log of the estimate."""
-        recorded = record(program, ("sample",))
-        return with_evidence(self.collapsed(replace(recorded.form, outputs=recorded.form.outputs[recorded.own :])))
-
-    def collapsed(self, program: Form) -> Form:
         """Write the filter: outputs are those of the program on one path; its weight is the estimate."""
         program = replace(program, in_tree=None, out_tree=None)
         if not choices_of(program):
             return program
         step = resample(self.scheme, self.when) >> Advance >> PushEvidence
         run = spawn(self.particles) >> PushEvidence >> repeat_to_end(step) >> Collapse
-        return simplified(run(sequential(program, self.cuts)))
+        return simplified(run(sequential(program)))
 
 
 def with_evidence(form: Form) -> Form:

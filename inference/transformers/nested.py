@@ -8,14 +8,19 @@ Reference: Scibior, Kammar et al. (2018), Denotational validation of higher-orde
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lawful import deterministic, scope
+from lawful import cond, deterministic, scan, scope
+from lawful.addresses import Address
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
+from lawful.form.liveness import without_dead_code
+from lawful.form.rewriting import unnamed
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
+from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
 from ..laws.resampling import EssBelow
@@ -38,16 +43,17 @@ class Nested:
         """Run the filter as a part of the program that calls: gives the choices of one path by name."""
         form = trace(self.model, *args)
         inputs, _, _ = split_arguments(args)
-        return run(form, self.estimate, inputs)
+        path = run(form, self.estimate, inputs)
+        return {c.name: path[c.address] for c in record(form, ("sample",)).choices}
 
 
-def run(form: Form, estimate: Filter, inputs: Any, normals: bool = False) -> dict[str, Any]:
+def run(form: Form, estimate: Filter, inputs: Any, normals: bool = False) -> dict[Address, Any]:
     """Run a filter on a form, as a part of the program that calls; by `normals`, its draws are functions of them."""
-    recorded = record(form, ("sample",))
-    filtered = estimate.collapsed(replace(recorded.form, outputs=recorded.parts.values))
+    recorded = record(unnamed(form), ("sample",))
+    filtered = estimate(replace(recorded.form, outputs=recorded.parts.values))
     with scope(ESTIMATE):
         values = (by_normals(filtered) if normals else filtered)(*inputs)
-    return dict(zip((c.name for c in recorded.choices), values, strict=True))
+    return dict(zip((c.address for c in recorded.choices), values, strict=True))
 
 
 def nested(
@@ -86,7 +92,10 @@ def nested(
 
 @dataclass(frozen=True)
 class Nest(Around):
-    """A program with parameters whose other sites are drawn by a filter inside; what it draws has names of its own."""
+    """A program with parameters whose other sites are drawn by a filter inside; what it draws has names of its own.
+
+    The path is named as the program names its choices, and so are the values that the program itself names.
+    """
 
     model: Any
     sites: tuple[Any, ...]
@@ -99,10 +108,33 @@ class Nest(Around):
         form = trace(self.model, *args)
         inputs, _, _ = split_arguments(args)
         known = parameters_of(form, self.sites, self.who)
-        values = replace(known.prior, in_tree=None, out_tree=None)(*inputs)
+        values = replace(unnamed(known.prior), in_tree=None, out_tree=None)(*inputs)
         given = conditioned(form, known.moved, weighing(form))
         drawn = dict(zip((c.address for c in known.chosen), values, strict=True))
         inner = replace(given.form, outputs=(), out_tree=None)
-        path = run(inner, self.estimate, [*inputs, *(drawn[c.address] for c in given.choices)], self.normals)
-        for name, value in path.items():
-            deterministic(name, value)
+        drawn |= run(inner, self.estimate, [*inputs, *(drawn[c.address] for c in given.choices)], self.normals)
+        _name(form, inputs, drawn, known.moved)
+
+
+def _name(form: Form, inputs: Any, drawn: Mapping[Address, Any], known: frozenset[Address]) -> None:
+    """Name all choices but the known ones, and what the form names, where their arms run."""
+    named = record(form, ("deterministic",))
+    at = score(named.form)
+    parts, size = named.split(at.parts.own), len(named.choices)
+    asked = replace(at.form, outputs=(*parts.values, *parts.flags, *at.parts.flags), in_tree=None, out_tree=None)
+    found = without_dead_code(asked)(*inputs, *(drawn[c.address] for c in at.choices))
+    values = {**drawn, **dict(zip((c.address for c in named.choices), found[:size], strict=True))}
+    in_arms = (c.address for c in (*named.choices, *at.choices) if c.conditional)
+    ran = dict(zip(in_arms, found[size:], strict=True))
+    for choice in (*at.choices, *named.choices):
+        if choice.address not in known:
+            _tell(choice.name, values[choice.address], ran.get(choice.address))
+
+
+def _tell(name: str, value: Any, ran: Any) -> Any:
+    """Name a value; one that is made in an arm of a branch is named in an arm, step by step."""
+    if ran is None:
+        return deterministic(name, value)
+    if ran.ndim:
+        return scan(lambda none, step: (none, _tell(name, *step)), None, (value, ran))
+    return cond(ran, lambda: deterministic(name, value), lambda: value)

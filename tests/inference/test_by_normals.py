@@ -89,9 +89,7 @@ def step(x, y):
 
 def test_a_filter_by_normals_has_an_unbiased_evidence():
     """20 000 runs of 8 particles; the mean lies within 6 standard errors, but once in 10^9."""
-    form = by_normals(
-        Filter(8, scheme("systematic"), None).collapsed(lawful.trace(lambda y: lawful.scan(step, 0.0, y), Y))
-    )
+    form = by_normals(Filter(8, scheme("systematic"), None)(lawful.trace(lambda y: lawful.scan(step, 0.0, y), Y)))
     assert all(site.address[-1] == "~normal" for site in form.sites() if site.observed is None)
     logs = jax.jit(jax.vmap(lambda key: emit(form)(key, Y)[1]))(jax.random.split(jax.random.key(2), 20_000))
     ratios = np.exp(np.asarray(logs) - evidence())

@@ -12,6 +12,7 @@ import lawful
 from lawful import inference
 from lawful.backends.enumeration import emit_worlds
 from lawful.backends.xla import emit
+from lawful.form.bundles import filled
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, key_of, unbiased
 from lawful.inference.check.exact.matrix import stationary_errors
@@ -111,10 +112,10 @@ def test_smc2_with_two_inner_particles_keeps_the_measure_exactly():
     """One parameter particle with a filter of two, moved at every step; its path is an exact draw with its weight."""
     plan = inference.smc2(model, other, ["p"], particles=1, inner=2, resample_below=None)
     raw = enumerate_measure(lambda: tuple(run_nodes(plan.form(Y), [np.asarray(Y)])))
-    names = plan.prepare((Y,)).built.names
+    written = plan.prepare((Y,)).built.written
     found = collections.Counter()
     for trace, weight in raw.traces():
-        values = dict(zip(names, trace.output, strict=False))
+        values = filled(written, trace.output).values
         found[values["p"][0], *values["z"][0]] += float(weight)
     assert raw.probability == pytest.approx(1.0, abs=1e-12)
     assert found == pytest.approx(of_model(Y), rel=1e-12)

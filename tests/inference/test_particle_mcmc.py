@@ -100,11 +100,56 @@ def test_what_parameters_alone_cannot_tell_is_said():
         plan(jax.random.key(0), Y).to_datatree(log_likelihood=True)
     with pytest.raises(NoFiniteStartError, match="the estimate of a filter is zero or no number. At: sigma = "):
         plan(jax.random.key(0), Y.at[2].set(1e200))
-    for keep, sites, proposal in (("last", ["sigma"], kernels.random_walk(0.8)), ("parameters", None, None)):
-        with pytest.raises(LawfulError, match="keep: expected 'paths', or 'parameters' where there are some, got"):
-            kernels.pseudo_marginal(proposal, sites, particles=5, keep=keep)
+    with pytest.raises(LawfulError, match="keep: expected 'all', 'named', or 'parameters' where there are some, got"):
+        inference.pmmh(walk, particles=5, keep="parameters")
+    with pytest.raises(LawfulError, match="with a correlation a chain keeps all noises"):
+        kernels.refresh(kernels.random_walk(0.8), ["sigma"], correlation=0.5, keep="named")
     with pytest.raises(LawfulError, match="with a correlation .* keep='parameters' saves nothing"):
         inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], particles=5, correlation=0.5, keep="parameters")
+
+
+def in_arms(y):
+    """A sequence with a site in an arm, named values, and one of the parameter alone."""
+    sigma = lawful.sample("sigma", dist.LogNormal(0.0, 1.0))
+    lawful.deterministic("variance", sigma**2)
+
+    def step(x, y):
+        jumps = lawful.sample("jumps", dist.Bernoulli(0.5))
+        x = lawful.cond(jumps == 1, lambda: lawful.sample("x", dist.Normal(x, sigma)), lambda: x)
+        lawful.deterministic("twice", 2 * x)
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+        return x, None
+
+    lawful.scan(step, 0.0, y)
+
+
+@pytest.mark.parametrize("name", rest_slow(["pmmh", "pmmh, correlated", "smc2"]))
+def test_a_path_has_what_its_arms_choose_and_what_the_program_names(name):
+    """Named values are those of the path; a site whose arm did not run is NaN; nothing of the filter is shown."""
+    walk_sigma, few = kernels.random_walk(0.5), {"chains": 2, "warmup": 0, "draws": 8}
+    plan = {
+        "pmmh": lambda: inference.pmmh(in_arms, walk_sigma, ["sigma"], particles=5, **few),
+        "pmmh, correlated": lambda: inference.pmmh(in_arms, walk_sigma, ["sigma"], particles=5, correlation=0.5, **few),
+        "smc2": lambda: inference.smc2(in_arms, walk_sigma, ["sigma"], particles=16, inner=4),
+    }[name]()
+    found = {name: np.asarray(x) for name, x in plan(jax.random.key(0), Y[:3]).posterior.items()}
+    assert set(found) == {"sigma", "jumps", "x", "variance", "twice"}
+    np.testing.assert_allclose(found["variance"], found["sigma"] ** 2, rtol=1e-12)
+    np.testing.assert_array_equal(np.isnan(found["x"]), found["jumps"] == 0)
+    last = np.zeros(found["sigma"].shape)
+    for step in range(3):
+        last = np.where(found["jumps"][..., step] == 1, found["x"][..., step], last)
+        np.testing.assert_array_equal(found["twice"][..., step], 2 * last)
+
+
+def test_a_value_that_never_changes_is_no_site_that_never_moved():
+    def model(y):
+        lawful.deterministic("half", jnp.asarray(0.5))
+        known(y)
+
+    result = inference.pmmh(model, particles=20, chains=2, warmup=5, draws=50)(jax.random.key(0), Y)
+    assert set(result.posterior) == {"half", "x"} and "NEVER_MOVED" not in {f.code for f in result.found}
+    assert set(inference.pmmh(model, particles=20).sampler(Y)(jax.random.key(0), Y)) == {"x"}
 
 
 @pytest.mark.slow
@@ -154,7 +199,7 @@ def test_what_cannot_be_a_parameter_is_refused():
         inference.pmmh(walk, walk_sigma, ["tau"], particles=5).plan(Y)
     with pytest.raises(LawfulError, match="expected a proposal and the names"):
         inference.pmmh(walk, walk_sigma, particles=5)
-    kernel = kernels.pseudo_marginal(walk_sigma, ["sigma"], particles=5)
+    kernel = kernels.refresh(walk_sigma, ["sigma"], keep="named")
     with pytest.raises(UnsupportedProgramError, match="cycle: a pseudo-marginal kernel keeps an estimate"):
         inference.mcmc(walk, kernels.cycle(kernel, kernels.mh())).form(Y)
     with pytest.raises(UnsupportedProgramError, match="on: a pseudo-marginal kernel"):

@@ -3,17 +3,13 @@
 import importlib
 
 from lawful.form.builder import Block
-from lawful.inference.laws.resampling import EssBelow, scheme
 from lawful.inference.representations import conditional
 from lawful.inference.representations.densities_of import scoped
 from lawful.inference.transformers import backward_sampling as backward
 from lawful.inference.transformers import conditional_smc
-from lawful.inference.transformers.evidence_estimate import Filter
 from tests.mutants.patching import patched
 
-pseudo_marginal = importlib.import_module(
-    "lawful.inference.kernels.particles.pseudo_marginal"
-)  # the package has a function so
+refresh = importlib.import_module("lawful.inference.kernels.combine.refresh")  # the package has a function so
 
 
 def reference_lost():
@@ -35,12 +31,11 @@ def estimated_anew():
     """A pseudo-marginal kernel estimates the likelihood of the current parameters anew at every step."""
 
     def make(original):
-        def kept(block, known, inputs, here, state):
+        def kept(block, known, inputs, here, log_density):
             inner, given = Block(), tuple(v.like() for v in (*inputs, *here))
-            filter_ = Filter(2, scheme("systematic"), EssBelow(0.95))
-            _, fresh = pseudo_marginal.estimated(inner, known, filter_, given[: len(inputs)], given[len(inputs) :])
+            fresh = refresh.anew(inner, known, given[: len(inputs)], given[len(inputs) :], "parameters").log_weight
             return block.splice(scoped(inner.form(given, (fresh,)), ("~anew",)), [*inputs, *here])[0]
 
         return kept
 
-    return patched(pseudo_marginal, "kept_estimate", make)
+    return patched(refresh, "kept_weight", make)

@@ -71,7 +71,6 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "block_gibbs": kernels.block_gibbs, "mala": kernels.mala,
            "hmc": kernels.hmc, "nuts": kernels.nuts,
            "particle_gibbs": lambda: kernels.particle_gibbs(2),
-           "pseudo_marginal": lambda: kernels.pseudo_marginal(particles=2),
            "refresh": lambda: kernels.refresh(kernels.random_walk(1.0), ["x"]),
            "involutive": lambda: kernels.involutive(lambda choices, auxiliary: ({"x": 1 - choices["x"]}, {})),
            "split_merge": lambda: kernels.mh(kernels.split_merge("x")), "barker": kernels.barker,

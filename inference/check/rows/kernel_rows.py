@@ -6,14 +6,14 @@ Law: each of them claims what the kernel that it builds claims; names are read f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from lawful import cond, factor, plate, sample, scan, switch
+from lawful import cond, deterministic, factor, plate, sample, scan, switch
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.choices import choices_of
@@ -29,13 +29,13 @@ from ...kernels import (
     mh,
     mixture,
     on,
-    pseudo_marginal,
     refresh,
     smcp3,
 )
 from ...kernels.base.base import INVARIANT, KernelForm
 from ...kernels.default_kernel import default_kernel
 from ...kernels.particles.replica_exchange import Tempering
+from ...transformers.nested import nested as nested_filter
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
 _SHIFT = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
@@ -295,8 +295,10 @@ def two_steps() -> None:
 
 def known_steps() -> None:
     """The same with a parameter."""
-    p = sample("p", dist.Bernoulli(0.4))
+    _steps(sample("p", dist.Bernoulli(0.4)))
 
+
+def _steps(p: Any) -> None:
     def step(z: Any, y: Any) -> tuple[Any, None]:
         z = sample("z", dist.Bernoulli(0.3 + 0.4 * z - 0.2 * p))
         sample("y", dist.Bernoulli(0.2 + 0.5 * z), obs=y)
@@ -310,5 +312,15 @@ def _flip(current: Mapping[str, Any]) -> None:
 
 
 REFRESH = refresh(_flip, ["p"])
-PMMH = pseudo_marginal(mh(_flip).proposal, ["p"], particles=2, resample_below=0.95)
-PMMH_ALONE = replace(PMMH, keep="parameters")
+PMMH = refresh(_flip, ["p"], keep="named")
+
+
+def filtered() -> None:
+    """The program with its parameter, whose states a filter inside draws."""
+    p = sample("p", dist.Bernoulli(0.4))
+    deterministic("z", nested_filter(_steps, particles=2, resample_below=0.95)(p)["z"])
+
+
+def filtered_alone() -> None:
+    """The program without a parameter, by a filter."""
+    deterministic("z", nested_filter(two_steps, particles=2)()["z"])

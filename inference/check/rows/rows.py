@@ -6,7 +6,7 @@ it is. A newcomer adds one row and gets all laws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...algorithms.annealed_importance import AnnealedImportance
@@ -22,8 +22,8 @@ from ...kernels import (
     mh,
     nuts,
     particle_gibbs,
-    pseudo_marginal,
     random_walk,
+    refresh,
     repeat,
     split_merge,
 )
@@ -56,7 +56,6 @@ from .kernel_rows import (
     JUMPS,
     ON,
     PMMH,
-    PMMH_ALONE,
     PROGRAM,
     REFRESH,
     SMCP3,
@@ -64,6 +63,8 @@ from .kernel_rows import (
     Chosen,
     Conditionals,
     clusters,
+    filtered,
+    filtered_alone,
     guarded,
     hidden,
     known_steps,
@@ -264,9 +265,9 @@ ROWS: tuple[Row, ...] = (
     Row("particle gibbs, ancestors sampled", particle_gibbs(2), programs=(two_steps,)),
     Row("particle gibbs, backward", particle_gibbs(2, ancestors="backward"), programs=(two_steps,)),
     Row("refresh", REFRESH, programs=(known_steps,)),
-    Row("pseudo-marginal", PMMH, programs=(known_steps,)),
-    Row("pseudo-marginal, parameters alone", PMMH_ALONE, programs=(known_steps,)),
-    Row("pseudo-marginal, no parameters", pseudo_marginal(particles=2), programs=(two_steps,)),
+    Row("pseudo-marginal", PMMH, programs=(filtered,)),
+    Row("pseudo-marginal, parameters alone", replace(PMMH, keep="parameters"), programs=(filtered,)),
+    Row("pseudo-marginal, no parameters", refresh(keep="named"), programs=(filtered_alone,)),
 )
 
 IDENTITIES: tuple[Row, ...] = (

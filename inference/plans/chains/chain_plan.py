@@ -5,7 +5,7 @@ Law: the kernel keeps the posterior; the chains start where `starts` says, and w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, Literal
@@ -45,7 +45,7 @@ from ...running.options import RunOptions
 from ..plan import Prepared
 from ..resuming import header_of
 from .chain_loop import ChainLoop, Drawn, chain_loop
-from .chain_result import BROKEN, Rows, Tally, deterministics, without_own
+from .chain_result import BROKEN, Rows, Tally, deterministics
 from .chain_runs import iterate_chains, resume_chains, run_chains
 from .nan_proposals import broken_findings
 from .no_start import no_start
@@ -139,7 +139,7 @@ class Chains:
 
     def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
         """Give draws by name as a function of a key and the inputs; NaN of a chain without a start."""
-        choices, draws = self.kernel.choices, self.plan.method.draws
+        choices, draws, latent = self.kernel.choices, self.plan.method.draws, self._latent(prepared)
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
@@ -151,7 +151,8 @@ class Chains:
             started = jnp.repeat(jnp.isfinite(state[-1]), draws)
             broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
             values = dict(zip((c.name for c in choices), flat, strict=False))
-            return without_own(masked(masked(values, broken), flags), choices)
+            drawn = masked(masked(values, broken), flags)
+            return {name: value for name, value in drawn.items() if name in latent}
 
         return draw
 
@@ -216,9 +217,14 @@ class Chains:
         state, origin = self.drawn_start(key, inputs)
         return self.onward(inputs, state), origin
 
+    def _latent(self, prepared: Prepared) -> set[str]:
+        """Name the latent sites that a state has values for; the path of a filter inside is one of named values."""
+        own = {c.name for c in choices_of(prepared.subject.form)}
+        return {c.name for c in self.kernel.choices if not is_own(c) and (c.kind == "sample" or c.name in own)}
+
     def _without_draws(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
         """Report that no chain could start."""
-        choices = tuple(c for c in self.kernel.choices if not is_own(c))
+        choices = tuple(c for c in self.kernel.choices if c.name in self._latent(prepared))
         sites = tuple(show_address(address) for address in error.fields["sites"])
         return from_chains(
             {c.name: np.empty((self.plan.method.chains, 0, *c.full_shape), c.dtype) for c in choices},
@@ -247,7 +253,7 @@ class Chains:
         if self.rows.scored is not None and state:  # of the last row, which is that state
             lp = kept.stats["lp"] if first is None or kept.stats["lp"].shape[1] else first.stats["lp"]
             state[-1] = np.asarray(lp[:, -1])
-        model, form, observed = prepared.subject
+        (model, form, observed), latent = prepared.subject, self._latent(prepared)
         dims = dims_of((*kernel.choices, *self.rows.named_choices))
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
@@ -258,7 +264,7 @@ class Chains:
             *map_findings(tally.counts),
             *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
             *prepared.unread,
-            *never_moved(*_moved(kernel.choices, tally), int(tally.rows), tuned.get("step_size", 1.0)),
+            *never_moved(*_moved(kernel.choices, latent, tally), int(tally.rows), tuned.get("step_size", 1.0)),
             *self._idle(told["device"]),
         )
         return from_chains(
@@ -327,9 +333,9 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
     )
 
 
-def _moved(choices: Sequence[Choice], tally: Tally) -> tuple[list[str], np.ndarray]:
+def _moved(choices: Sequence[Choice], latent: Container[str], tally: Tally) -> tuple[list[str], np.ndarray]:
     """Name the sites, and tell of each chain and site whether it moved; one that may be absent moves as its chain."""
-    shown = [i for i, (c, x) in enumerate(zip(choices, tally.before, strict=False)) if x.size and not is_own(c)]
+    shown = [i for i, (c, x) in enumerate(zip(choices, tally.before, strict=False)) if x.size and c.name in latent]
     moved = tally.moved[:, shown] | (
         np.array([choices[i].conditional for i in shown], bool) & tally.moved.any(axis=1)[:, None]
     )

@@ -74,7 +74,8 @@ def drawn_starts(slopes: bool, built: KernelForm, form: Form, states: Form, chai
         with suppress(UnsupportedProgramError):  # sites without coordinates: as the prior has them
             # A hundred evaluations or so: compiled in half the time, they take a fraction of a millisecond more.
             return quickly(_climbing(form, chains))
-    run = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs)).form)
+    all_own = [True] * len(states.outputs)  # also what is the same in all chains
+    run = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs), carried=all_own).form)
     origin = np.tile(np.array([PRIOR, 0], np.int32), (chains, 1))
     return jax.jit(lambda key, inputs: (drawn(run, key, inputs), jnp.asarray(origin)))
 

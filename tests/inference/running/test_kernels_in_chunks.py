@@ -8,6 +8,9 @@ import pytest
 import lawful
 from lawful import inference, sample
 from lawful.inference import RunOptions, kernels
+from lawful.inference.laws.resampling import scheme
+from lawful.inference.transformers.evidence_estimate import Filter
+from lawful.inference.transformers.nested import Nest
 from tests.inference.running.same import KEY, Y, assert_same, walk
 
 
@@ -107,10 +110,13 @@ CASES = {
     "split_merge": (mixture, kernels.cycle(kernels.on("mean", WALK), kernels.split_merge("z"))),
     "jump": (one_or_two, kernels.cycle(kernels.jump("two", (0, 1), apart, together, auxiliary=half), kernels.mh())),
     "particle_gibbs": (walk, kernels.cycle(kernels.on("x", kernels.particle_gibbs(4)), kernels.on("sd", WALK))),
-    "pseudo_marginal": (walk, kernels.pseudo_marginal(WALK, ["sd"], particles=6)),
+    "refresh": (Nest(walk, ("sd",), Filter(6, scheme("systematic"), None)), kernels.refresh(WALK, ["sd"])),
 }
 METHODS = {
     "pmmh": lambda: inference.pmmh(walk, WALK, ["sd"], particles=6, chains=3, warmup=11, draws=8),
+    "pmmh, parameters": lambda: inference.pmmh(
+        walk, WALK, ["sd"], particles=6, keep="parameters", chains=3, warmup=11, draws=8
+    ),
     "pmmh, correlated": lambda: inference.pmmh(
         walk, WALK, ["sd"], particles=6, correlation=0.9, chains=3, warmup=11, draws=8
     ),
@@ -118,8 +124,8 @@ METHODS = {
         walk, "x", kernels.on("sd", WALK), particles=4, ancestors="backward", chains=3, warmup=11, draws=8
     ),
 }
-# What is no chain of its own: parts and types of kernels, a move of parameters that stands in SMC2, one with weights.
-OTHERS = {"mh", "on", "scored", "Kernel", "Proposal", "Proposed", "State", "refresh", "smcp3"}
+# What is no chain of its own: parts and types of kernels, one with weights.
+OTHERS = {"mh", "on", "scored", "Kernel", "Proposal", "Proposed", "State", "smcp3"}
 
 
 def test_no_kernel_is_left_out():
