@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,26 +26,14 @@ class PickLaw(Law):
 
     size: int
     shared: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """A scalar."""
-        return ()
-
-    @property
-    def dtype(self) -> Any:
-        """An index."""
-        return jnp.dtype("int32")
+    shape = ()
+    dtype = jnp.dtype("int32")
+    label = "pick"
 
     @property
     def atoms(self) -> int:
         """One value per item."""
         return self.size
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "pick"
 
     def draw(self, key: jax.Array, weights: jax.Array) -> jax.Array:
         """Draw by exact sums, so that in float32 an item of small weight is picked as often as it should be."""
@@ -82,26 +69,10 @@ class CoinLaw(Law):
     """A coin with a given probability of heads: acceptance decisions are coins, so that they can be enumerated."""
 
     probability_dtype: str = "float64"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """A scalar."""
-        return ()
-
-    @property
-    def dtype(self) -> Any:
-        """A truth value."""
-        return jnp.dtype(bool)
-
-    @property
-    def atoms(self) -> int:
-        """Tails and heads."""
-        return 2
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "coin"
+    shape = ()
+    dtype = jnp.dtype(bool)
+    atoms = 2
+    label = "coin"
 
     def draw(self, key: jax.Array, probability: jax.Array) -> jax.Array:
         """Compare a uniform with the probability."""
@@ -126,26 +97,14 @@ class UniformIndexLaw(Law):
 
     size: int
     shared: bool = False
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """A scalar."""
-        return ()
-
-    @property
-    def dtype(self) -> Any:
-        """An index."""
-        return jnp.dtype("int32")
+    shape = ()
+    dtype = jnp.dtype("int32")
+    label = "uniform index"
 
     @property
     def atoms(self) -> int:
         """The largest count."""
         return self.size
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "uniform index"
 
     def draw(self, key: jax.Array, count: jax.Array) -> jax.Array:
         """Draw an index below the count, from 64 random bits: a shared one by the short way, which has no lanes."""

@@ -103,10 +103,7 @@ def scheme(given: Any) -> Any:
 class AncestorsLaw(Law):
     """A law of ancestors, which several cells may give."""
 
-    @property
-    def dtype(self) -> Any:
-        """Indices."""
-        return jnp.dtype("int32")
+    dtype = jnp.dtype("int32")
 
     def log_prob(self, value: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Sum the masses of the cells that give these ancestors."""

@@ -29,6 +29,8 @@ class IndexLaw(Law):
 
     size: int
     units: tuple[int, ...] = ()
+    dtype = jnp.dtype("int32")
+    label = "conditional"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,19 +38,9 @@ class IndexLaw(Law):
         return self.units
 
     @property
-    def dtype(self) -> Any:
-        """Indices."""
-        return jnp.dtype("int32")
-
-    @property
     def atoms(self) -> int:
         """Values of the whole array."""
         return self.size ** math.prod(self.units)
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "conditional"
 
     def log_masses(self, logits: jax.Array) -> jax.Array:
         """Normalised log masses (size, *units)."""

@@ -12,7 +12,7 @@ from lawful.errors import LawfulError
 from lawful.inference import RunOptions, kernels
 from lawful.inference.check import invariant
 from lawful.inference.check.programs.grammar import random_program
-from lawful.inference.check.rows.kernel_rows import Chosen
+from lawful.inference.check.rows.kernel_rows import CHOSEN
 from lawful.inference.check.statistics.power import z_critical
 from lawful.inference.kernels.base.smooth_sites import smooth_sites
 from lawful.inference.kernels.default_kernel import default_kernel
@@ -160,7 +160,7 @@ def test_names_to_sum_are_the_only_ones_and_none_means_none():
 @pytest.mark.parametrize("seed", rest_slow(range(9), 3))
 def test_on_random_finite_programs_the_posterior_stays_exactly(seed):
     program = random_program(seed, max_paths=12)
-    report = invariant(Chosen(), program.program, program.default_tables())
+    report = invariant(CHOSEN, program.program, program.default_tables())
     assert report.passed and report.tv < 1e-14, report
 
 

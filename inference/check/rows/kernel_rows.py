@@ -14,12 +14,13 @@ import numpy as np
 import numpyro.distributions as dist
 
 from lawful import cond, deterministic, factor, plate, sample, scan, switch
-from lawful.errors import UnsupportedProgramError
+from lawful.errors import UnsupportedProgramError, WidthError
 from lawful.form import Form
 from lawful.form.choices import choices_of
 
 from ...contract import PRESERVES, Contract
 from ...kernels import (
+    block_gibbs,
     cycle,
     delayed_acceptance,
     gibbs,
@@ -42,21 +43,20 @@ _SHIFT = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3,
 # Of a site with two values, each of which is reached from the other, forth and back.
 _FORTH = np.array([[0.1, 0.9], [0.4, 0.6]])
 _BACK = np.array([[0.7, 0.3], [0.2, 0.8]])
+BUDGETS = (2, 4, 9, 27, 81)  # of blocks so small that a row scans several of them
 
 
 @dataclass(frozen=True)
 class Named:
-    """A kernel made for the names of a program's sites: those that always run, and all."""
+    """A kernel made for a program, with the name under which a row shows it."""
 
     label: str
-    make: Callable[[list[str], list[str]], Any]
+    make: Callable[[Form], Any]
     contract: Contract = INVARIANT
 
     def build(self, program: Form) -> KernelForm:
         """Make the kernel, and build it."""
-        choices = choices_of(program)
-        kernel = self.make([c.name for c in choices if not c.conditional], [c.name for c in choices])
-        built: KernelForm = kernel.build(program)
+        built: KernelForm = self.make(program).build(program)
         return built
 
     def plan(self, program: Form) -> list[str]:
@@ -68,55 +68,35 @@ class Named:
         return self.label
 
 
-@dataclass(frozen=True)
-class Conditionals:
-    """Gibbs draws of the sites that have a conditional, mixed with moves of all sites."""
-
-    contract: Contract = mixture([2, 1], gibbs(), mh()).contract
-
-    def build(self, program: Form) -> KernelForm:
-        """Find the sites, and build the kernel."""
-        names: list[str] = []
-        for choice in choices_of(program):
-            if not choice.conditional and _have_conditionals(program, [*names, choice.name]):
-                names.append(choice.name)
-        kernel: Any = mixture([2, 1], on(names, gibbs()), mh()) if names else mh()
-        built: KernelForm = kernel.build(program)
-        return built
-
-    def plan(self, program: Form) -> list[str]:
-        """Say what it is."""
-        return [repr(self)]
-
-    def __repr__(self) -> str:
-        """Show the kernels."""
-        return "mixture([2, 1], on(sites with a conditional, gibbs()), mh(single_site()))"
+def mixed(kernel: Any) -> Any:
+    """Mix a kernel of some sites with moves of all; None stands for a kernel of no site."""
+    return mh() if kernel is None else mixture([2, 1], kernel, mh())
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """The kernel that the program decides; on a finite program no site is summed out."""
-
-    contract: Contract = Contract("invariant_kernel", target="the program's posterior", parametric=True)
-
-    def build(self, program: Form) -> KernelForm:
-        """Choose the kernel, and build it."""
-        built: KernelForm = default_kernel(program).kernel.build(program)
-        return built
-
-    def plan(self, program: Form) -> list[str]:
-        """Say what was chosen, and why."""
-        return list(default_kernel(program).reasons)
-
-    def __repr__(self) -> str:
-        """Show the name."""
-        return "default_kernel"
+def _first(program: Form, number: int = 2) -> list[str]:
+    """Name the first of the sites that always run."""
+    return [choice.name for choice in choices_of(program) if not choice.conditional][:number]
 
 
-def _have_conditionals(program: Form, names: list[str]) -> bool:
+def _conditionals(program: Form) -> Any:
+    """Draw the sites that have a conditional from it."""
+    names: list[str] = []
+    for choice in choices_of(program):
+        if not choice.conditional and _is_built(on([*names, choice.name], gibbs()), program, UnsupportedProgramError):
+            names.append(choice.name)
+    return mixed(on(names, gibbs()) if names else None)
+
+
+def _small_blocks(program: Form) -> Any:
+    """Draw blocks by the smallest budget under which the program has one."""
+    kernels = (block_gibbs(width_budget=budget) for budget in BUDGETS)
+    return next((kernel for kernel in kernels if _is_built(kernel, program, WidthError)), block_gibbs())
+
+
+def _is_built(kernel: Any, program: Form, refusal: type[Exception]) -> bool:
     try:
-        on(names, gibbs()).build(program)
-    except UnsupportedProgramError:
+        kernel.build(program)
+    except refusal:
         return False
     return True
 
@@ -145,32 +125,44 @@ def _exchange(names: list[str]) -> Any:
     return involutive(swap, fresh)
 
 
-def _halves(names: list[str]) -> tuple[list[str], list[str]]:
+def _halves(program: Form) -> tuple[list[str], list[str]]:
+    names = [choice.name for choice in choices_of(program)]
     middle = (len(names) + 1) // 2
     return names[:middle], names[middle:] or names
 
 
 PROGRAM = Named(
     "mixture([2, 1], on(first, mh(program)), mh(single_site()))",
-    lambda always, every: mixture([2, 1], on(always[:2], mh(_shift(always[:2]))), mh()) if always else mh(),
+    lambda program: mixed(on(names, mh(_shift(names))) if (names := _first(program)) else None),
 )
 INVOLUTIVE = Named(
     "mixture([2, 1], involutive(swap of the first), mh(single_site()))",
-    lambda always, every: mixture([2, 1], _exchange(always[:2]), mh()) if always else mh(),
+    lambda program: mixed(_exchange(names) if (names := _first(program)) else None),
 )
 ON = Named(
     "mixture([1, 2], on(first, mh(single_site())), on(second, mh(single_site())))",
-    lambda always, every: mixture([1, 2], on(_halves(every)[0]), on(_halves(every)[1])),
+    lambda program: mixture([1, 2], *map(on, _halves(program))),
 )
 CYCLE = Named(
     "cycle(on(first, mh(single_site())), on(second, mh(single_site())))",
-    lambda always, every: cycle(on(_halves(every)[0]), on(_halves(every)[1])),
+    lambda program: cycle(*map(on, _halves(program))),
     cycle(mh(), mh()).contract,
+)
+CONDITIONALS = Named(
+    "mixture([2, 1], on(sites with a conditional, gibbs()), mh(single_site()))",
+    _conditionals,
+    mixed(gibbs()).contract,
+)
+SMALL_BLOCKS = Named("block_gibbs(width_budget=least)", _small_blocks, block_gibbs().contract)
+CHOSEN = Named(  # on a finite program no site is summed out
+    "default_kernel",
+    lambda program: default_kernel(program).kernel,
+    Contract("invariant_kernel", target="the program's posterior", parametric=True),
 )
 INDEPENDENCE = mh(independence())
 SMCP3 = Named(
     "smcp3 of the first site, by another table back than forth",
-    lambda always, every: smcp3(_shift(always[:1], _FORTH), _shift(always[:1], _BACK)) if always else mh(),
+    lambda program: smcp3(_shift(names, _FORTH), _shift(names, _BACK)) if (names := _first(program, 1)) else mh(),
     PRESERVES,
 )
 

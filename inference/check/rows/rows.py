@@ -49,6 +49,8 @@ from ..programs.partial_sums import MarginaliseHalf, SumHalf, SumOutside
 from ..programs.tilted import tilted
 from ..programs.unrolled import Roll
 from .kernel_rows import (
+    CHOSEN,
+    CONDITIONALS,
     CYCLE,
     DELAYED,
     INDEPENDENCE,
@@ -58,10 +60,9 @@ from .kernel_rows import (
     PMMH,
     PROGRAM,
     REFRESH,
+    SMALL_BLOCKS,
     SMCP3,
     TEMPERING,
-    Chosen,
-    Conditionals,
     clusters,
     filtered,
     filtered_alone,
@@ -75,8 +76,7 @@ from .kernel_rows import (
     two_steps,
 )
 from .reflect import reflect
-from .small_blocks import SmallBlocks
-from .trees import TreeMoves, TreeWeights
+from .trees import TREE_MOVES, TreeWeights
 
 SCHEMES = ("multinomial", "systematic", "stratified", "residual")
 
@@ -236,7 +236,7 @@ ROWS: tuple[Row, ...] = (
     Row("mh single site, sites that depend on each other", mh(), **DEPENDENT),
     Row("mh program, mixture", PROGRAM, particles=1, max_paths=8),
     Row("mh independence", INDEPENDENCE, particles=1, max_paths=8),
-    Row("mh tree of beliefs", TreeMoves(), particles=1, max_paths=8),
+    Row("mh tree of beliefs", TREE_MOVES, particles=1, max_paths=8),
     Row("on sites, mixture", ON, particles=1, max_paths=8),
     Row("on sites, cycle", CYCLE, particles=1, max_paths=8),
     Row("involutive, mixture", INVOLUTIVE, particles=1, max_paths=8),
@@ -247,15 +247,15 @@ ROWS: tuple[Row, ...] = (
     Row("Barker's rule", barker(), programs=(nested, nested_steps)),
     Row("repeat mh", repeat(mh(), 2), particles=1, max_paths=8),
     Row("gibbs", gibbs(), programs=(labels, hidden)),
-    Row("gibbs, mixture", Conditionals(), particles=1, max_paths=8),
-    Row("gibbs, sites that depend on each other", Conditionals(), **DEPENDENT),
+    Row("gibbs, mixture", CONDITIONALS, particles=1, max_paths=8),
+    Row("gibbs, sites that depend on each other", CONDITIONALS, **DEPENDENT),
     Row("block gibbs", block_gibbs(), particles=1, max_paths=8),
     Row("block gibbs, nested", block_gibbs(), particles=1, max_paths=8, nested=True),
-    Row("block gibbs, small blocks", SmallBlocks(), particles=1, max_paths=8),
-    Row("block gibbs, sites that depend on each other", SmallBlocks(), **DEPENDENT),
-    Row("default kernel", Chosen(), particles=1, max_paths=8),
-    Row("default kernel, branches", Chosen(), programs=(nested, nested_steps, models)),
-    Row("default kernel, sites that depend on each other", Chosen(), **DEPENDENT),
+    Row("block gibbs, small blocks", SMALL_BLOCKS, particles=1, max_paths=8),
+    Row("block gibbs, sites that depend on each other", SMALL_BLOCKS, **DEPENDENT),
+    Row("default kernel", CHOSEN, particles=1, max_paths=8),
+    Row("default kernel, branches", CHOSEN, programs=(nested, nested_steps, models)),
+    Row("default kernel, sites that depend on each other", CHOSEN, **DEPENDENT),
     Row("particle gibbs", particle_gibbs(2, ancestors="retained"), programs=(two_steps,)),
     Row(
         "particle gibbs, systematic",

@@ -6,7 +6,6 @@ moves keep the posterior and the weighted draws the measure, since the proposal 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ import numpy as np
 from lawful.form import Form
 from lawful.form.choices import choices_of, finite_sites
 
-from ...contract import PRESERVES, Contract, Transformer
+from ...contract import PRESERVES, Transformer
 from ...graphs.reading.tree_proposal import tree_proposal
-from ...kernels import mh, mixture
-from ...kernels.base.base import KernelForm
+from ...kernels import mh
 from ...transformers.propose.propose import propose
+from .kernel_rows import Named, mixed
 
 
 def _proposed(form: Form, loops: bool) -> list[str]:
@@ -27,26 +26,13 @@ def _proposed(form: Form, loops: bool) -> list[str]:
     return [c.name for c in found if c.law.element_values is not None]
 
 
-@dataclass(frozen=True)
-class TreeMoves:
-    """Moves by beliefs that follow the sites which they do not propose, mixed with moves of all sites."""
+def _moves(form: Form) -> Any:
+    """Move by beliefs that follow the sites which they do not propose."""
+    names = _proposed(form, loops=True)
+    return mixed(mh(tree_proposal(form, sites=names, follow=True, floor=0.1)) if names else None)
 
-    contract: Contract = mixture([2, 1], mh(), mh()).contract
 
-    def build(self, program: Form) -> KernelForm:
-        """Find the sites, and build the kernel."""
-        names = _proposed(program, loops=True)
-        moves = mh(tree_proposal(program, sites=names, follow=True, floor=0.1)) if names else mh()
-        built: KernelForm = mixture([2, 1], moves, mh()).build(program)
-        return built
-
-    def plan(self, program: Form) -> list[str]:
-        """Say what it is."""
-        return [repr(self)]
-
-    def __repr__(self) -> str:
-        """Show the kernels."""
-        return "mixture([2, 1], mh(tree_proposal), mh(single_site()))"
+TREE_MOVES = Named("mixture([2, 1], mh(tree_proposal), mh(single_site()))", _moves, mixed(mh()).contract)
 
 
 def _weighted(form: Form) -> Form:

@@ -48,6 +48,8 @@ class GraphLaw(Law):
     tree: Any
     names: tuple[str, ...]
     normalised: bool = False
+    dtype = jnp.dtype("int32")
+    label = "factor graph"
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -60,19 +62,9 @@ class GraphLaw(Law):
         return (sum(family.size for family in self.families),)
 
     @property
-    def dtype(self) -> Any:
-        """Numbers of states."""
-        return jnp.dtype("int32")
-
-    @property
     def atoms(self) -> int:
         """Number of joint states."""
         return math.prod(family.cardinality**family.size for family in self.families)
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "factor graph"
 
     def draw(self, key: jax.Array, *leaves: jax.Array) -> jax.Array:
         """Draw states, given those that the potentials hold."""

@@ -52,6 +52,7 @@ class OrbitLaw(Law):
     frame: Frame
     inputs: int
     max_depth: int
+    label = "point of an orbit"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,11 +63,6 @@ class OrbitLaw(Law):
     def dtype(self) -> Any:
         """Numbers."""
         return jnp.dtype(jnp.result_type(float))
-
-    @property
-    def label(self) -> str:
-        """Name for people."""
-        return "point of an orbit"
 
     def draw(self, key: jax.Array, *parameters: jax.Array) -> jax.Array:
         """Draw a point."""

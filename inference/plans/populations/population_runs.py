@@ -17,7 +17,6 @@ from lawful.form.bundles import filled
 
 from ...checkpoints.checkpoints import Checkpoint
 from ...results.result import Result
-from ...running.course import Course
 from ...running.driver import Chunk, Drive
 from ...running.options import RunOptions
 from ...running.saving import Saver
@@ -25,7 +24,6 @@ from ..chains.chain_runs import failure
 from ..plan import Prepared
 from ..resuming import begun_of, put_back, taken_up
 from .population_course import PopulationCourse
-from .whole_runs import WholeRuns
 
 
 @runtime_checkable
@@ -84,12 +82,7 @@ def population_drive(population: Driven, prepared: Prepared, key: jax.Array, opt
     built, inputs, runs = prepared.built, list(prepared.inputs), population.plan.method.runs
     portions = built.portions(options.longest)
     places = filled(built.written, range(len(built.form.outputs)))
-    course: Course
-    if portions.parts:
-        stats = [(name, place) for (_, name), place in places.stats.items()]
-        course = PopulationCourse(portions, key, inputs, runs, stats)
-    else:
-        course = WholeRuns(portions, key, inputs, runs, places.stats)
+    course = PopulationCourse(portions, key, inputs, runs, places.stats)
     saver = None if options.checkpoint is None else Saver(options.checkpoint, population.header(prepared), key)
     return Drive(course, options, lambda number, rows: {}, None, saver)
 
