@@ -56,10 +56,7 @@ def suited(form: Form) -> str:
 def plan_findings(model: Any, args: tuple[Any, ...], method: str) -> tuple[LintFinding, ...]:
     """Return what keeps an inference from a program: discrete-no-plan and unsupported-site, one finding a site.
 
-    Args:
-        model: the program.
-        args: its arguments.
-        method: one that is registered, one of `KERNELS`, or one of `LISTING`.
+    The method is one that is registered, one of `KERNELS`, or one of `LISTING`.
 
     Raises: LawfulError for an unknown method.
 

@@ -50,12 +50,7 @@ TYPES = {name: np.dtype(name) for name in NATIVE} | {
 
 
 def write(file: Any, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a checkpoint into an empty file that can be read, too.
-
-    Args:
-        file: open for writing and reading, at its start.
-        header: anything that JSON can hold.
-        arrays: by name; of numbers or truth values.
+    """Write a checkpoint, a header that JSON can hold and arrays by name, into an empty file that can be read, too.
 
     Raises: CheckpointError for what the format cannot hold.
     """
@@ -76,11 +71,7 @@ def write(file: Any, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
 
 
 def read(file: Any, path: Any = "checkpoint") -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read a checkpoint: its header and its arrays.
-
-    Args:
-        file: open for reading.
-        path: what it is called in errors.
+    """Read a checkpoint: its header and its arrays; `path` is what it is called in errors.
 
     Raises: CorruptCheckpoint for a file that is damaged or of another program; UnsafeCheckpoint for one that was made
         to ask for what is never done; CheckpointMismatch for another version of the format.

@@ -97,10 +97,7 @@ def save(folder: str | os.PathLike[str], header: Mapping[str, Any], arrays: Mapp
 
 
 def load(folder: str | os.PathLike[str]) -> Checkpoint:
-    """Read the newest generation that is whole.
-
-    Args:
-        folder: that `save` wrote into.
+    """Read the newest generation that is whole, of a folder that `save` wrote into.
 
     Raises: CheckpointError where there is none; where none is whole CorruptCheckpoint, UnsafeCheckpoint or
         CheckpointMismatch, as for the newest one.

@@ -32,12 +32,7 @@ def blocks_of(particles: int) -> int:
 
 @dataclass(frozen=True)
 class Axis:
-    """The devices along one axis; a function of these arrays sees the part of one device.
-
-    Attributes:
-        name: the name of the mapped axis.
-        size: number of devices P.
-    """
+    """The devices along one mapped axis, `size` of them; a function of these arrays sees the part of one device."""
 
     name: str
     size: int

@@ -24,10 +24,8 @@ from .exchange import exchanged, gathered
 def offspring_ends(axis: Axis, u: Shaped[Array, ""], weights: Float[Array, " M"]) -> Int[Array, " M"]:
     """Count the offspring of all particles up to each of this device's.
 
-    Args:
-        axis: the devices.
-        u: the uniform, the same on all of them: a float in [0, 1), or an unsigned word read as word / 2**width.
-        weights: linear weights of this device's particles, of any scale that all devices share.
+    The uniform is the same on all devices: a float in [0, 1), or an unsigned word read as word / 2**width. Weights are
+    linear, of any scale that all devices share.
     """
     particles = axis.count(weights)
     expected = expected_offspring(weights, particles, axis)

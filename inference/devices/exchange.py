@@ -52,10 +52,7 @@ def gathered(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
 def exchanged(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
     """Give this device's slots, from near the borders of its neighbours or else by rounds between devices.
 
-    Args:
-        axis: the devices.
-        ends: offspring of all particles up to each of this device's; the last of all is the number of particles.
-        values: this device's particles, a tree of arrays (M, ...).
+    `ends` are the offspring of all particles up to each of this device's; the last of all is the number of particles.
     """
     before = jnp.where(axis.reaches(1), axis.rotated(ends[-1:], 1), 0)
     starts = jnp.concatenate([before, ends[:-1]])
@@ -66,11 +63,7 @@ def exchanged(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
 def in_rounds(axis: Axis, starts: Int[Array, " M"], ends: Int[Array, " M"], values: Any) -> Any:
     """Give this device's slots, by rounds between devices, wherever their parents are.
 
-    Args:
-        axis: the devices.
-        starts: offspring of all particles before each of this device's.
-        ends: offspring of all particles up to each of this device's.
-        values: this device's particles, a tree of arrays (M, ...).
+    `starts` and `ends` are the offspring of all particles before and up to each of this device's.
     """
     size, rounds, own = ends.shape[0], (axis.size - 1).bit_length(), axis.index()
     alive = ends > starts

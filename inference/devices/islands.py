@@ -29,14 +29,8 @@ def within_islands(
 ) -> tuple[Any, Float[Array, ""]]:
     """Resample this device's particles among themselves.
 
-    Args:
-        axis: the devices.
-        key: a random key, the same on all devices; each draws with its own number folded in.
-        log_weights: natural logs of the weights of this device's particles.
-        values: this device's particles, a tree of arrays (M, ...).
-        scheme: a resampling scheme.
-
-    Returns: the particles, and the log weight of each of them, the same for all.
+    The key is the same on all devices; each draws with its own number folded in. Returns: the particles, and the log
+    weight of each of them, the same for all.
     """
     top = jnp.max(log_weights)
     shift = jnp.where(top == -jnp.inf, 0.0, top)
@@ -57,14 +51,8 @@ def between_islands(
 ) -> tuple[Any, Float[Array, ""]]:
     """Resample whole islands where they have drifted apart.
 
-    Args:
-        axis: the devices.
-        key: a random key, the same on all devices.
-        level: the log weight of this device's particles, all equal.
-        values: this device's particles, a tree of arrays (M, ...).
-        tau: the fraction of the islands that counts as apart; 0 never resamples them.
-
-    Returns: the particles and their log weight.
+    The key is the same on all devices; `level` is the log weight of this device's particles, all equal. `tau` is the
+    fraction of the islands that counts as apart; 0 never resamples them. Returns: the particles and their log weight.
     """
 
     def together(values: Any) -> tuple[Any, jax.Array]:

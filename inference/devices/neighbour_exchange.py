@@ -29,10 +29,7 @@ def margin(size: int) -> int:
 def is_near(axis: Axis, starts: Int[Array, " M"], ends: Int[Array, " M"]) -> Bool[Array, ""]:
     """Tell whether offspring that live elsewhere live next door, and their parents within the margin.
 
-    Args:
-        axis: the devices.
-        starts: offspring of all particles before each of this device's.
-        ends: offspring of all particles up to each of this device's.
+    `starts` and `ends` are the offspring of all particles before and up to each of this device's.
     """
     size = ends.shape[0]
     most, first = margin(size), axis.index() * size
@@ -43,10 +40,7 @@ def is_near(axis: Axis, starts: Int[Array, " M"], ends: Int[Array, " M"]) -> Boo
 def fetched(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
     """Give this device's slots, from its own particles and those at the near borders of its neighbours.
 
-    Args:
-        axis: the devices.
-        ends: offspring of all particles up to each of this device's.
-        values: this device's particles, a tree of arrays (M, ...).
+    `ends` are the offspring of all particles up to each of this device's.
     """
     size = ends.shape[0]
     most, first = margin(size), axis.index() * size

@@ -24,11 +24,7 @@ def across(
 ) -> Callable[..., Any] | None:
     """Give the operation on parts that stands for one on whole populations; None where there is none.
 
-    Args:
-        function: the operation, as a node has it.
-        axis: the devices.
-        ins: which axis of each operand is in parts.
-        outs: likewise of each result.
+    `ins` and `outs` say which axis of each operand and each result is in parts.
     """
     inner = getattr(function, "function", function)
     if inner is mean_weights:

@@ -97,14 +97,7 @@ class _Watch:
 def told(
     call: int, own: int, before: dict[int, tuple[int, int]], now: dict[int, tuple[int, int]], seconds: float
 ) -> list[str]:
-    """Say which processes are behind, from what they wrote at two looks.
-
-    Args:
-        call: number of the call that this process is in.
-        own: this process.
-        before: call and beat of each other process at the look before.
-        now: the same now.
-        seconds: that this process has waited.
+    """Say which processes are behind, from their calls and beats at two looks, to one that has waited some seconds.
 
     >>> told(2, 0, {1: (1, 9), 2: (2, 3)}, {1: (1, 9), 2: (2, 7)}, 30.0)
     ['lawful: process 0 has waited 30 s in call 2 on its mesh for process 1, which has not begun it.']

@@ -40,11 +40,7 @@ class Table:
 
 
 def table_of(runs: Sequence[Run], keep: str = "paths") -> Table:
-    """Lay runs out as arrays.
-
-    Args:
-        runs: runs of one program.
-        keep: "paths" for choices, named values and the returned value; "last" for the returned value alone.
+    """Lay runs of one program out as arrays: choices, named values and the returned value; with "last" this alone.
 
     >>> table = table_of([Run({("n",): 1, ("x", 0): 0.5}), Run({("n",): 2, ("x", 0): 0.1, ("x", 1): 0.2})])
     >>> table.values["n"].tolist(), table.values["x"].tolist(), dims_of(table)["x"]

@@ -71,12 +71,7 @@ def _remember(cache: dict[Any, Any], key: Any, value: Any) -> Any:
 
 
 def log_prob(distribution: Any, value: Any, where: object) -> float:
-    """Score a concrete value, summed over its axes.
-
-    Args:
-        distribution: a distribution of numpyro, or a bound law.
-        value: a value of exactly the site's shape.
-        where: whatever names the site in error messages, by `str`.
+    """Score a concrete value of exactly the site's shape, summed over its axes; the text of `where` names it in errors.
 
     >>> import numpyro.distributions as dist
     >>> round(log_prob(dist.Bernoulli(0.25), 1, "x"), 4), round(log_prob(dist.Normal(0.0, 1.0), 0.0, "y"), 4)

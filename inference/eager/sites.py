@@ -13,13 +13,7 @@ from lawful.messages import placed, surroundings
 
 
 def own_site(scope: str, name: str, distribution: Any, *indices: int) -> Any:
-    """Make a random choice of the algorithm.
-
-    Args:
-        scope: the algorithm.
-        name: the name of the choice.
-        distribution: its law.
-        indices: further loop indices, as the number of the stage.
+    """Make a random choice of the algorithm with a scope; further loop indices are as the number of the stage.
 
     >>> import jax, numpyro.distributions as dist
     >>> algorithm = lambda: own_site("~filter", "pick", dist.Bernoulli(0.5), 3)

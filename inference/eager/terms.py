@@ -36,12 +36,7 @@ class Terms(NamedTuple):
 def density_terms(
     model: Callable[..., Any], args: tuple[Any, ...], traces: Sequence[Sequence[Run]]
 ) -> tuple[Groups, dict[str, tuple[str, ...]]]:
-    """Score runs part by part.
-
-    Args:
-        model: the program.
-        args: its arguments.
-        traces: the runs, traces[chain][draw].
+    """Score runs, traces[chain][draw], part by part.
 
     Returns: log_likelihood and log_prior, name to terms (chain, draw, ...), and the names of their further axes.
 

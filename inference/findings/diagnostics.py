@@ -66,9 +66,7 @@ class Measured:
 def variables_of(posterior: Mapping[str, Any], parts: Mapping[str, slice] | None = None) -> list[Variable]:
     """Lay out the elements that vary; those that are NaN in a draw, as where an arm did not run, have no diagnostic.
 
-    Args:
-        posterior: variable to (chain, draw, ...).
-        parts: of some variables, what is looked at of their first axis.
+    Of the variables in `parts` a part of the first axis is looked at.
     """
     found = []
     for name, array in posterior.items():
@@ -89,12 +87,9 @@ def _flat(draws: np.ndarray) -> np.ndarray:
 
 
 def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> tuple[str, float] | None:
-    """Find the element with the worst diagnostic among those that vary; a value that is not a number is the worst.
+    """Find the element with the worst diagnostic, "rhat" or "ess" of ArviZ, among those that vary.
 
-    Args:
-        posterior: variable to (chain, draw, ...).
-        diagnostic: "rhat" or "ess" of ArviZ.
-        options: its options.
+    A value that is not a number is the worst.
     """
     sign = 1.0 if diagnostic == "rhat" else -1.0
     worst: tuple[float, str, float] | None = None
@@ -110,10 +105,8 @@ def worst_of(posterior: Mapping[str, Any], diagnostic: str, **options: Any) -> t
 def r_hat_of(limits: Limits, variables: Sequence[Variable], size: float | None = None) -> Measured | None:
     """Compare the r-hat of every element with its limit; None where nothing varies.
 
-    Args:
-        limits: `r_hat` and `false_alarm`; an r-hat up to the first is never too large.
-        variables: of chains, or of independent runs.
-        size: the effective number of draws of a run; None: that of each half-chain, as it is estimated.
+    Up to `limits.r_hat` it is never too large. `size` is the effective number of draws of a run; None: that of each
+    half-chain, as it is estimated.
     """
     elements = sum(len(variable.places) for variable in variables)
 
@@ -132,12 +125,9 @@ def r_hat_of(limits: Limits, variables: Sequence[Variable], size: float | None =
 
 
 def ess_of(limits: Limits, variables: Sequence[Variable], kind: str) -> Measured | None:
-    """Compare the effective size of every element with its limit; None where nothing varies.
+    """Compare the effective size, "bulk" or "tail", of every element with its limit; None where nothing varies.
 
-    Args:
-        limits: `ess_per_chain` and `false_alarm`. Fewer draws a chain than the first are too few, however good.
-        variables: of chains.
-        kind: "bulk" or "tail".
+    Fewer draws a chain than `limits.ess_per_chain` are too few, however good.
     """
     elements = sum(len(variable.places) for variable in variables)
 

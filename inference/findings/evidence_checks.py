@@ -21,14 +21,7 @@ ONE_RUN = "one run: no error bar for the evidence; ask for runs=4 or more."
 
 
 def evidence_findings(limits: Limits, log_evidence: Any, particles: int, stats: Mapping[str, Any]) -> Iterator[Finding]:
-    """Check the evidence of the runs of a population method.
-
-    Args:
-        limits: those of the result.
-        log_evidence: of the runs (run,).
-        particles: of each run.
-        stats: of the runs; see `evidence_sd`.
-    """
+    """Check the evidence (run,) of the runs of a population method; for their numbers see `evidence_sd`."""
     log_z = np.asarray(log_evidence, dtype=float)
     if len(log_z) == 1:
         yield Finding("ONE_RUN", ONE_RUN, value=1, limit=2)

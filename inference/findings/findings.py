@@ -153,11 +153,7 @@ def idle_device(device: str, what: str, size: int) -> tuple[Finding, ...]:
 def never_moved(names: Sequence[str], moved: np.ndarray, steps: int, step_size: Any = 1.0) -> Iterator[Finding]:
     """Find chains and sites none of whose moves was ever accepted, but for moves to where they were.
 
-    Args:
-        names: the sites.
-        moved: of each chain and site, whether it was ever elsewhere than at its start.
-        steps: states that were looked at.
-        step_size: what a warm-up found, where it tuned one.
+    `moved` says of each chain and site whether it was ever elsewhere than at its start.
     """
     smaller = "" if np.max(np.asarray(step_size)) < SHORTEST else "take smaller steps, "
     remedy = (

@@ -27,11 +27,7 @@ def long_ways(
 ) -> Iterator[Finding]:
     """Recommend a dense mass where draws are strongly correlated, trajectories long, and the tuned mass diagonal.
 
-    Args:
-        posterior: variable to (chain, draw, ...).
-        stats: statistics of the draws, `n_steps` among them.
-        run: settings of the run, `inverse_mass` among them.
-        form: the program, whose choices alone are looked at.
+    The statistics have `n_steps`, the settings `inverse_mass`; with a form its choices alone are looked at.
 
     >>> line = np.random.default_rng(0).normal(size=(1, 400, 1)) + [0.0, 0.0]
     >>> near = {"x": line + 0.01 * np.random.default_rng(1).normal(size=(1, 400, 2))}

@@ -42,15 +42,9 @@ def population_findings(
     stats: Mapping[str, Any],
     form: Form | None = None,
 ) -> Iterator[Finding]:
-    """Check runs of a population method.
+    """Check runs of a population method: evidence (run,), last log weights (run, particle), draws of runs that live.
 
-    Args:
-        limits: of the checks.
-        log_evidence: (run,).
-        log_weight: (run, particle), the last weights.
-        posterior: equal-weight draws in random order, of the runs that live.
-        stats: as of `from_population`.
-        form: the program, which tells the values that a filter is judged by; None where it is not known.
+    The form tells the values that a filter is judged by; None where it is not known.
     """
     log_z, log_w = np.asarray(log_evidence, dtype=float), np.asarray(log_weight)
     dead_at = np.asarray(stats.get("dead_at", np.full(len(log_z), -1)))

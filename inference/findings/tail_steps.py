@@ -28,9 +28,7 @@ LEAST = 0.55  # of the mean acceptance
 def tail_steps(variables: Sequence[Variable], acceptance: Any) -> Iterator[Finding]:
     """Find the end of an element from which moves are accepted much less often than from elsewhere.
 
-    Args:
-        variables: the elements that vary.
-        acceptance: (chain, draw), acceptance rate of the move to each draw, of a kernel along gradients.
+    `acceptance` (chain, draw) is the rate of the move to each draw, of a kernel along gradients.
 
     >>> x = np.random.default_rng(0).normal(size=(2, 500, 1))
     >>> rate = np.where(np.roll(x, 1, axis=1)[..., 0] > 2.0, 0.3, 0.9)

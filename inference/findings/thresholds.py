@@ -33,11 +33,7 @@ LEAST = {"bulk": 2 / 5, "tail": 1 / 4}  # of the size asked for: an estimate bel
 def r_hat_limit(groups: int, size: float | int, elements: int, false_alarm: float) -> float:
     """Return how large the r-hat of one of many elements becomes by chance.
 
-    Args:
-        groups: half-chains, or independent runs, that are compared.
-        size: effective number of draws of each.
-        elements: how many are compared.
-        false_alarm: probability that one of all elements exceeds its limit.
+    Half-chains or independent runs are compared, each of the effective size; `false_alarm` is that of all elements.
 
     >>> [round(r_hat_limit(8, 50.0, elements, 0.01), 3) for elements in (1, 30, 1000)]
     [1.038, 1.056, 1.076]
@@ -49,13 +45,9 @@ def r_hat_limit(groups: int, size: float | int, elements: int, false_alarm: floa
 
 
 def ess_limit(kind: str, size: float | int, elements: int, false_alarm: float) -> float:
-    """Return how small the estimate of one of many effective sizes becomes by chance.
+    """Return how small the estimate of one of many effective sizes, "bulk" or "tail", becomes by chance.
 
-    Args:
-        kind: "bulk" or "tail".
-        size: the effective size that is asked for.
-        elements: how many are estimated.
-        false_alarm: probability that one of all elements falls below its limit.
+    `size` is what is asked for; `false_alarm` is that of all elements.
 
     >>> [[round(ess_limit(kind, 400.0, elements, 0.01)) for elements in (1, 1000)] for kind in ("bulk", "tail")]
     [[225, 160], [182, 113]]

@@ -190,12 +190,8 @@ def uniform_units(uniform: jax.Array, weights: Float[Array, " N"], n_offspring: 
 def ancestors_from_ends(ends: Int[Array, " N"], n_offspring: int) -> Int[Array, " M"]:
     """Turn running offspring counts into ancestors: slot k belongs to the first item whose count exceeds k.
 
-    Under `jax.vmap` the populations stand one behind the other as one large population, which CPUs fill almost twice as
-    fast as many small ones.
-
-    Args:
-        ends: ascending counts (N,), the last at most the number of slots.
-        n_offspring: number of slots M.
+    The last count is at most the number of slots. Under `jax.vmap` the populations stand one behind the other as one
+    large population, which CPUs fill almost twice as fast as many small ones.
 
     >>> ancestors_from_ends(jnp.array([2, 2, 3]), 3).tolist()
     [0, 0, 2]

@@ -34,16 +34,7 @@ BACK = 0x7FFFFFFF
 
 @dataclass(frozen=True, eq=False)
 class Summed:
-    """An engine that goes by the marginal of the sites that stay; what is summed is drawn back.
-
-    How a run is divided, kept or ended early is the business of the plan on the marginal; what is finished is told of
-    the program whether the run went to its end, was resumed, or failed.
-
-    Attributes:
-        plan: the plan on the program.
-        inner: the plan on the marginal.
-        summed: the program with its sites summed.
-    """
+    """An engine that goes by the marginal of the sites that stay, by the plan `inner`; what is summed is drawn back."""
 
     plan: Any
     inner: Any
@@ -161,14 +152,7 @@ class Summed:
 
 
 def summed(plan: Any, form: Form, sites: Sites, method: Any = None, reasons: tuple[str, ...] = ()) -> Summed:
-    """Sum sites of a program, and put a method on the marginal.
-
-    Args:
-        plan: the plan on the program.
-        form: the program.
-        sites: what is summed.
-        method: that of the marginal; default: that of the plan.
-        reasons: why this method, where the program decided.
+    """Sum sites of a program, and put a method on the marginal, by default that of the plan; `reasons` say why another.
 
     Raises: LawfulError where no site is left.
     """

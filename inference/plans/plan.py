@@ -170,12 +170,7 @@ SAMPLER = "draw = plan.sampler(*arguments), which jit and vmap take: draw(key, *
 
 
 def refuse_traced(given: Any, remedy: str) -> None:
-    """Refuse a call from inside jit, vmap or grad that makes a result: its checks and its text need numbers.
-
-    Args:
-        given: key and arguments of the call.
-        remedy: what to do.
-    """
+    """Refuse a call from inside jit, vmap or grad that makes a result: its checks and its text need numbers."""
     traced = [x for x in jax.tree.leaves(given) if isinstance(x, jax.core.Tracer)]
     if not traced and not (in_a_trace() and in_a_program()):  # the first is asked in a microsecond
         return

@@ -118,9 +118,7 @@ REFUSALS = (
 def refusal(kind: Any, given: Mapping[str, Any]) -> str | None:
     """Say why a method does not take some settings, and what to do; None where it does.
 
-    Args:
-        kind: the class of the method.
-        given: settings by name; those that are missing have their defaults.
+    Settings that are missing have their defaults.
 
     >>> from lawful.inference.registered import method_of
     >>> refusal(method_of("tempered_smc"), {"mode": "eager"})[:49]

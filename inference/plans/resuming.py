@@ -81,11 +81,7 @@ def header_of(
 ) -> dict[str, Any]:
     """Describe a run for its checkpoints: what it is of, its seed, where else it was, and how it is built again.
 
-    Args:
-        prepared: what is run.
-        settings: of the run.
-        method: that the user asked for.
-        devices: of a mesh, where its number or its being there changes bits.
+    The devices of a mesh are told where their number, or their being there, changes bits.
     """
     stored = None
     with suppress(NoRecipe):

@@ -44,11 +44,7 @@ class Presence:
     ) -> Var | None:
         """Append 1 for each coordinate of an element that is there, 0 for the others; None where all always are.
 
-        Args:
-            block: receives it.
-            inputs: the program's.
-            choices: those whose coordinates make up the vector.
-            shapes: of the coordinates of each, loops first.
+        `shapes` are those of the coordinates of each choice, loops first.
         """
         wanted = tuple(choice.address for choice in choices)
         if not set(self.addresses) & set(wanted):

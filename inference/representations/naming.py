@@ -14,14 +14,7 @@ from lawful.form.choices import Choice
 
 
 def named_sites(choices: Sequence[Choice], sites: Iterable[Any], who: str) -> list[Address]:
-    """Find choices by name.
-
-    Args:
-        choices: those of the program.
-        sites: names as results show them, or addresses.
-        who: the kernel that asks, for the error.
-
-    Returns: their addresses, in the order of the names.
+    """Give the addresses of choices by their names, as results show them, or by address; `who` asks, for the error.
 
     Raises: LawfulError for a name that is no choice.
 

@@ -275,12 +275,7 @@ def settled(
 ) -> Population:
     """Pause after a segment: keep what later segments read, leave behind what only the end reads.
 
-    Args:
-        population: the population; its values are replaced.
-        cut: the program in segments.
-        position: the segment that has run.
-        now: the population's value of each value of the program that is at hand.
-        shed: what was left behind before.
+    `now` has the population's value of each value of the program that is at hand; `shed` was left behind before.
     """
     live = cut.live[position]
     gone = {v: x for v, x in now.items() if v in cut.kept[position] and v not in live}

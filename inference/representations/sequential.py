@@ -268,12 +268,7 @@ def _weighed_by(node: Node) -> list[Address]:
 
 
 def indexed(form: Form, wanted: Callable[[Node], bool]) -> Form:
-    """Let loops read by index what they would scan over.
-
-    Args:
-        form: the form.
-        wanted: tells which loops.
-    """
+    """Let the wanted loops of a form read by index what they would scan over."""
     varying = random_values(form)
     block = Block()
     block.constants.extend(form.constants)

@@ -64,13 +64,9 @@ def by_normals(form: Form, only: Collection[Address] | None = None, *, named: bo
 
 
 def without_names(form: Form, gone: Collection[Address]) -> Form:
-    """Take the names off the values of rewritten sites that read choices which are summed out.
+    """Take the names off the values of rewritten sites that read choices which are summed out, as `gone`.
 
     A named value is a part of the record of a program, and so would keep what draws those choices back.
-
-    Args:
-        form: a form.
-        gone: addresses of choices.
     """
     graph = dependence(form, named=True)
     rewritten = [a for a, v in graph.vertices.items() if v.kind == "deterministic" and (*a, NORMAL) in graph.vertices]

@@ -46,14 +46,7 @@ class InvalidDraws:
 
 
 def invalid_draws(form: Form, args: Sequence[Any], particles: Mapping[str, Any]) -> tuple[InvalidDraws, ...] | None:
-    """Find the sites that drew from no law.
-
-    Args:
-        form: the program.
-        args: its arguments.
-        particles: (run, particle, ...) of every choice.
-
-    Returns: these; None where some choices are missing, so that nothing can be said.
+    """Find the sites that drew from no law, by the particles (run, particle, ...); None where some choices are missing.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def model():

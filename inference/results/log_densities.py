@@ -38,13 +38,7 @@ class Densities:
 
 
 def densities(form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: BatchSize = "auto") -> Densities:
-    """Score draws part by part.
-
-    Args:
-        form: the program.
-        args: its arguments.
-        draws: (chain, draw, ...) of every choice of the program, by name; NaN where an arm did not run.
-        batch_size: draws scored at once, or "auto".
+    """Score draws (chain, draw, ...) of every choice, by name, part by part; NaN where an arm did not run.
 
     Raises: LawfulError where a choice has no draws.
     """

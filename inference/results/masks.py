@@ -24,11 +24,7 @@ type Arrays = Mapping[str, Any]
 def masks_of(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     """Compute the masks of observed sites that no choice can move and that leave something out.
 
-    Args:
-        form: the program.
-        inputs: its arrays.
-
-    Returns: by site, truth values with the steps of loops and then the batch axes; True = observed.
+    True = observed; the axes are the steps of loops and then those of the batch.
 
     >>> import numpyro.distributions as dist, lawful
     >>> def model(y, seen):
@@ -76,17 +72,10 @@ def _holed(array: Any, mask: np.ndarray) -> np.ndarray:
 
 
 def entries(name: str, scores: np.ndarray, mask: np.ndarray, dims: Sequence[str], coords: Arrays) -> Any:
-    """Keep the scores of what was observed, one after the other, with the place of each.
+    """Keep the scores (chain, draw, ...) of what was observed, one after the other, with the place of each.
 
-    Args:
-        name: the site.
-        scores: (chain, draw, ...), the axes of the mask last.
-        mask: truth values.
-        dims: names of these axes.
-        coords: values of dimensions.
-
-    Returns: an array of xarray with the axes chain, draw and `<name>_observed`; the places are its coordinates
-        `<name>_observed_<dim>`.
+    The axes of the mask are the last, named by `dims`. Returns: an array of xarray with the axes chain, draw and
+    `<name>_observed`; the places are its coordinates `<name>_observed_<dim>`.
 
     >>> entries("y", np.zeros((1, 4, 3)), np.array([True, False, True]), ["row"], {}).y_observed_row.values.tolist()
     [0, 2]

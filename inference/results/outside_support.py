@@ -28,14 +28,9 @@ from .log_densities import absent_choices, as_choice
 
 
 def outside_counts(form: Form, args: tuple[Any, ...], particles: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Count the particles of each run that an observed site lies outside its support for, where that can happen.
+    """Count the particles of each run, (run,) by site, that an observed site lies outside its support for.
 
-    Args:
-        form: the program.
-        args: its arguments.
-        particles: (run, particle, ...) of every choice; where some are missing nothing is counted.
-
-    Returns: site name to (run,).
+    Nothing is counted where that cannot happen, or choices are missing among the particles (run, particle, ...).
 
     >>> import numpyro.distributions as dist, lawful
     >>> def model(y):

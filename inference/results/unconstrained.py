@@ -29,15 +29,9 @@ type Arrays = Mapping[str, Any]
 def unconstrained(
     form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: BatchSize = "auto"
 ) -> tuple[dict[str, np.ndarray], dict[str, tuple[str, ...]]]:
-    """Map draws to coordinates without bounds; discrete sites have none, and are left out.
+    """Map draws (chain, draw, ...) by name to coordinates without bounds; discrete sites have none, and are left out.
 
-    Args:
-        form: the program.
-        args: its arguments.
-        draws: (chain, draw, ...) of every choice, by name; NaN where an arm did not run, and so here.
-        batch_size: draws mapped at once, or "auto".
-
-    Returns: arrays (chain, draw, ...) by site, and the names of their further axes.
+    Returns: arrays (chain, draw, ...) by site, NaN where an arm did not run, and the names of their further axes.
 
     Raises: LawfulError where a choice has no draws.
 

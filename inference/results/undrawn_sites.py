@@ -87,18 +87,9 @@ def drawn_back(
     key: Any,
     batch_size: BatchSize,
 ) -> dict[str, np.ndarray]:
-    """Draw choices from their exact conditional given the draws of the others and the data.
+    """Draw choices, as `withheld` finds them, from their exact conditional given the draws of the others and the data.
 
-    Args:
-        result: the result.
-        model: the program.
-        args: the arguments of the inference, data among them; None where they are not known.
-        missing: the choices, as `withheld` finds them.
-        draws: what the result has, (chain, draw, ...) by name.
-        key: a random key.
-        batch_size: as for `recover`.
-
-    Raises: LawfulError where the conditional is not known; says what to do.
+    Raises: LawfulError where the conditional is not known, as without the arguments of the inference; says what to do.
     """
     if args is None:
         raise _refused(result, missing, "the arguments of the inference are not known.")

@@ -156,11 +156,7 @@ class Held(NamedTuple):
 
 @per_form
 def held_by(form: Form, runs: int = 1) -> Held:
-    """Tell what the form of an algorithm holds; without a loop its outputs are one row.
-
-    Args:
-        form: the algorithm.
-        runs: number of runs, which stack the outputs.
+    """Tell what the form of an algorithm holds; without a loop its outputs, which runs stack, are one row.
 
     Raises: IndexRangeError naming an array that is too large for an index, and its size.
     """

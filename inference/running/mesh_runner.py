@@ -26,11 +26,7 @@ from ..devices.mesh import auto, axis_of, readable, replicated
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a mesh, each of which runs a local form on its shares.
-
-    Attributes:
-        mesh: one axis.
-    """
+    """The devices of a mesh of one axis, each of which runs a local form on its shares."""
 
     mesh: Mesh
 
@@ -60,11 +56,7 @@ class Devices:
 def sharded_runner(algorithm: Form, runs: int, mesh: Mesh, particles: Plate) -> Callable[..., Any]:
     """Compile `(key, inputs) -> (outputs, log weights)` of independent runs, one after the other.
 
-    Args:
-        algorithm: the algorithm.
-        runs: how many.
-        mesh: the devices, one axis.
-        particles: the plate of the particles, which they share; they share chains, too, where their number allows it.
+    The devices share the plate of the particles, and chains, too, where their number allows it.
     """
     local, devices = _local(algorithm, mesh, particles), Devices(mesh)
     run = emit(local, ())

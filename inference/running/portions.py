@@ -177,9 +177,7 @@ class Portions:
     def outputs(self, pause: Pause, kept: Sequence[Sequence[np.ndarray]]) -> tuple[list[Any], jax.Array]:
         """Give outputs and log weight of a run whose last loop has ended.
 
-        Args:
-            pause: the last pause.
-            kept: of each loop the rows of all its steps, as `advance` gave them.
+        `kept` has of each loop the rows of all its steps, as `advance` gave them.
         """
         pause = self._ended(pause)
         found = self.unshown(pause)

@@ -34,13 +34,7 @@ class Saved(Protocol):
 
 
 class Saver:
-    """Writes checkpoints of one run.
-
-    Args:
-        folder: where.
-        header: what the run is of, and how it is made again.
-        begun: key and start of the run.
-    """
+    """Writes checkpoints of one run: `header` says what it is of and how it is made, `begun` its key and start."""
 
     def __init__(self, folder: str | os.PathLike[str], header: Mapping[str, Any], begun: Any) -> None:
         """Nothing is written yet."""

@@ -71,14 +71,7 @@ class EagerCourse:
 
 
 class EagerChains(EagerCourse):
-    """Chains side by side.
-
-    Args:
-        key: of all chains.
-        start: finds the start of a chain.
-        step: moves from a run by the step of a number.
-        settings: `chains`, `warmup`, `draws` and `thin`.
-    """
+    """Chains side by side: `start` finds the start of a chain, `step` moves from a run by the step of a number."""
 
     def __init__(
         self, key: jax.Array, start: Callable[[], Run], step: Callable[[Run, int], Move], settings: Mapping[str, Any]
@@ -120,13 +113,7 @@ class EagerChains(EagerCourse):
 
 
 class EagerRuns(EagerCourse):
-    """Independent runs of a population, each of them a step.
-
-    Args:
-        key: of all runs.
-        take: runs a population; gives the particles at its end, and the picks of its draws.
-        runs: how many.
-    """
+    """Independent runs of a population, each of them a step: `take` gives its last particles, and picks of draws."""
 
     def __init__(self, key: jax.Array, take: Callable[[], tuple[Population, np.ndarray]], runs: int) -> None:
         """Nothing is run yet."""

@@ -132,15 +132,11 @@ def instance(program: FiniteProgram, tables: Any = None) -> Instance:
 
 
 def instances_of(count: int, *, structured: float = 0.5, **needs: Any) -> list[Instance]:
-    """Choose random programs whose algorithm stays within a path budget.
+    """Choose random programs, as `Needs` says, whose algorithm stays within a path budget.
 
-    Args:
-        count: number of programs.
-        structured: smallest fraction of programs with a branch, guard or plate.
-        needs: fields of `Needs`.
+    At least the fraction `structured` of them has a branch, guard or plate.
 
-    Raises:
-        LawfulError: too few of many random programs fit the budget.
+    Raises: LawfulError: too few of many random programs fit the budget.
     """
     return list(_chosen(count, Needs(**needs), structured))
 

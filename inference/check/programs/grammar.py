@@ -69,12 +69,9 @@ def picks(seed: int, limits: Limits) -> list[int]:
 
 
 def generate(pick: Pick, limits: Limits, whole: Whole = lambda make: make()) -> FiniteProgram:
-    """Generate a program from a source of integers.
+    """Generate a program from a source of integers: `pick(n)` lies in 0..n-1.
 
-    Args:
-        pick: `pick(n)` lies in 0..n-1.
-        limits: what the program may contain.
-        whole: makes a statement; all that is picked meanwhile belongs to it, and could be left out together.
+    `whole` makes a statement; all that is picked meanwhile belongs to it, and could be left out together.
     """
     return _Generator(pick, limits, whole).program()
 

@@ -29,13 +29,7 @@ def transformer_report(
 ) -> Report:
     """Check that a transformer keeps the measure.
 
-    Args:
-        row: the row.
-        by_hand: programs for the reference enumerator.
-        compiled: programs that are compiled, once for all sets of tables.
-        parameter_sets: number of these.
-        repro: the line that repeats the check.
-        shrink: whether a failing program is made smaller.
+    The programs `by_hand` are for the reference enumerator; the others are compiled, once for all sets of tables.
     """
     tally = Tally(TOLERANCE)
     for instance in by_hand:
@@ -57,7 +51,7 @@ def kernel_report(
 ) -> Report:
     """Check that a kernel keeps the posterior; zeros may cut a program apart for it, but not every second one.
 
-    It ends at the first program on which the kernel fails. Args: as those of `transformer_report`.
+    It ends at the first program on which the kernel fails.
     """
     error, paths, seen, apart, remarks = 0.0, 0, 0, 0, ""
     for instance in by_hand:

@@ -16,12 +16,9 @@ from scipy.stats import binom
 
 
 def band(n: int, points: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest count of n ranks at or below each of equally spaced points.
+    """Return the lowest and the highest count of n ranks at or below each of equally spaced points; the last has all.
 
-    Args:
-        n: number of ranks.
-        points: number of points; the last one has all ranks.
-        alpha: probability with which uniform ranks leave the band anywhere, at most.
+    Uniform ranks leave the band anywhere with probability alpha at most.
 
     >>> low, high = band(100, 4, 0.05)
     >>> low.tolist(), high.tolist()

@@ -113,14 +113,7 @@ def keeps_exact_draws(
 ) -> Report:
     """Run a walk stage by stage, and compare what it makes of exact draws with the draws.
 
-    Args:
-        runs: the walk.
-        inputs: the arguments of the program.
-        rule: false-alarm rate, stages, and draws of the first one.
-        made: the claim.
-        law: what is claimed, in words.
-        repro: the line that repeats the check.
-        level: the tier of the check.
+    `law` is what is claimed, in words; `repro` is the line that repeats the check, `level` its tier.
     """
     pilot = runs(keys.stage_keys(made.key, 0, min(PILOT, rule.n)), inputs)
     quantities = Quantities(runs.names, pilot.start)

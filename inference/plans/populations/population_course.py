@@ -31,14 +31,9 @@ class PopulationState(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PopulationCourse:
-    """Independent runs of a population method.
+    """Independent runs of a population method, cut at its loops: the filter, and the way back along the ancestors.
 
-    Attributes:
-        portions: the method, cut at its loops: the filter, and the way back along the ancestors.
-        key: the key of all runs.
-        inputs: the program's.
-        runs: how many.
-        stats: where the numbers of stages stand among the outputs, by part of the program and name.
+    `stats` says where the numbers of stages stand among the outputs, by part of the program and name.
     """
 
     portions: Portions

@@ -87,13 +87,7 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    """A population method, written and compiled for the form of a program.
-
-    Attributes:
-        plan: the plan that it is of.
-        written: what a run gives, as values of the form.
-        cut: the program where it pauses; None where it does not.
-    """
+    """A population method, written and compiled for the form of a program; `cut` has the pauses, if there are any."""
 
     plan: Any
     run: Callable[..., Any]
@@ -233,12 +227,8 @@ class Population:
 def population(plan: Any, form: Form, transformer: Transformer, mover: Any, drawing: Any) -> Population:
     """Write a population method for the form of a program.
 
-    Args:
-        plan: the plan that it is of, with the settings.
-        form: the program.
-        transformer: the composition.
-        mover: the kernel that moves particles, if one does.
-        drawing: the scheme of the draws of equal weight at the end.
+    `mover` is the kernel that moves particles, if one does; `drawing` is the scheme of the draws of equal weight at the
+    end.
     """
     method = plan.method
     if mover is not None:

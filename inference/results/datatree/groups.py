@@ -39,12 +39,7 @@ def masks_known(result: Record) -> dict[str, np.ndarray]:
 
 
 def known_data(result: Record, masks: Mapping[str, np.ndarray] | None = None) -> dict[str, Mapping[str, Any]]:
-    """Return the groups of a result: the arguments of its program and the masks of its data are constant_data.
-
-    Args:
-        result: the result.
-        masks: what `masks_known` returned, where it is at hand.
-    """
+    """Return the groups of a result: arguments of its program, and masks (`masks_known`), are constant_data."""
     groups: dict[str, Mapping[str, Any]] = dict(result.groups)
     observed = groups.get("observed_data", {})
     if "constant_data" not in groups and result.args is not None:
