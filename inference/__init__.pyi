@@ -58,16 +58,9 @@ from .running.progress import (
 from .running.progress import (
     stop_when as stop_when,
 )
-from .summing.enumerate_sites import (
-    Enumeration as Enumeration,
-)
-from .summing.enumerate_sites import (
-    enumerate_sites as enumerate_sites,
-)
-from .summing.enumerate_sites import (
-    enumeration as enumeration,
-)
 from .transformers.collapse import Collapse as Collapse
+from .transformers.enumeration import Enumeration as Enumeration
+from .transformers.enumeration import enumeration as enumeration
 from .transformers.gaussian.integrate_normals import integrate_normals as integrate_normals
 from .transformers.marginalise import marginalise as marginalise
 from .transformers.nested import nested as nested

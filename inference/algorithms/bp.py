@@ -24,7 +24,8 @@ from ..graphs.reading.from_program import form_to_factor_graph
 from ..graphs.reading.lifted import TABLE
 from ..plans.plan import Planned, Prepared
 from ..plans.setting_types import Count, Start
-from ..summing.enumerate_sites import Sites, enumeration
+from ..summing.chosen_sites import Sums
+from ..transformers.enumeration import enumeration
 from .method import Method, method
 from .signatures import COMMON
 
@@ -145,7 +146,7 @@ def bp(
     max_table: int = TABLE,
     truncate: Mapping[Any, tuple[int, int]] | None = None,
     on_fault: str = "raise",
-    enumerate: Sites = None,
+    enumerate: Sums | None = None,
     **settings: Any,
 ) -> BeliefPlan:
     """Plan marginals of the finite sites of a program, or of the variables of a factor graph.

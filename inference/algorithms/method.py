@@ -24,17 +24,16 @@ from ..devices.mesh import checked_mesh
 from ..laws.resampling import EssBelow
 from ..laws.resampling import scheme as scheme_named
 from ..laws.strata import systematic
-from ..missing_call import refuse_uncalled
 from ..plans.chains.chain_plan import ChainMethod, chains
 from ..plans.enumerated_plan import starts_beside, summed
 from ..plans.plan import Engine, Plan
 from ..plans.populations.population_plan import population
 from ..plans.refusals import EAGER, USUAL, refuse
-from ..plans.setting_types import Count, Keep, Mode, NonFinite, OnFault, Options, Scheme, Start, Steps, read
+from ..plans.setting_types import Count, Keep, Mode, NonFinite, OnFault, Options, Scheme, Start, Steps, Sums, read
 from ..registered import METHODS
 from ..running.bar import with_bar
 from ..running.options import RunOptions
-from ..summing.enumerate_sites import Enumeration, Sites
+from ..transformers.enumeration import Enumeration
 from ..transformers.temper import ADAPTIVE
 from .eager.plans import EagerPlan, EagerPopulationPlan
 from .signatures import EXECUTION, documentation, signature
@@ -52,8 +51,8 @@ class Method(ABC):
         on_fault: "raise" an error where a run meets what has no meaning, or "flag": a result that is not ok, without
             the draws concerned.
         enumerate: names of finite sites to sum out exactly, or "all": the method runs on the marginal of the others,
-            and the result holds draws of the summed sites from their exact conditional (see `enumerate_sites`). Or a
-            transformer that sums sites, as `marginalise()`; [] sums nothing.
+            and the result holds draws of the summed sites from their exact conditional. What `marginalise` takes, or a
+            transformer that sums sites, as it makes them; [] sums nothing.
         mode: "staged" compiles the program; "eager" runs it in plain Python, whatever its structure; methods that
             rewrite the program have no eager mode.
         run: how the run is divided, watched and kept; then Ctrl-C ends it with what is finished. None: one compiled
@@ -65,7 +64,7 @@ class Method(ABC):
     """
 
     on_fault: OnFault = field(default="raise", metadata={EAGER: ("raise",)})
-    enumerate: Sites = field(default=None, metadata={EAGER: (None,)})
+    enumerate: Sums | None = field(default=None, metadata={EAGER: (None,)})
     mode: Mode = "staged"
     run: Options | None = None
     progress: bool | None = None
@@ -84,8 +83,6 @@ class Method(ABC):
         given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not f.default}
         if given:
             vars(self).update(read(kind, given))
-        if callable(self.enumerate):
-            refuse_uncalled(self.enumerate, "enumerate")
         if any(getattr(self, name, usual) is not usual for name, usual in USUAL.items()):
             refuse(kind, vars(self))
         if self.mesh is not None:

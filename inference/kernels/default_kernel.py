@@ -18,15 +18,16 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from lawful.addresses import Address, show_address
+from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.markov_blanket import reached, work
 
+from ..contract import Transformer
 from ..representations.absent_elements import form_for
-from ..summing.enumerate_sites import Enumeration, Sites, enumeration
+from ..transformers.enumeration import Enumeration, enumeration
 from ..transformers.marginalise import marginalise
 from .base.smooth_sites import smooth_sites
 from .combine.compose import cycle, repeat
@@ -58,7 +59,7 @@ class DefaultKernel:
     kernel: Any
     reasons: tuple[str, ...]
     summed: tuple[Address, ...] = ()
-    sums: Sites = None
+    sums: Transformer | None = None
 
 
 def default_kernel(form: Form, *, sums: bool = True) -> DefaultKernel:
@@ -98,7 +99,7 @@ def _chosen(form: Form, sums: bool) -> DefaultKernel:
             left = summed.marginal
             kernel, reasons = _moves(left, smooth_sites(form_for(nuts(), left)), _finite(left))
             sites = tuple(c.address for c in summed.summed)
-            return DefaultKernel(kernel, (*why, *reasons), sites, summed.by or sites)
+            return DefaultKernel(kernel, (*why, *reasons), sites, summed.by)
     kernel, reasons = _moves(form, smooth, finite)
     return DefaultKernel(kernel, (*why, *reasons))
 
@@ -121,12 +122,14 @@ def _summed(
     """
     largest = _largest_table(form, finite)
 
+    def in_program(sites: tuple[Address, ...]) -> Enumeration:
+        return enumeration(form, marginalise(sites, method="program"))
+
     def by_graph(sites: tuple[Address, ...]) -> Enumeration:
-        names = [show_address(site) for site in sites]
-        return enumeration(form, marginalise(names, width_budget=largest, max_table=largest))
+        return enumeration(form, marginalise(sites, method="graph", width_budget=largest, max_table=largest))
 
     why = []
-    for attempt, how in ((lambda sites: enumeration(form, sites), ""), (by_graph, " through their factor graph")):
+    for attempt, how in ((in_program, ""), (by_graph, " through their factor graph")):
         if how and not _one_site_an_address(form):
             break
         _, found, refused = _as_far_as_possible(attempt, finite)

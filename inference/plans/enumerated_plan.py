@@ -26,8 +26,9 @@ from ..results.recover import drawing, recover
 from ..results.result import Result
 from ..running.driver import Chunk
 from ..running.options import RunOptions
-from ..summing.enumerate_sites import Enumeration, Sites, enumeration
+from ..transformers.enumeration import Enumeration, enumeration
 from .plan import Prepared, key_of
+from .setting_types import Sums
 
 BACK = 0x7FFFFFFF
 
@@ -151,7 +152,7 @@ class Summed:
         )
 
 
-def summed(plan: Any, form: Form, sites: Sites, method: Any = None, reasons: tuple[str, ...] = ()) -> Summed:
+def summed(plan: Any, form: Form, sites: Sums, method: Any = None, reasons: tuple[str, ...] = ()) -> Summed:
     """Sum sites of a program, and put a method on the marginal, by default that of the plan; `reasons` say why another.
 
     Raises: LawfulError where no site is left.

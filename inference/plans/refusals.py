@@ -105,7 +105,7 @@ REFUSALS = (
         _both(_has("store"), _summed),
         "{method}: with enumerate= the summed sites are drawn back after the run, and a store holds the draws of the "
         "others alone. Fix: leave out store=, or give the marginal as the model: "
-        "{method}(inference.enumerate_sites(sites)(lawful.trace(model, *args)), ...).",
+        "{method}(inference.marginalise(sites)(lawful.trace(model, *args)), ...).",
     ),
     Refusal(
         "enumerate",

@@ -20,6 +20,7 @@ from ..kernels.combine.mh import as_kernel
 from ..missing_call import refuse_uncalled
 from ..representations.sequential import Cuts as WrittenCuts
 from ..running.options import RunOptions
+from ..summing.chosen_sites import checked_sites
 from ..transformers.fits import is_fitted
 from ..transformers.propose.propose import propose
 from ..transformers.temperatures import ladder_of
@@ -86,6 +87,7 @@ type PathOf = Annotated[Any, Read(_uncalled)]
 type Cuts = Annotated[WrittenCuts, Read(lambda name, value: value if isinstance(value, str) else tuple(value))]
 type Names = Annotated[Sequence[Any], Read(lambda name, value: list(value))]
 type Start = Annotated[Any, Read(_start)]
+type Sums = Annotated[Any, Read(lambda name, value: checked_sites(value, name))]
 type Scheme = Annotated[Any, Read(_uncalled)]
 type OnFault = Literal["raise", "flag"]
 type Mode = Literal["staged", "eager"]

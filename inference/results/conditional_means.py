@@ -29,7 +29,7 @@ from lawful.passes.condition import fed
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
-from ..summing.enumerate_sites import Enumeration, marginal
+from ..transformers.enumeration import Enumeration, marginal
 from .batches import BatchSize, in_batches, in_one_row, over_rows
 from .log_densities import as_choice, leading_axes
 

@@ -19,7 +19,7 @@ from lawful.form.arguments.random_keys import one_key
 from lawful.form.cached import per_form
 from lawful.form.choices import by_name, choices_of
 
-from ..summing.enumerate_sites import Enumeration, given_sites
+from ..transformers.enumeration import Enumeration, given_sites
 from .batches import BatchSize, in_batches, in_one_row
 from .log_densities import as_choice, leading_axes
 from .record import masked

@@ -23,9 +23,10 @@ from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
-from ..summing.enumerate_sites import Enumeration, enumerate_sites, enumeration
 from ..summing.tables import PREFIX
+from ..transformers.enumeration import Enumeration, enumeration
 from ..transformers.gaussian.integrate_normals import integrate_normals
+from ..transformers.marginalise import marginalise
 from ..transformers.noncentred import is_normal
 from .batches import BatchSize
 from .record import Record
@@ -118,7 +119,7 @@ def _summed(form: Form, missing: frozenset[Address], held: frozenset[str]) -> En
     for choice in normal:
         if not is_normal(choice):
             raise LawfulError(f"the law of '{choice.name}', {choice.law.label}, is neither finite nor normal.")
-    by = enumerate_sites(finite)
+    by = marginalise(finite)
     if normal:
         normals = integrate_normals([choice.address for choice in normal])
         by = normals >> by if finite else normals

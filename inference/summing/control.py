@@ -153,7 +153,7 @@ def _cannot(walk: Walker, node: Node, why: str) -> UnsupportedProgramError:
     kind, fix = "branch", "leave the sites that decide it out of enumerate=[...], or sum all sites of the branch too"
     if isinstance(node, Loop):
         kind = "loop"
-        fix = "leave the site out of enumerate=[...], let each step read only its last value, or use marginalise()"
+        fix = "leave the site out of enumerate=[...], or let each step read only its last value"
     return UnsupportedProgramError(
         f"the {kind} with site {names} cannot be summed: {why}. Fix: {fix}.", sites=tuple(n.address for n in sites)
     )

@@ -18,7 +18,7 @@ from lawful.passes.record import record
 from lawful.passes.thread_sites import Threaded
 
 from .axes import Axes
-from .tables import MAX_TABLE, Pool, Summand
+from .tables import Pool, Summand
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,14 @@ def parts(value: Value) -> tuple[Var, ...]:
 
 @dataclass
 class Job:
-    """What to sum, and how: sites whose elements are summed together, and loops that are written out, with reasons."""
+    """What to sum, and how: sites whose elements are summed together, and loops that are written out, with reasons.
+
+    A table has at most `cap` entries, and elements that are summed together at most `few` values.
+    """
 
     wanted: frozenset[Address]
-    cap: int = MAX_TABLE
+    cap: int
+    few: int
     together: dict[Address, str] = field(default_factory=dict)
     unrolled: dict[Loop, str] = field(default_factory=dict)
     names: Counter[Address] = field(default_factory=Counter)

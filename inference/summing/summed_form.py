@@ -22,14 +22,21 @@ from .values import picked, picked_choice
 from .walk import Walk
 
 
-def summed_form(form: Form, wanted: Collection[Address], cap: int = MAX_TABLE) -> Form:
+def summed_form(form: Form, wanted: Collection[Address], cap: int | None = None, few: int | None = None) -> Form:
     """Sum sites out of a form, and draw them back where its outputs read them.
+
+    Args:
+        form: the form.
+        wanted: addresses of the sites.
+        cap: largest number of entries of a table; None for 4 million.
+        few: most values that elements which meet may have together; None for as many as a table has.
 
     Raises:
         PathLimitError: a table is larger than the cap.
         UnsupportedProgramError: a site decides whether another one exists that is not summed.
     """
-    job = Job(frozenset(wanted), cap)
+    cap = MAX_TABLE if cap is None else cap
+    job = Job(frozenset(wanted), cap, cap if few is None else min(cap, few))
     while True:
         job.names.clear()
         try:
@@ -99,6 +106,6 @@ def refuse_plates(form: Form) -> None:
     for node in walk(form):
         if getattr(node, "plates", ()):
             raise LawfulError(
-                "enumerate_sites: the form has the plates of an algorithm (particles or chains). Fix: sum the program "
-                "first, as in enumerate_sites() >> spawn(n)."
+                "marginalise: the form has the plates of an algorithm (particles or chains). Fix: sum the program "
+                "first, as in marginalise() >> spawn(n)."
             )

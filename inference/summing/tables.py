@@ -8,7 +8,7 @@ it is summed element by element, before the sites that all its elements share.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -20,7 +20,6 @@ from lawful.addresses import Address, show_address
 from lawful.errors import LawfulError, PathLimitError
 from lawful.form import Loop, Plate, Var
 from lawful.form.builder import Block, add
-from lawful.form.choices import Choice
 
 from ..laws.log_sum import log_sum
 from .axes import Axes
@@ -268,8 +267,7 @@ class Pool:
             names = ", ".join(dict.fromkeys(self.summands[p].name for p in every))
             raise PathLimitError(
                 f"summing over {names} needs a table of {count} entries, more than the cap of {self.cap}. Fix: sum "
-                "fewer sites (enumerate=[...]), make them smaller, raise the cap with enumerate_sites(max_table=), or "
-                "use marginalise(), or inference.bp where all sites are finite: they sum through a factor graph.",
+                "fewer sites (enumerate=[...]), make them smaller, or raise the cap with marginalise(max_table=).",
                 needed=count, cap=self.cap,
             )  # fmt: skip
         zero = self.block.constant(np.zeros(shape, jnp.result_type(float)))
@@ -360,20 +358,7 @@ def too_many(name: str, count: int, cap: int, why: str) -> LawfulError:
     """Make the error of a site whose values are too many to be listed together."""
     return PathLimitError(
         f"site '{name}' cannot be summed element by element ({why}), and together its elements have {count} values, "
-        f"more than the cap of {cap}. Fix: leave it out of enumerate=[...], write the program so that each element is "
-        "read on its own, or use marginalise(), which sums through a factor graph.",
+        f"more than the cap of {cap}. Fix: leave it out of enumerate=[...], or write the program so that each element "
+        "is read on its own.",
         needed=count, cap=cap,
     )  # fmt: skip
-
-
-def unknown(missing: Collection[Address], known: Sequence[Choice], finite: Sequence[Choice], who: str) -> LawfulError:
-    """Make the error of names that are no finite sites."""
-    latent = {c.address for c in known}
-    said = []
-    for address in sorted(missing):
-        what = "has infinitely many values" if address in latent else "is no latent site"
-        said.append(f"'{show_address(address)}' {what}")
-    names = ", ".join(c.name for c in finite)
-    return LawfulError(
-        f"{who}: {'; '.join(said)}. The finite sites of the program are: {names or 'none'}.", names=tuple(missing)
-    )

@@ -264,9 +264,10 @@ class Walk:
                 "its own name.",
                 site=node.address,
             )
-        if size > self.job.cap:
-            why = self.job.together.get(node.address, f"its law is {law.label}")
-            raise too_many(show_address(node.address), size, self.job.cap, why)
+        why = self.job.together.get(node.address)
+        most = self.job.cap if why is None else self.job.few
+        if size > most:
+            raise too_many(show_address(node.address), size, most, why or f"its law is {law.label}")
         label = self.job.label(node.address)
         plate = Plate(f"values of {show_address(label)}", size)
         own = () if together else tuple(a for a, n in enumerate(shape) if n != 1)  # one element is spread over others

@@ -1,96 +1,121 @@
-"""Marginalise: a transformer that sums finite sites out of a program through their factor graph.
+"""Marginalise: the transformer that sums finite sites out of a program, exactly.
 
-Law: [[marginalise(p)]] = [[p]]: one factor, the log of the total mass of the sites' graph given all else, takes the
-place of their densities and of the terms that read them; terms free of them stay. Where an output reads the sites they
-are drawn back from their exact conditional. So HMC, random walks and particles run on what is left, and the gradient of
-the factor is that of the elimination. With `approximate=True` belief propagation stands for a sum that is over budget;
-that is a bound on nothing, and never passes as exact.
+Law: [[marginalise(p)]] = [[p]]: the sites become factors, the logs of the sums over their values, and are drawn back
+from their exact conditional where an output reads them. So any inference that runs on the result is the inference on
+the marginal, and its results still hold the sites.
 
-`enumerate_sites` sums plate by plate and step by step, as the program is written, so that particles are weighed at each
-step of a loop; `marginalise` takes any graph, by an order of elimination under a budget, as one factor at the end.
+Sums are written inside the program where that is possible, plate by plate and step by step, so that particles are
+weighed at each step of a loop (`lawful.inference.summing`); where elements meet they go through the sites' factor
+graph, whatever graph it is, as one factor at the end (`graph_sums`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
-from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
-from lawful.form import Form, Site, Var
+from lawful.addresses import Address
+from lawful.errors import ApproximateInExact, LawfulError, PathLimitError, UnsupportedProgramError
+from lawful.form import Form
 from lawful.form.arguments.calls import refuse_unknown
-from lawful.form.builder import Block
-from lawful.form.choices import choices_of
-from lawful.form.liveness import without_dead_code
-from lawful.form.markov_blanket import all_terms
-from lawful.form.rewriting import unnamed
-from lawful.passes.condition import conditioned
-from lawful.passes.record import record
+from lawful.form.choices import Choice
 
 from ..contract import PRESERVES, Contract, Transformer
-from ..graphs.exact.blocks import chosen_blocks, largest_of, largest_table
-from ..graphs.exact.plans import BUDGET, shown_bytes
-from ..graphs.inference import METHODS, log_mass
+from ..graphs.exact.plans import BUDGET
 from ..graphs.loopy.propagation import propagated
-from ..graphs.model.graph import graph_of
-from ..graphs.model.structure import Structure
-from ..graphs.reading.discrete_part import DiscretePart, discrete_part
-from ..graphs.reading.lifted import TABLE
 from ..representations.standard_normals import without_names
-from ..summing.enumerate_sites import Sites, chosen_sites, shown_sites
-from ..summing.summed_form import refuse_plates
-from ..summing.tables import PREFIX
+from ..summing.chosen_sites import Sites, checked_sites, chosen_sites, shown_sites
+from ..summing.summed_form import refuse_plates, summed_form
+from .graph_sums import GraphSums
 
 APPROXIMATE = Contract("bound", target="log Z", remarks="log Z of belief propagation where an exact sum is over budget")
+METHODS = ("auto", "program", "graph", "loopy")
+FEW = 1 << 10  # values that elements which meet have together, below which no graph is asked for
+REFUSED = (PathLimitError, UnsupportedProgramError)
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """What `marginalise` does to a form.
+
+    Attributes:
+        sites: what is asked for.
+        method: which way it is summed.
+        graph: how it is done through a graph.
+    """
+
+    sites: Sites
+    method: str
+    graph: GraphSums
+
+    def chosen(self, form: Form) -> tuple[Choice, ...]:
+        """Find the sites."""
+        return chosen_sites(form, self.sites, "marginalise")
+
+    def __call__(self, form: Form) -> Form:
+        """Sum them."""
+        refuse_plates(form)
+        addresses = [c.address for c in self.chosen(form)]
+        if not addresses:
+            return form
+        form = without_names(form, addresses)
+        if self.method == "auto":
+            return _either_way(form, addresses, self.graph)
+        if self.method == "program":
+            return _in_program(form, addresses, self.graph.max_table)
+        return self.graph.summed(form, addresses)
 
 
 def marginalise(
-    sites: Sites = "discrete",
+    sites: Sites = "all",
     *,
     method: str = "auto",
     approximate: bool = False,
     width_budget: int = BUDGET,
-    max_table: int = TABLE,
+    max_table: int | None = None,
     **loopy: Any,
 ) -> Transformer:
-    """Sum finite sites out of a program, whatever graph they make.
+    """Sum finite sites out of a program.
+
+    Sites of an array whose elements are read apart from each other are summed element by element (K N work); a chain in
+    a scan is summed by the forward recursion; other sites by eliminating one after the other. Where elements meet, as
+    those of a field that pull on each other, they are summed through their factor graph.
 
     Args:
-        sites: "discrete" for all finite sites, names, or a rule that takes a choice and says whether it is summed.
-        method: "exact", or "loopy" for belief propagation; "auto" is exact where the largest table fits the budget.
-        approximate: whether belief propagation may stand for the sum; then sites cannot be drawn back.
-        width_budget: largest number of entries of a table of the elimination.
-        max_table: largest number of entries of a factor's table.
+        sites: "all" finite ones, names, or a rule that takes a choice and says whether it is summed; [] sums nothing.
+        method: "auto", as told above; "program" or "graph" for one of the two ways alone; "loopy" for belief
+            propagation in the graph, which needs `approximate`.
+        approximate: whether belief propagation may stand for a sum over the budget; then sites cannot be drawn back.
+        width_budget: largest number of entries of a table when a graph is eliminated.
+        max_table: largest number of entries of a table that is written into the program; default: 4 million, of a
+            graph's factor one million.
         loopy: settings of `graphs.propagated`. A warm start is refused: the value would depend on the past of
             a chain, so that the target were no function of its state.
 
-    Returns: a transformer of programs and Forms that keeps the measure on the outputs; also for
-        `mcmc(enumerate=...)`, `smc(enumerate=...)` and `importance(enumerate=...)`, whose results then hold draws of
-        the summed sites.
+    Returns: a transformer of programs and Forms that keeps the measure on the outputs; also for the option `enumerate=`
+        of every method, whose results then hold draws of the summed sites. There names alone mean `marginalise(names)`.
 
     Raises:
         LawfulError: a name is no finite site, or a setting is not known.
-        UnsupportedProgramError: the law of a site that stays reads a summed site, or an output reads sites that are
-            summed approximately.
-        ApproximateInExact: an exact sum is over budget, and no approximation was allowed; says what it would take.
-        WidthError: the same, where method="exact" was asked for.
-        PathLimitError: a term reads too many sites at once.
+        PathLimitError: a table would be larger than its cap; says the number needed.
+        UnsupportedProgramError: a site cannot be summed, and why; or an output reads sites that are summed
+            approximately.
+        ApproximateInExact: an exact sum through the graph is over budget, and no approximation was allowed; says what
+            it would take.
 
-    >>> import numpyro.distributions as dist, lawful
+    >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def model(y):
     ...     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
     ...     with lawful.plate("i", 3):
     ...         z = lawful.sample("z", dist.Bernoulli(0.5))
     ...         lawful.sample("y", dist.Normal(mu * z, 1.0), obs=y)
-    ...     lawful.factor("ring", jnp.sum(jnp.where(z == jnp.roll(z, 1), 0.5, 0.0)))
-    >>> form = marginalise()(lawful.trace(model, jnp.zeros(3)))
+    >>> form = marginalise(["z"])(lawful.trace(model, jnp.zeros(3)))
     >>> [site.address for site in form.sites()]
     [('mu',)]
     """
+    checked_sites(sites, "marginalise", sums=False)
     if method not in METHODS:
         raise LawfulError(f"marginalise: method: expected one of {', '.join(METHODS)}, got {method!r}.")
     refuse_unknown("marginalise", loopy, marginalise, propagated)
@@ -99,112 +124,33 @@ def marginalise(
             "marginalise: init: messages of an earlier run would make the factor depend on the past of a chain, and no "
             "kernel would keep a target. Fix: leave it out; all runs begin with the same messages."
         )
-    settings = _Settings(method, approximate, width_budget, tuple(sorted(loopy.items())))
-    wanted = None if sites == "discrete" else sites
-    contract = APPROXIMATE if approximate or method == "loopy" else PRESERVES
-    shown = f"marginalise({shown_sites(wanted)}{', approximate' * (not contract.exact)})"
-    return Transformer(shown, lambda form: _apply(form, wanted, settings, max_table), contract)
+    graph = GraphSums(method == "loopy", approximate, width_budget, max_table, tuple(sorted(loopy.items())))
+    exact = not approximate and method != "loopy"
+    how = "" if method == "auto" else f", method={method!r}"
+    shown = f"marginalise({shown_sites(sites)}{how}{', approximate' * (not exact)})"
+    return Transformer(shown, Marginal(sites, method, graph), PRESERVES if exact else APPROXIMATE)
 
 
-@dataclass(frozen=True)
-class _Settings:
-    method: str
-    approximate: bool
-    budget: int
-    loopy: tuple[tuple[str, Any], ...]
+def _in_program(form: Form, addresses: Sequence[Address], max_table: int | None) -> Form:
+    try:
+        return summed_form(form, addresses, max_table)
+    except REFUSED as error:
+        told = f"{error} Or leave out method='program': where elements meet they are summed through a factor graph."
+        raise type(error)(told, **error.fields) from error
 
 
-def _apply(form: Form, sites: Sites, settings: _Settings, max_table: int) -> Form:
-    refuse_plates(form)
-    summed = chosen_sites(form, sites, "marginalise")
-    if not summed:
-        return form
-    addresses = [c.address for c in summed]
-    form = without_names(form, addresses)
-    part = discrete_part(form, addresses, max_table)
-    _refuse_readers(part)
-    total = _total(part, settings)
-    block, inputs = Block(), tuple(v.like() for v in form.inputs)
-    base = unnamed(conditioned(form, addresses, all_terms(form) - part.reach.terms).form)
-    recorded = record(base, ("sample",))
-    anything = [block.constant(np.full(c.full_shape, s[0])) for c, s in zip(part.choices, part.supports, strict=True)]
-    outs = recorded.spliced(block, (*inputs, *anything))
-    value = dict(zip((c.address for c in recorded.choices), outs.values, strict=True))
-    leaves = block.det(part.potentials, *inputs, *(value[c.address] for c in part.held), label="potentials")
-    name = "~".join(c.name for c in part.choices)
-    block.factor((PREFIX, "log mass", name), block.det(total, *leaves, label="log mass"))
-    law = part.law()
-    states = Var(law.shape, law.dtype)
-    block.nodes.append(Site((PREFIX, "states", name), law, tuple(leaves), states, droppable=True))
-    value |= zip(addresses, block.det(part.values, states, label="values"), strict=True)
-    given = conditioned(form, [c.address for c in choices_of(form)], ()).form
-    outputs = block.splice(given, (*inputs, *(value[c.address] for c in choices_of(form))))
-    whole = block.form(inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
-    found = without_dead_code(whole, keep_sites=True)
-    if isinstance(total, _Loopy) and any(states in node.outs for node in found.nodes):
-        raise UnsupportedProgramError(
-            f"marginalise: an output reads {', '.join(c.name for c in summed)}, which belief propagation has summed "
-            "approximately, so that it cannot be drawn back exactly. Fix: return what does not read it, or raise "
-            "width_budget=.",
-            sites=tuple(addresses),
-        )
-    return found
-
-
-def _refuse_readers(part: DiscretePart) -> None:
-    """Refuse sites that stay where their law reads a summed site: without it they have no law."""
-    for choice in part.held:
-        if choice.address in part.reach.terms | part.reach.switched:
-            raise UnsupportedProgramError(
-                f"marginalise: the law of site '{choice.name}' ({choice.source}), which stays, reads "
-                f"{', '.join(c.name for c in part.choices)}. Fix: sum '{choice.name}', too, if it is finite; or use "
-                "enumerate_sites, which gives it the mixture of its laws; or leave out what it reads.",
-                site=choice.address,
-            )
-
-
-@dataclass(frozen=True, eq=False)
-class _Exact:
-    structure: Structure
-    tree: Any
-
-    def __call__(self, *leaves: jax.Array) -> jax.Array:
-        found = log_mass(self.structure, jax.tree.unflatten(self.tree, leaves), compiled=True)
-        return jnp.asarray(found, jnp.result_type(float))
-
-
-@dataclass(frozen=True, eq=False)
-class _Loopy:
-    structure: Structure
-    tree: Any
-    settings: tuple[tuple[str, Any], ...]
-
-    def __call__(self, *leaves: jax.Array) -> jax.Array:
-        graph = graph_of(self.structure, jax.tree.unflatten(self.tree, leaves))
-        return jnp.asarray(propagated(graph, **dict(self.settings)).log_z, jnp.result_type(float))
-
-
-def _total(part: DiscretePart, settings: _Settings) -> Callable[..., jax.Array]:
-    """Choose how the total mass is computed."""
-    largest = largest_of(part.structure)
-    fits = largest <= settings.budget
-    if fits and settings.method != "loopy":
-        return _Exact(part.structure, part.tree)
-    if settings.approximate and settings.method in ("auto", "loopy"):
-        return _Loopy(part.structure, part.tree, settings.loopy)
-    who = f"marginalise: {', '.join(c.name for c in part.choices)}"
-    cost = f"a table of {largest} entries, {shown_bytes(8 * largest)}"
-    if fits:
-        why, fix = "belief propagation is no exact sum", f"method='exact', which takes {cost}"
-    else:
-        why = f"an exact sum needs a table over the budget of {settings.budget} entries"
-        blocks = chosen_blocks(part.structure, part.determined, settings.budget)
-        widest = max(largest_table(part.structure, block) for block in blocks)
-        fix = f"width_budget={largest}, which takes {cost}; or kernels.block_gibbs(), which draws them exactly in "
-        fix += f"{len(blocks)} blocks, the largest table {widest}"
-    told = f"{who}: {why}. Fix: {fix}."
-    sizes = {"largest": largest, "budget": settings.budget}
-    if settings.method not in ("auto", "loopy"):
-        raise WidthError(told, **sizes)
-    told += " To take belief propagation in its place, and lose exactness, say approximate=True."
-    raise ApproximateInExact(told, sites=tuple(c.address for c in part.choices), **sizes)
+def _either_way(form: Form, addresses: Sequence[Address], graph: GraphSums) -> Form:
+    """Sum inside the program where it can be, else through the graph, else inside the program at any price."""
+    try:
+        return summed_form(form, addresses, graph.max_table, few=FEW)
+    except REFUSED as error:
+        refused = error
+    try:
+        return graph.summed(form, addresses)
+    except LawfulError as error:
+        if isinstance(refused, PathLimitError):
+            with suppress(*REFUSED):
+                return summed_form(form, addresses, graph.max_table)
+        if isinstance(error, ApproximateInExact):
+            raise error from refused
+        raise refused from error

@@ -49,7 +49,7 @@ def trajectory_mixture(panel: Panel, parameters: Parameters, model: Model, width
     >>> data = panel([[0.0, 1.2, 2.3], [0.1, -0.8, float("nan")]], [0.0, 1.0, 2.0])
     >>> def program(data, at):
     ...     trajectory_mixture(data, at, Model("LIN", 2))
-    >>> both = inference.integrate_normals(["eta"]) >> inference.enumerate_sites(["z"])
+    >>> both = inference.integrate_normals(["eta"]) >> inference.marginalise(["z"])
     >>> summed = inference.enumeration(lawful.trace(program, data, at), both).marginal
     >>> round(float(summed.log_density({}, data, at)), 4)
     -6.6354

@@ -131,7 +131,7 @@ def test_a_discrete_observation_with_gaps_is_checked_exactly(read):
     for kernel in (kernels.gibbs(), kernels.mh()):
         report = invariant(kernel, program, mask)
         assert report.passed and report.tv < 1e-12, report
-    report = preserves(inference.enumerate_sites(["z"]), program, mask)
+    report = preserves(inference.marginalise(["z"]), program, mask)
     assert report.passed and report.measure_error < 1e-12, report
 
 

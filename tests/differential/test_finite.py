@@ -105,7 +105,7 @@ def test_d6_a_run_scored_again_has_the_density_it_was_drawn_with(sides):
 def test_d9_summing_all_sites_gives_the_evidence_of_the_enumeration(sides):
     truth = enumerate_measure(sides.program, *sides.args)
     inputs, _, _ = split_arguments(sides.args)
-    summed = inference.enumerate_sites()(sides.form)
+    summed = inference.marginalise()(sides.form)
     run = jax.jit(emit(summed), compiler_options=QUICK)
     log_evidence = float(run(jax.random.key(0), *inputs)[1])
     z = float(truth.total())
@@ -122,7 +122,7 @@ SECOND = [
 
 @pytest.mark.parametrize("second", SECOND, ids=["importance", "resampled"])
 def test_d8_two_transformers_one_after_the_other_keep_the_measure(second):
-    both = inference.enumerate_sites() >> second
+    both = inference.marginalise() >> second
     report = preserves(both, instances=3, max_paths=400, require_coverage=False, enumerator="reference")
     assert report.passed, report
     assert report.measure_error <= TOLERANCE

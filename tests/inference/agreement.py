@@ -29,7 +29,7 @@ from lawful.inference.algorithms.smc import particle_filter
 from lawful.inference.check import compare, enumerate_measure, invariant, random_program
 from lawful.inference.check.exact.exact_checks import transformed_form
 from lawful.inference.check.exact.outcomes import reference_measure
-from lawful.inference.check.programs.partial_sums import MarginaliseHalf
+from lawful.inference.check.programs.partial_sums import GraphHalf
 from lawful.inference.laws.resampling import scheme
 
 TOLERANCE = 1e-10
@@ -203,10 +203,11 @@ METHODS = {
     "enumerate, auto": listed("auto"),
     "enumerate, eager": listed("eager"),
     "bp": beliefs,
-    "enumerate_sites": lambda case: case.error_of(inference.enumerate_sites()),
-    "enumerate_sites, some": lambda case: case.error_of(inference.enumerate_sites(some(case))),
+    "in the program": lambda case: case.error_of(inference.marginalise(method="program")),
+    "in the program, some": lambda case: case.error_of(inference.marginalise(some(case), method="program")),
+    "by a graph": lambda case: case.error_of(inference.marginalise(method="graph")),
+    "by a graph, some": lambda case: case.error_of(GraphHalf),
     "marginalise": lambda case: case.error_of(inference.marginalise()),
-    "marginalise, some": lambda case: case.error_of(MarginaliseHalf),
     "importance, all but one summed": importance,
     "smc": particles,
     "block_gibbs": block_gibbs,

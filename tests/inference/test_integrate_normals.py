@@ -18,7 +18,7 @@ from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Det, Factor, walk
 from lawful.form.choices import choices_of
 from lawful.form.operations.from_jaxpr import unfold
-from lawful.inference import enumerate_sites, integrate_normals, kernels, noncentred
+from lawful.inference import integrate_normals, kernels, marginalise, noncentred
 from lawful.inference.summing.tables import PREFIX
 from lawful.passes.condition import conditioned
 
@@ -61,11 +61,11 @@ def dense(at):
     return joint, given
 
 
-BEFORE = integrate_normals(["b"]) >> enumerate_sites(["z"])
-AFTER = noncentred(["b"]) >> enumerate_sites(["z"]) >> integrate_normals(["b"])
+BEFORE = integrate_normals(["b"]) >> marginalise(["z"])
+AFTER = noncentred(["b"]) >> marginalise(["z"]) >> integrate_normals(["b"])
 
 
-@pytest.mark.kills("42d", how=integrate_normals(["b"]) >> enumerate_sites(["z"]))
+@pytest.mark.kills("42d", how=integrate_normals(["b"]) >> marginalise(["z"]))
 @pytest.mark.parametrize("how", [BEFORE, AFTER], ids=["normals first", "labels first"])
 def test_normals_and_labels_go_in_either_order(how):
     at = case(0)
@@ -343,7 +343,7 @@ def test_one_by_one_goes_what_does_not_go_together():
             lawful.sample("y", dist.Normal(x + 2.0 * z, 1.0), obs=y)
 
     y = np.array([0.3, -1.0, 2.0])
-    how = noncentred(["x", "mean"]) >> enumerate_sites() >> integrate_normals()
+    how = noncentred(["x", "mean"]) >> marginalise() >> integrate_normals()
     found = float(how(lawful.trace(model, y)).log_density({}, y))
     rows = [np.log(w) + norm.logpdf(y, 2.0 * z, np.sqrt(2.0)) for z, w in enumerate((0.7, 0.3))]
     truth = np.logaddexp(*rows).sum() + norm.logpdf(1.0, 0.0, np.sqrt(5.0)) + 0.5 * np.log(2 * np.pi)
@@ -432,7 +432,7 @@ def test_what_cannot_be_integrated_is_refused_with_the_site_the_reason_and_a_rem
 def test_dependent_numbers_over_the_limit_and_sums_in_two_steps_are_refused():
     with pytest.raises(UnsupportedProgramError, match="5 numbers depend on each other, more than 4.*max_block=5"):
         integrate_normals(["x"], max_block=4)(lawful.trace(tied))
-    how = noncentred(["x"]) >> enumerate_sites() >> integrate_normals(["x"])
+    how = noncentred(["x"]) >> marginalise() >> integrate_normals(["x"])
     with pytest.raises(UnsupportedProgramError, match="summed out in more than one step. Fix: integrate before"):
         how(lawful.trace(apart))
 
@@ -500,7 +500,7 @@ def test_finite_sites_that_were_summed_before_cost_single_precision_nothing_eith
 
     y = np.array([[1000.5, 970.25], [999.0, 971.5], [1001.25, 969.0]], np.float32)
     form = lawful.trace(groups, y)
-    how = noncentred("mu") >> enumerate_sites("z") >> integrate_normals()
+    how = noncentred("mu") >> marginalise("z") >> integrate_normals()
     found = float(inference.enumeration(form, how).marginal.log_density({}, y))
     exact = 0.0
     for own in y.T.astype(float):
@@ -521,4 +521,4 @@ def test_a_site_that_the_summed_elements_share_is_refused_after_the_sum():
 
     form = lawful.trace(model, jnp.zeros(3))
     with pytest.raises(UnsupportedProgramError, match="shared by the lanes.*Fix: integrate before you sum"):
-        (enumerate_sites() >> integrate_normals(["mu"]))(form)
+        (marginalise() >> integrate_normals(["mu"]))(form)

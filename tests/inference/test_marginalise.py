@@ -1,7 +1,8 @@
-"""Sites summed out through their factor graph: the factor is the sum over all states, its gradient that of the sum."""
+"""The one door to sums; through a factor graph the factor is the sum over all states, its gradient that of the sum."""
 
 import itertools
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -11,11 +12,14 @@ import pytest
 
 import lawful
 from lawful import inference
-from lawful.errors import ApproximateInExact, LawfulError, UnsupportedProgramError, WidthError
+from lawful.errors import ApproximateInExact, LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import Factor, Site, walk
 from lawful.form.choices import choices_of
 from lawful.inference import graphs, kernels, marginalise
+from lawful.inference.summing.chosen_sites import checked_sites
 from lawful.inference.summing.tables import PREFIX
+
+GRAPH = marginalise(method="graph")
 
 
 def ring(y):
@@ -68,7 +72,7 @@ def sum_over_states(program, y, point):
 @pytest.mark.parametrize("program, y", [RING, CHAIN], ids=["ring", "chain"])
 def test_the_factor_is_the_sum_over_all_states(program, y):
     form = lawful.trace(program, y)
-    summed = inference.enumeration(form, marginalise())
+    summed = inference.enumeration(form, GRAPH)
     assert [c.name for c in choices_of(summed.marginal)] == list(POINTS[program])
     for scale in (1.0, 0.3):
         point = {name: scale * x for name, x in POINTS[program].items()}
@@ -78,7 +82,7 @@ def test_the_factor_is_the_sum_over_all_states(program, y):
 
 @pytest.mark.parametrize("program, y", [RING, CHAIN], ids=["ring", "chain"])
 def test_gradients_are_finite_differences(program, y):
-    marginal = inference.enumeration(lawful.trace(program, y), marginalise()).marginal
+    marginal = inference.enumeration(lawful.trace(program, y), GRAPH).marginal
 
     def density(point, y):
         return marginal.log_density(point, y)
@@ -94,7 +98,7 @@ def test_gradients_are_finite_differences(program, y):
 
 
 def test_terms_free_of_the_sites_stay_and_one_factor_takes_the_place_of_the_others():
-    marginal = inference.enumeration(lawful.trace(*RING), marginalise()).marginal
+    marginal = inference.enumeration(lawful.trace(*RING), GRAPH).marginal
     factors = [node.address for node in walk(marginal) if isinstance(node, Factor)]
     assert factors == [("apart",), (PREFIX, "log mass", "z")]
     assert [node.address for node in walk(marginal) if isinstance(node, Site)] == [("mu",), ("pull",)]
@@ -102,7 +106,7 @@ def test_terms_free_of_the_sites_stay_and_one_factor_takes_the_place_of_the_othe
 
 def test_what_is_drawn_back_has_the_conditional():
     """The mean over draws at one point, against the marginals that `bp` gives there."""
-    summed = inference.enumeration(lawful.trace(*RING), marginalise())
+    summed = inference.enumeration(lawful.trace(*RING), GRAPH)
     point = POINTS[ring]
     many = {name: np.full((1, 4000), x) for name, x in point.items()}
     drawn = inference.recover(summed, many, jax.random.key(3), RING[1])
@@ -115,7 +119,7 @@ def test_what_is_drawn_back_has_the_conditional():
 
 def test_some_sites_are_summed_and_others_stay():
     form = lawful.trace(*CHAIN)
-    marginal = inference.enumeration(form, marginalise(["z"])).marginal
+    marginal = inference.enumeration(form, marginalise(["z"], method="graph")).marginal
     assert [c.name for c in choices_of(marginal)] == ["stay", "gap", "late", "shift"]
     whole = [float(marginal.log_density(POINTS[chain] | rest, CHAIN[1]))
              for rest in ({"late": 0}, {"late": 1, "shift": 0}, {"late": 1, "shift": 1})]  # fmt: skip
@@ -133,7 +137,7 @@ def test_states_that_exclude_each_other_give_minus_infinity_and_gradients_of_zer
         z = lawful.sample("z", dist.Bernoulli(0.5))
         lawful.factor("no", jnp.where(z >= 0, -jnp.inf, x))
 
-    marginal = inference.enumeration(lawful.trace(never), marginalise()).marginal
+    marginal = inference.enumeration(lawful.trace(never), GRAPH).marginal
     assert marginal.log_density({"x": 0.3}) == -jnp.inf
     assert jax.grad(lambda x: marginal.log_density({"x": x}))(0.3) == pytest.approx(-0.3)
 
@@ -149,7 +153,7 @@ def test_labels_of_a_bag_are_summed_as_a_count():
             z = lawful.sample("z", dist.Bernoulli(jnp.asarray(chances)))
         lawful.sample("seen", dist.Normal(1.0 * jnp.sum(z) + mu, 0.5), obs=40.0)
 
-    marginal = inference.enumeration(lawful.trace(bag), marginalise()).marginal
+    marginal = inference.enumeration(lawful.trace(bag), GRAPH).marginal
     masses = np.array([1.0])
     for p in chances:
         masses = np.convolve(masses, [1 - p, p])
@@ -157,6 +161,56 @@ def test_labels_of_a_bag_are_summed_as_a_count():
     seen = dist.Normal(np.arange(101) + 0.3, 0.5).log_prob(40.0)
     wanted = float(prior) + np.log(np.sum(masses * np.exp(np.asarray(seen))))
     assert float(marginal.log_density({"mu": 0.3})) == pytest.approx(wanted, rel=1e-12)
+
+
+# ---- inside the program, or through the graph
+
+
+def long_ring(y):
+    """Elements that meet, of which a table would have more entries than are listed."""
+    with lawful.plate("i", len(y)):
+        z = lawful.sample("z", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+        lawful.sample("y", dist.Normal(1.0 * z, 1.0), obs=y)
+    lawful.factor("together", 0.4 * jnp.sum(jnp.where(z == jnp.roll(z, 1), 1.0, 0.0)))
+
+
+def ways(form):
+    """Through a graph or not, as the plan says."""
+    return ["factor graph" in line for line in inference.enumeration(form).plan()]
+
+
+def test_sums_stay_in_the_program_where_elements_are_apart_and_go_through_a_graph_where_they_meet():
+    """Of eight elements that meet: 6,561 states, which the program can list, and the graph need not."""
+    assert ways(lawful.trace(mixture, jnp.zeros(8))) == ways(lawful.trace(*CHAIN))[:1] == [False]
+    form = lawful.trace(long_ring, jnp.linspace(-1.0, 2.0, 8))
+    assert ways(form) == [True]
+    y = jnp.linspace(-1.0, 2.0, 8)
+    found = [marginalise(method=m)(form).log_density({}, y) for m in ("auto", "graph", "program")]
+    np.testing.assert_allclose(found[:2], found[2], rtol=1e-13)
+    assert found[0] == found[1]
+
+
+def test_what_a_graph_refuses_is_listed_in_the_program_and_the_reverse():
+    """A site that stays reads elements that meet: no graph takes that; a table of 6,561 entries does."""
+
+    def read(y):
+        with lawful.plate("i", 8):
+            z = lawful.sample("z", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+        x = lawful.sample("x", dist.Normal(1.0 * jnp.sum(z), 1.0))
+        lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+
+    form = lawful.trace(read, 0.3)
+    with pytest.raises(UnsupportedProgramError, match="the law of site 'x'"):
+        GRAPH(form)
+    counts = np.array([1.0])
+    for _ in range(8):
+        counts = np.convolve(counts, [0.2, 0.5, 0.3])
+    log_prior = dist.Normal(jnp.arange(17.0), 1.0).log_prob(1.7)
+    exact = np.log(np.sum(counts * np.exp(log_prior))) + dist.Normal(1.7, 1.0).log_prob(0.3)
+    marginal = inference.enumeration(form, ["z"]).marginal
+    assert float(marginal.log_density({"x": 1.7}, 0.3)) == pytest.approx(float(exact), rel=1e-13)
+    with pytest.raises(PathLimitError, match="together its elements have 6561 values.*Fix"):
+        marginalise(max_table=1000)(form)
 
 
 # ---- what is refused
@@ -168,29 +222,48 @@ def test_a_site_that_stays_must_not_read_what_is_summed():
         x = lawful.sample("x", dist.Normal(1.0 * z, 1.0))
         lawful.sample("y", dist.Normal(x, 1.0), obs=0.3)
 
-    with pytest.raises(UnsupportedProgramError, match=r"the law of site 'x' .*, which stays, reads z.*enumerate_sites"):
-        marginalise()(lawful.trace(model))
+    with pytest.raises(
+        UnsupportedProgramError, match=r"the law of site 'x' .*, which stays, reads z.*method='program'"
+    ):
+        GRAPH(lawful.trace(model))
+    assert [c.name for c in choices_of(inference.enumeration(lawful.trace(model)).marginal)] == ["x"]
 
 
 def test_a_sum_over_budget_is_refused_with_its_cost_and_the_cheapest_exact_way():
     form = lawful.trace(*RING)
     with pytest.raises(ApproximateInExact, match="width_budget=27, which takes a table of 27") as error:
-        marginalise(width_budget=9)(form)
+        marginalise(method="graph", width_budget=9)(form)
     assert "block_gibbs(), which draws them exactly in 2 blocks, the largest table 9" in str(error.value)
     assert error.value.sites == (("z",),)
-    with pytest.raises(ApproximateInExact, match="belief propagation is no exact sum. Fix: method='exact'"):
+    with pytest.raises(ApproximateInExact, match="belief propagation is no exact sum. Fix: method='graph'"):
         marginalise(method="loopy")(form)
-    with pytest.raises(WidthError, match="needs a table over the budget of 9 entries"):
-        marginalise(method="exact", width_budget=9)(form)
+    with pytest.raises(ApproximateInExact, match="needs a table over the budget of 9 entries"):
+        marginalise(width_budget=9)(lawful.trace(long_ring, jnp.zeros(30)))
 
 
 def test_a_warm_start_is_refused():
     with pytest.raises(LawfulError, match="depend on the past of a chain"):
         marginalise(approximate=True, init=None)
-    with pytest.raises(LawfulError, match="expected one of auto"):
-        marginalise(method="best")
+    with pytest.raises(LawfulError, match="expected one of auto, program, graph, loopy, got 'exact'"):
+        marginalise(method="exact")
     with pytest.raises(LawfulError, match="'mu' has infinitely many values"):
         marginalise(["mu"])(lawful.trace(*RING))
+
+
+@pytest.mark.parametrize("given", [3, [0], {"z": 1}, 0.5, [("z",), 1]])
+def test_what_names_no_sites_is_refused_alike_by_every_method(given):
+    message = (
+        re.escape("enumerate: expected 'all', names of finite sites, or a rule that takes a choice") + ".*got .*Fix: "
+    )
+    calls = [
+        lambda: checked_sites(given, "enumerate"),
+        lambda: inference.mcmc(ring, enumerate=given),
+        lambda: inference.tempered_smc(ring, particles=10, enumerate=given),
+        lambda: inference.parallel_tempering(ring, enumerate=given),
+    ]
+    for call in calls:
+        with pytest.raises(LawfulError, match=message):
+            call()
 
 
 # ---- belief propagation in place of the sum
@@ -208,7 +281,7 @@ def loop(y):
 @pytest.mark.slow
 def test_an_approximation_has_the_value_of_belief_propagation_and_never_passes_as_exact():
     y = jnp.array([0.3, -1.0, 2.0])
-    rough = marginalise(approximate=True, width_budget=2)
+    rough = marginalise(method="graph", approximate=True, width_budget=2)
     assert not rough.contract.exact and "approximate" in rough.name
     assert not (rough >> inference.spawn(2)).contract.exact
     marginal = rough(lawful.trace(loop, y))
@@ -226,13 +299,15 @@ def test_an_approximation_has_the_value_of_belief_propagation_and_never_passes_a
 def test_a_sum_within_budget_is_exact_although_an_approximation_is_allowed():
     y = jnp.array([0.3, -1.0, 2.0])
     point = {"pull": 0.7}
-    allowed, exact = (marginalise(approximate=a)(lawful.trace(loop, y)).log_density(point, y) for a in (True, False))
+    allowed, exact = (
+        marginalise(method="graph", approximate=a)(lawful.trace(loop, y)).log_density(point, y) for a in (True, False)
+    )
     assert allowed == exact
 
 
 def test_what_was_summed_approximately_is_not_drawn_back():
     with pytest.raises(UnsupportedProgramError, match="cannot be drawn back exactly"):
-        marginalise(approximate=True, width_budget=2)(lawful.trace(*RING))
+        marginalise(method="graph", approximate=True, width_budget=2)(lawful.trace(*RING))
 
 
 # ---- runs
@@ -254,8 +329,10 @@ def case(data):
 @pytest.mark.slow
 def test_nuts_on_the_marginal_finds_the_clusters(case):
     y = jnp.array(case["data"]["y"])
-    plan = inference.mcmc(mixture, kernels.nuts(), chains=4, warmup=300, draws=500, enumerate=marginalise())
-    assert "z: summed out by marginalise(all finite sites), drawn back after the run" in plan.plan(y)
+    plan = inference.mcmc(mixture, kernels.nuts(), chains=4, warmup=300, draws=500, enumerate=GRAPH)
+    assert "z: summed out exactly through a factor graph (2 values, 8 elements), drawn back after the run" in plan.plan(
+        y
+    )
     z = np.asarray(plan(jax.random.key(7), y).posterior["z"])
     same = (z[..., :, None] == z[..., None, :]).astype(float)
     exact = np.array(case["exact"]["same_cluster_probability"])
@@ -269,7 +346,7 @@ def test_nuts_on_the_marginal_finds_the_clusters(case):
 @pytest.mark.slow
 def test_smc_on_the_marginal_has_the_evidence(case):
     y = jnp.array(case["data"]["y"])
-    run = inference.smc(mixture, particles=4000, runs=8, enumerate=marginalise())
+    run = inference.smc(mixture, particles=4000, runs=8, enumerate=GRAPH)
     result = run(jax.random.key(5), y)
     assert abs(result.log_evidence_pooled - case["exact"]["log_evidence"]) < 4 * result.log_evidence_error
     assert result.log_evidence_error < 0.05
@@ -278,7 +355,7 @@ def test_smc_on_the_marginal_has_the_evidence(case):
 
 @pytest.mark.slow
 def test_it_runs_in_single_precision(single_precision):
-    plan = inference.mcmc(ring, kernels.nuts(), chains=2, warmup=20, draws=20, enumerate=marginalise())
+    plan = inference.mcmc(ring, kernels.nuts(), chains=2, warmup=20, draws=20, enumerate=GRAPH)
     result = plan(jax.random.key(0), jnp.array([0.3, -1.0, 2.0, 0.1]))
     assert np.isfinite(result.posterior["mu"]).all() and result.posterior["z"].shape == (2, 20, 4)
 
@@ -301,6 +378,6 @@ def in_steps():
 def test_a_name_that_two_arms_share_is_summed_with_the_law_of_the_arm_that_runs(program, exact):
     """It had its first value wherever one of the two did not run, which gave -1.5618 for -1.2559."""
     form = lawful.trace(program)
-    for sites in (marginalise(), None):
+    for sites in (GRAPH, "all"):
         assert float(inference.enumeration(form, sites).marginal.log_density({})) == pytest.approx(exact, rel=1e-12)
     assert float(inference.bp(program)().log_evidence) == pytest.approx(exact, rel=1e-12)

@@ -36,15 +36,15 @@ def walk(y, scale=1.0):
 
 
 TRANSFORMERS = {
-    "enumerate_sites": (inference.enumerate_sites(["z"]), mixture),
-    "marginalise": (inference.marginalise(), mixture),
+    "in the program": (inference.marginalise(["z"]), mixture),
+    "by a graph": (inference.marginalise(method="graph"), mixture),
     "noncentred": (inference.noncentred(["mu"]), mixture),
     "integrate_normals": (inference.integrate_normals(["mu"]), mixture),
     "propose": (inference.propose(lambda *args: sample("mu", dist.Normal(1.0, 3.0))), mixture),
     "propose_each": (inference.propose_each(lambda address, law: None), mixture),
     "local_proposals": (inference.local_proposals(), walk),
     "collapse": (inference.spawn(5) >> inference.Collapse, mixture),
-    "two": (inference.noncentred() >> inference.enumerate_sites(), mixture),
+    "two": (inference.noncentred() >> inference.marginalise(), mixture),
 }
 Y = np.array([0.3, 2.2, -0.1])
 
@@ -64,10 +64,10 @@ def test_a_program_that_is_rewritten_has_the_form_that_is_rewritten(name):
 
 
 def test_inferences_take_it_wherever_they_take_a_program():
-    program = inference.enumerate_sites(["z"])(mixture)
+    program = inference.marginalise(["z"])(mixture)
     form = lawful.trace(program, Y)
     exact = inference.enumerate(lawful.handlers.do(mixture, {"mu": 0.0}))(Y)
-    alone = inference.enumerate(inference.enumerate_sites()(lawful.handlers.do(mixture, {"mu": 0.0})))(Y)
+    alone = inference.enumerate(inference.marginalise()(lawful.handlers.do(mixture, {"mu": 0.0})))(Y)
     assert abs(exact.log_evidence - alone.log_evidence) < 1e-12
     assert lawful.check_program(program, Y) == lawful.check_program(form, Y)
     one, other = (inference.importance(model, particles=20, runs=2)(KEY, Y) for model in (program, form))
@@ -155,10 +155,10 @@ def test_a_name_that_reads_what_is_summed_keeps_nothing_that_draws_it_back():
 
     form, noises = lawful.trace(model, Y), inference.noncentred(["theta"])
     left = {
-        inference.enumerate_sites(["z"]): [("tau",), ("theta", "~normal")],
+        inference.marginalise(["z"]): [("tau",), ("theta", "~normal")],
         inference.marginalise(["z"]): [("tau",), ("theta", "~normal")],
         inference.integrate_normals(["theta"]): [("tau",), ("z",)],
-        inference.enumerate_sites(["z"]) >> inference.integrate_normals(["theta"]): [("tau",)],
+        inference.marginalise(["z"]) >> inference.integrate_normals(["theta"]): [("tau",)],
     }
     for transformer, expected in left.items():
         found = (noises >> transformer)(form)

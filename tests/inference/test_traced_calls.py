@@ -86,7 +86,7 @@ def test_plans_without_a_sampler_name_one_that_has_it(made):
 
 
 def test_what_goes_over_draws_in_batches_is_refused_inside_jit():
-    summed = inference.enumeration(lawful.trace(coin, Y), None)
+    summed = inference.enumeration(lawful.trace(coin, Y))
     found = inference.conditional_means(summed, {}, Y)["z"]
     for transform in (jax.jit, lambda f: lambda y: jax.vmap(f)(y[None])):
         with pytest.raises(UnsupportedProgramError, match="Fix: call it outside of these, on all draws at once"):

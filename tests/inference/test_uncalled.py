@@ -46,7 +46,6 @@ def test_a_kernel_that_was_not_called_is_refused_wherever_one_is_taken(maker):
         lambda: inference.resample(inference.Islands),
         lambda: inference.tempered_smc(model, particles=10, ladder=inference.by_ess),
         lambda: inference.mcmc(model, enumerate=inference.marginalise),
-        lambda: inference.mcmc(model, enumerate=inference.enumerate_sites),
         lambda: inference.tempered_smc(model, particles=10, kernel=inference.population_hmc),
     ],
 )

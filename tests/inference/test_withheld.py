@@ -141,7 +141,7 @@ def test_summed_sites_come_back_in_predictions_from_the_marginal():
             sample("y", dist.Normal(mu * z, 0.5), obs=y)
 
     y = np.array([0.1, 2.0, 1.1])
-    marginal = inference.enumerate_sites(["z"])(mixture)
+    marginal = inference.marginalise(["z"])(mixture)
     result = made({"mu": np.full((1, N), 2.0)}, marginal, y)
     odds = np.array([0.3 * np.exp(-0.5 * ((v - 2.0) / 0.5) ** 2) for v in y])
     p = odds / (odds + np.array([0.7 * np.exp(-0.5 * (v / 0.5) ** 2) for v in y]))

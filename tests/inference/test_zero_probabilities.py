@@ -81,8 +81,8 @@ def by_sum(program, sums):
 WAYS = {
     "exact": (lambda program: by_messages(program, "exact"), 1e-12),
     "loopy": (lambda program: by_messages(program, "loopy"), 1e-8),
-    "summed": (lambda program: by_sum(program, inference.enumerate_sites()), 1e-12),
-    "marginalised": (lambda program: by_sum(program, inference.marginalise()), 1e-12),
+    "summed": (lambda program: by_sum(program, inference.marginalise(method="program")), 1e-12),
+    "marginalised": (lambda program: by_sum(program, inference.marginalise(method="graph")), 1e-12),
 }
 FAST = [(labels, "summed"), (chain, "summed")]
 CASES = [(program, way) for program in (labels, chain, counts) for way in WAYS]

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 
 import lawful
 from lawful import inference
-from lawful.inference.summing.enumerate_sites import marginal
+from lawful.inference.transformers.enumeration import marginal
 from lawful.models import mixtures
 from tests.inference.cases import read
 from tests.models.truth import check_evidence, grid_evidence
@@ -63,7 +63,7 @@ def test_the_finite_mixture_has_the_evidence_of_the_reference(data):
     case = read(data, "mixture_enumerated")
     y, spread, noise = jnp.array(case["data"]["y"]), 2.0, math.sqrt(0.5)
     args = (y, jnp.array([0.5, 0.5]), 0.0, spread, noise)
-    form = marginal(inference.enumerate_sites()(lawful.trace(mixtures.finite_mixture, *args)))
+    form = marginal(inference.marginalise()(lawful.trace(mixtures.finite_mixture, *args)))
     axis = jnp.linspace(-9.0, 9.0, 361)
     found = grid_evidence(lambda mu: form.log_density({"mu": mu}, *args), axis, axis)
     assert abs(found - case["exact"]["log_evidence"]) < 1e-10
@@ -90,7 +90,7 @@ def test_a_filter_of_the_restaurant_is_unbiased():
 def test_the_truncated_process_has_its_exact_evidence():
     """Two clusters and a concentration of 2: the mass is a polynomial in the stick, and the means go over a grid."""
     args = jnp.array(Y), 2.0, 2, SPREAD, NOISE
-    form = marginal(inference.enumerate_sites()(lawful.trace(mixtures.dirichlet_process_mixture, *args)))
+    form = marginal(inference.marginalise()(lawful.trace(mixtures.dirichlet_process_mixture, *args)))
     axis = jnp.linspace(-14.0, 14.0, 141)
     found = []
     for node, weight in zip(*np.polynomial.legendre.leggauss(6), strict=True):

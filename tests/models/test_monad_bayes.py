@@ -13,7 +13,7 @@ import lawful
 from lawful import inference
 from lawful.inference.check import unbiased
 from lawful.inference.check.statistics.estimates import one
-from lawful.inference.summing.enumerate_sites import marginal
+from lawful.inference.transformers.enumeration import marginal
 from lawful.models import monad_bayes
 from tests.models.truth import check_evidence
 
@@ -77,7 +77,7 @@ def test_evidence_and_output_of_the_line_are_unbiased():
 
 def summed(y):
     """The exact log evidence, the states summed out by the library."""
-    form = marginal(inference.enumerate_sites()(lawful.trace(monad_bayes.hidden_markov, y)))
+    form = marginal(inference.marginalise()(lawful.trace(monad_bayes.hidden_markov, y)))
     return float(form.log_density({}, y))
 
 
@@ -140,7 +140,7 @@ def test_the_topics_have_their_exact_evidence():
     counts = ((2, 1), (0, 3))
     document, word, documents = flat(counts)
     program = lambda document, word: monad_bayes.latent_dirichlet(document, word, documents, 2, 2)
-    form = marginal(inference.enumerate_sites()(lawful.trace(program, document, word)))
+    form = marginal(inference.marginalise()(lawful.trace(program, document, word)))
     nodes, weights = np.polynomial.legendre.leggauss(8)
     nodes, log_weights = (nodes + 1) / 2, np.log(weights / 2)
     shares = jnp.array(list(itertools.product(nodes, repeat=4)))

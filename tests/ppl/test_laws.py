@@ -8,11 +8,11 @@ import pytest
 
 TEXT_OF_A_SUM = """
 import numpyro.distributions as dist, lawful
-from lawful.inference import enumerate_sites
+from lawful.inference import marginalise
 def model(y):
     z = lawful.sample("z", dist.Bernoulli(0.3))
     lawful.sample("y", dist.StudentT(3.0, 1.0 * z, 2.0), obs=y)
-print(enumerate_sites(["z"])(lawful.trace(model, 0.5)).show())
+print(marginalise(["z"])(lawful.trace(model, 0.5)).show())
 """
 
 

@@ -33,7 +33,6 @@ def fair():
 # How to make one of each public maker that takes arguments; a new one gets a line here and a row in ROWS.
 MADE = {
     "spawn": lambda: inference.spawn(2),
-    "enumerate_sites": lambda: inference.enumerate_sites(["x"]),
     "marginalise": lambda: inference.marginalise(["x"]),
     "integrate_normals": lambda: inference.integrate_normals(["x"]),
     "noncentred": lambda: inference.noncentred(["x"]),

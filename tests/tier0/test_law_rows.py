@@ -38,7 +38,7 @@ PROGRAMS, STRUCTURES, SETS, PATHS = 3, 1, 2, 160
 DEAR = (
     "particle gibbs, ancestors sampled", "particle gibbs, backward", "smcp3 at every pause", "involutive, mixture",
     "repeat mh", "on sites, mixture", "smc multinomial adaptive, collapsed", "smc systematic adaptive, N = 3",
-    "gibbs, mixture", "smc . enumerate_sites", "tempered smc, waste-free, N = 4", "smc residual",
+    "gibbs, mixture", "smc . marginalise", "tempered smc, waste-free, N = 4", "smc residual",
     "guided smc by the prior, simplified", "resample-move: reflect at every step of a loop", "smc multinomial",
     "gibbs, sites that depend on each other", "block gibbs, sites that depend on each other",
     "propose, tree of beliefs", "mh tree of beliefs", "smc of a tree of beliefs", "mh program, mixture",

@@ -33,7 +33,6 @@ from ...representations.annealing_paths import data_by_data
 from ...representations.population import Advance
 from ...representations.sequential import Suspend, suspend
 from ...representations.traced import Trace
-from ...summing.enumerate_sites import enumerate_sites
 from ...transformers.collapse import Collapse
 from ...transformers.marginalise import marginalise
 from ...transformers.pauses import Finish, repeat_to_end, spawn
@@ -45,7 +44,7 @@ from ..exact.suite import Needs
 from ..programs.called import Called
 from ..programs.doubled import Double, Simplify
 from ..programs.limits import KINDS
-from ..programs.partial_sums import MarginaliseHalf, SumHalf, SumOutside
+from ..programs.partial_sums import GraphHalf, SumHalf, SumOutside
 from ..programs.tilted import tilted
 from ..programs.unrolled import Roll
 from .kernel_rows import (
@@ -78,6 +77,7 @@ from .kernel_rows import (
 from .reflect import reflect
 from .trees import TREE_MOVES, TreeWeights
 
+IN_PROGRAM, BY_GRAPH = marginalise(method="program"), marginalise(method="graph")
 SCHEMES = ("multinomial", "systematic", "stratified", "residual")
 
 
@@ -137,15 +137,16 @@ ROWS: tuple[Row, ...] = (
     Row("roll . unroll", Roll, loops=True, particles=1, max_paths=24, steps=2),
     Row("simplify . double", Double >> Simplify, particles=1, max_paths=24),
     Row("simplify . double, loops", Double >> Simplify, loops=True, particles=1, max_paths=24, steps=2),
-    Row("enumerate_sites", enumerate_sites(), particles=1, max_paths=24),
-    Row("enumerate_sites, chains", enumerate_sites(), loops=True, particles=1, max_paths=24, steps=2),
-    Row("enumerate_sites, every other site", SumHalf, particles=1, max_paths=24),
-    Row("enumerate_sites, nested", enumerate_sites(), particles=1, max_paths=24, nested=True),
+    Row("marginalise, in the program", IN_PROGRAM, particles=1, max_paths=24),
+    Row("marginalise, in the program, chains", IN_PROGRAM, loops=True, particles=1, max_paths=24, steps=2),
+    Row("marginalise, in the program, every other site", SumHalf, particles=1, max_paths=24),
+    Row("marginalise, in the program, nested", IN_PROGRAM, particles=1, max_paths=24, nested=True),
     Row("marginalise", marginalise(), particles=1, max_paths=24),
-    Row("marginalise, chains", marginalise(), loops=True, particles=1, max_paths=24, steps=2),
-    Row("marginalise, every other site", MarginaliseHalf, particles=1, max_paths=24),
-    Row("marginalise, nested", marginalise(), particles=1, max_paths=24, nested=True),
-    Row("smc . enumerate_sites", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
+    Row("marginalise, by a graph", BY_GRAPH, particles=1, max_paths=24),
+    Row("marginalise, by a graph, chains", BY_GRAPH, loops=True, particles=1, max_paths=24, steps=2),
+    Row("marginalise, by a graph, every other site", GraphHalf, particles=1, max_paths=24),
+    Row("marginalise, by a graph, nested", BY_GRAPH, particles=1, max_paths=24, nested=True),
+    Row("smc . marginalise", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row("spawn", spawn(2)),
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
     *(Row(f"resample {name}", spawn(2) >> resample(scheme(name))) for name in SCHEMES),

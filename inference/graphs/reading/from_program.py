@@ -213,7 +213,7 @@ def support(form: Form, choice: Choice) -> Chosen:
         raise UnsupportedProgramError(
             f"site '{choice.name}' ({choice.source}): arms of a branch draw it with {found[0].tolist()} and with other "
             "values, so that it is no variable of a factor graph. Fix: give it another name in one of them, or use "
-            "inference.enumerate or enumerate_sites().",
+            "inference.enumerate or marginalise().",
             site=choice.address,
         )
     return Chosen(choice, values, len(laws))

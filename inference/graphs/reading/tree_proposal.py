@@ -29,7 +29,7 @@ from lawful.form.choices import Choice
 from lawful.language.statements import sample, scope
 from lawful.tracing.trace import trace
 
-from ...summing.enumerate_sites import chosen_sites
+from ...summing.chosen_sites import chosen_sites
 from ..loopy.belief_forests import Forest, forest_of, spanning_forest
 from ..loopy.propagation import propagated
 from ..model.graph import FactorGraph, graph_of
@@ -111,7 +111,8 @@ def tree_proposal(
         drawn = [_Drawn((f.name,), f.name, f.shape, kind, tuple(range(f.cardinality))) for f in families]
         return _fixed(model, drawn, floor, False, settings)
     form = model if isinstance(model, Form) else trace(model, *args)
-    chosen = chosen_sites(form, sites if sites is None or isinstance(sites, str) else list(sites), "tree_proposal")
+    asked = "all" if sites is None else sites if isinstance(sites, str) else list(sites)
+    chosen = chosen_sites(form, asked, "tree_proposal")
     if not chosen:
         raise LawfulError("tree_proposal: no site to propose. Fix: name finite sites, or leave sites= out for all.")
     part = discrete_part(form, [c.address for c in chosen], max_table)

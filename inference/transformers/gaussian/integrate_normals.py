@@ -54,7 +54,7 @@ def integrate_normals(sites: Wanted = None, *, max_block: int = MAX_BLOCK) -> Tr
 
     Returns: a transformer of programs and Forms that keeps the measure on the outputs; also for
         `mcmc(enumerate=...)`, `smc(enumerate=...)` and `importance(enumerate=...)`, whose results then hold draws of
-        the sites. It composes with `enumerate_sites`, before it or after it; before it, write the sites by `noncentred`
+        the sites. It composes with `marginalise`, before it or after it; before it, write the sites by `noncentred`
         first.
 
     Raises:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, ObservationError
-from lawful.inference.summing.enumerate_sites import enumerate_sites, marginal
+from lawful.inference import marginalise
+from lawful.inference.transformers.enumeration import marginal
 from lawful.models.gaussian_moe import Gate, Mixture, Parameters, gaussian_moe
 from lawful.models.gaussian_moe.parameters import (
     Units,
@@ -96,7 +97,7 @@ def test_the_program_with_its_labels_summed_out_is_the_closed_form(name):
     """Value to 1e-8 and gradient, by the library's own transformer, at points where some weights are 0."""
     gate, (p, X, y, _) = GATES[name], random_case(0)
     X, y = jnp.asarray(X), jnp.asarray(y)
-    form = marginal(enumerate_sites()(lawful.trace(gaussian_moe, X, y, p, gate)))
+    form = marginal(marginalise()(lawful.trace(gaussian_moe, X, y, p, gate)))
     assert not list(form.sites())
 
     def summed(p):

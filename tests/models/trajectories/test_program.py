@@ -12,7 +12,7 @@ import lawful
 from lawful import inference
 from lawful.backends.xla import emit
 from lawful.form.choices import choices_of
-from lawful.inference import enumerate_sites, integrate_normals, noncentred
+from lawful.inference import integrate_normals, marginalise, noncentred
 from lawful.inference.check import two_sample
 from lawful.inference.summing.tables import PREFIX
 from lawful.models.trajectories import (
@@ -35,8 +35,8 @@ from lawful.passes.record import record
 
 from .truth import BOUNDS, MODELS, case
 
-BEFORE = integrate_normals(["eta"]) >> enumerate_sites(["z"])
-AFTER = noncentred(["eta"]) >> enumerate_sites(["z"]) >> integrate_normals(["eta"])
+BEFORE = integrate_normals(["eta"]) >> marginalise(["z"])
+AFTER = noncentred(["eta"]) >> marginalise(["z"]) >> integrate_normals(["eta"])
 ORDERS = {"growth factors first": BEFORE, "classes first": AFTER}
 WIDTH = 1e-2
 

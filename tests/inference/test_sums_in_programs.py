@@ -19,10 +19,10 @@ from lawful.errors import LawfulError, PathLimitError, UnsupportedProgramError
 from lawful.form import Loop, walk
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.operations.from_jaxpr import inlined
-from lawful.inference import enumerate, enumerate_sites, enumeration, kernels, recover
+from lawful.inference import enumerate, enumeration, kernels, marginalise, recover
 from lawful.inference.check import preserves
 from lawful.inference.check.statistics.power import z_critical
-from lawful.inference.summing.enumerate_sites import chosen_sites
+from lawful.inference.summing.chosen_sites import chosen_sites
 from lawful.passes.thread_sites import score
 from lawful.passes.unconstrain import free_parts, to_coordinates
 
@@ -34,9 +34,14 @@ def log_normal(x, mean=0.0, sd=1.0):
     return -0.5 * ((x - mean) / sd) ** 2 - np.log(sd) - 0.5 * np.log(2 * np.pi)
 
 
-def log_evidence(program, *args, sites=None, **options):
+def in_program(sites="all", **options):
+    """Sums inside the program alone, whatever that takes."""
+    return marginalise(sites, method="program", **options)
+
+
+def log_evidence(program, *args, sites="all", **options):
     """Log of the sum over all sites of a program without others."""
-    form = enumerate_sites(sites, **options)(lawful.trace(program, *args))
+    form = in_program(sites, **options)(lawful.trace(program, *args))
     return float(compile(form)(jax.random.key(0), *split_arguments(args)[0])[1])
 
 
@@ -162,7 +167,7 @@ def read_by_a_latent(family, size):
 def test_a_choice_whose_law_reads_labels_has_the_coordinates_of_each_of_its_laws(family, size):
     """The density in coordinates is the sum over the labels of those of the program with the labels fixed."""
     program, y = read_by_a_latent(family, size), 0.3 * jnp.ones((size,) if size else ())
-    form = enumerate_sites(["z"])(lawful.trace(program, y))
+    form = in_program(["z"])(lawful.trace(program, y))
     whole = lawful.density(form, y)
     at = {"x": jax.random.normal(jax.random.key(1), free_parts(form)["x",])}
     labels = [jnp.array(z) for z in itertools.product([0, 1], repeat=size)] if size else [jnp.array(0), jnp.array(1)]
@@ -194,7 +199,7 @@ def test_sites_written_as_functions_of_noises_come_back_once():
         x = lawful.sample("x", dist.Normal(z + mu, 2.0))
         lawful.sample("y", dist.Normal(x, 1.0), obs=y)
 
-    sums = inference.noncentred() >> enumerate_sites(["z"])
+    sums = inference.noncentred() >> in_program(["z"])
     result = inference.mcmc(program, kernels.mh(), enumerate=sums, warmup=3, draws=3)(jax.random.key(0), 1.0)
     assert sorted(result.posterior) == ["mu", "x", "z"]
 
@@ -338,7 +343,7 @@ def test_many_hidden_chains_side_by_side_are_summed_each_on_its_own():
 def test_a_chain_is_drawn_back_from_its_smoothing_law(false_alarm):
     """8,192 draws of a chain of 5, 15 shares; a shift of 0.05 is seen with probability above 0.99."""
     y, n = np.array([0.5, -2.0, 1.0, 1.2, -0.3]), 1 << 13
-    form = enumerate_sites()(lawful.trace(hidden, y))
+    form = in_program()(lawful.trace(hidden, y))
     keys = jax.random.split(jax.random.key(20262), n)
     drawn = np.asarray(jax.vmap(lambda key: compile(form)(key, y)[0][0])(keys))
     weights = np.zeros((5, 3))
@@ -400,14 +405,14 @@ def test_a_chain_in_the_steps_of_a_chain_is_summed_by_both_recursions():
         alpha = logsumexp(alpha[:, None] + np.log(away), axis=0)
         for datum in row:
             alpha = logsumexp(alpha[:, None] + np.log(TRANSITION), axis=0) + log_normal(datum, np.asarray(MEANS))
-    form = enumerate_sites()(lawful.trace(days_of_hours, y))
+    form = in_program()(lawful.trace(days_of_hours, y))
     assert len(form.nodes) < 100  # no step is written out
     assert float(compile(form)(jax.random.key(0), y)[1]) == pytest.approx(logsumexp(alpha), rel=1e-12)
 
 
 def test_chains_in_chains_are_drawn_back_from_their_conditional():
     move = jnp.array([[0.7, 0.3], [0.4, 0.6]])
-    report = preserves(enumerate_sites(), partial(days_of_hours, np.array([[0.5, -1.0], [1.2, 0.1]]), move))
+    report = preserves(in_program(), partial(days_of_hours, np.array([[0.5, -1.0], [1.2, 0.1]]), move))
     assert report.passed, report
 
 
@@ -439,9 +444,9 @@ def test_a_bounded_loop_in_the_steps_of_a_scan_is_summed():
 def test_names_that_are_no_finite_sites_are_named_with_those_that_are():
     form = lawful.trace(mixture, np.zeros(3))
     with pytest.raises(LawfulError, match=r"'mu' has infinitely many values.*finite sites of the program are: z"):
-        enumerate_sites(["mu"])(form)
+        in_program(["mu"])(form)
     with pytest.raises(LawfulError, match="'w' is no latent site"):
-        enumerate_sites("w")(form)
+        in_program("w")(form)
 
 
 def test_a_site_of_a_scope_is_named_as_results_show_it_or_by_its_address():
@@ -461,7 +466,7 @@ def test_a_site_that_decides_whether_another_exists_is_refused_with_both_names()
         lawful.cond(b == 1, lambda: lawful.sample("x", NORMAL), lambda: 0.0)
 
     with pytest.raises(UnsupportedProgramError, match=r"branch with site 'x' .*decides whether 'x' runs.*Fix"):
-        enumerate_sites(["b"])(lawful.trace(program))
+        in_program(["b"])(lawful.trace(program))
 
 
 def test_a_masked_site_of_no_elements_has_mass_one():
@@ -482,11 +487,11 @@ def test_a_site_that_one_arm_draws_from_infinitely_many_values_is_refused():
         lawful.factor("f", 0.1 * n)
 
     with pytest.raises(UnsupportedProgramError, match="site 'n'.*Poisson has infinitely many values"):
-        enumerate_sites()(lawful.trace(program))
+        in_program()(lawful.trace(program))
 
 
 def test_a_site_that_nothing_weighs_stays_as_it_is():
-    form = enumerate_sites()(lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.25))))
+    form = in_program()(lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.25))))
     assert [site.address for site in form.sites()] == [("z",)]
 
 
@@ -528,8 +533,8 @@ def test_sites_may_be_chosen_by_any_callable():
         lawful.sample("u", dist.Bernoulli(0.6))
 
     form = lawful.trace(program)
-    by_rule = enumerate_sites(partial(lambda name, choice: choice.address == (name,), "z"))
-    assert by_rule(form).show() == enumerate_sites(["z"])(form).show() != form.show()
+    by_rule = in_program(partial(lambda name, choice: choice.address == (name,), "z"))
+    assert by_rule(form).show() == in_program(["z"])(form).show() != form.show()
 
 
 def test_the_density_of_a_chain_reads_the_rows_of_all_states_at_once():
@@ -545,6 +550,6 @@ def test_the_density_of_a_chain_reads_the_rows_of_all_states_at_once():
         lawful.scan(step, lawful.sample("z0", dist.Categorical(jnp.ones(3) / 3)), y)
 
     y = jnp.linspace(-1.0, 3.0, 6)
-    density = lawful.density(enumeration(lawful.trace(chain, y), None).marginal, y)
+    density = lawful.density(enumeration(lawful.trace(chain, y)).marginal, y)
     program = str(jax.make_jaxpr(jax.grad(density.logp_vector))(density.ravel()[0]))
     assert "scan" in program and "gather" not in program and "scatter" not in program
