@@ -24,7 +24,6 @@ from .devices.island_resampling import Islands as Islands
 from .findings.findings import Finding as Finding
 from .findings.findings import Limits as Limits
 from .findings.findings import Status as Status
-from .kernels.particles.cycle import population_cycle as population_cycle
 from .kernels.particles.hmc import population_hmc as population_hmc
 from .kernels.particles.move import move as move
 from .kernels.particles.walk import population_walk as population_walk

@@ -155,8 +155,8 @@ class Parts:
 def _written(kernel: Any, target: Form, on: Point, shared: tuple[Var, ...], learning: Learning | None) -> Move:
     """Write a kernel of a target with the way in and out; one that can carries rest and slope along."""
     parts = Parts(on.tempered, len(on.inputs))
-    carries = hasattr(kernel, "carrying")
-    built = kernel.carrying(target, parts) if carries else None
+    built = kernel.carrying(target, parts) if hasattr(kernel, "carrying") else None
+    carries = built is not None
     if built is None:
         built = exact(kernel.build(target), "tempered_smc")
     first, inputs, state = Block(), _like(shared), _state(on)

@@ -197,7 +197,7 @@ def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> 
     kernel: Any = inference.population_hmc()
     if k > 1:
         flow = inference.population_hmc(STEP, LEAPFROGS, jitter=0.5, exchangeable="expert", adapt=True)
-        kernel = inference.population_cycle(flow, inference.kernels.mh(one_class_redrawn))
+        kernel = inference.kernels.cycle(flow, inference.kernels.mh(one_class_redrawn))
     return inference.tempered_smc(
         referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
         nonfinite="dead",  # tails of a reference reach where a density overflows

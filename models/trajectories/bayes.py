@@ -198,7 +198,7 @@ def _tempered(
     """Build the sampler once for each structure, so that a second data set of the same shape finds it compiled."""
     kernel: Any = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
     if redraws:  # a class that nothing needs is as broad as its prior, where steps for the others take it nowhere
-        kernel = inference.population_cycle(kernel, inference.kernels.mh(one_class_redrawn))
+        kernel = inference.kernels.cycle(kernel, inference.kernels.mh(one_class_redrawn))
     return inference.tempered_smc(
         program, particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(ladder),
         chains=particles // length,

@@ -28,12 +28,10 @@ def skewed(current):
 
 
 CYCLES = {
-    "flow first": lambda: inference.population_cycle(inference.population_hmc(0.5, 2), skewed),
-    "flow last": lambda: inference.population_cycle(skewed, inference.population_hmc(0.5, 2)),
-    "a walk that reads its density": lambda: inference.population_cycle(
-        inference.population_walk(), kernels.random_walk(0.5)
-    ),
-    "two of a population": lambda: inference.population_cycle(
+    "flow first": lambda: kernels.cycle(inference.population_hmc(0.5, 2), skewed),
+    "flow last": lambda: kernels.cycle(skewed, inference.population_hmc(0.5, 2)),
+    "a walk that reads its density": lambda: kernels.cycle(inference.population_walk(), kernels.random_walk(0.5)),
+    "two of a population": lambda: kernels.cycle(
         inference.population_walk(), inference.population_hmc(0.5, 2, adapt=True)
     ),
     "by Barker's rule, some again, one of two": lambda: kernels.mixture(
@@ -79,7 +77,7 @@ def test_a_proposal_takes_the_arrays_that_it_has_arguments_for():
     def towards(current, y):
         lawful.sample("mu", dist.Normal(0.5 * current["mu"] + 0.5 * jnp.mean(y), 0.6))
 
-    kernel = inference.population_cycle(inference.population_walk(), towards)
+    kernel = kernels.cycle(inference.population_walk(), towards)
     assert (standard_errors(run(kernel, steps=2)) < 6).all()
 
 
@@ -117,10 +115,10 @@ def test_a_part_learns_from_its_own_acceptance():
         lawful.sample("mu", dist.Normal(current["mu"] + 1e6, 1.0))
 
     powers = np.linspace(0.1, 1.0, 10).tolist()
-    stats = run(inference.population_cycle(alone, far), ladder=powers, steps=1, runs=2).stats
+    stats = run(kernels.cycle(alone, far), ladder=powers, steps=1, runs=2).stats
     flow, joint = stats["acceptance_rate@0_population_hmc"], stats["acceptance_rate"]
     assert (joint[:, -1] < 0.5).all()  # which would shorten the steps, and raise what they accept
-    fixed = inference.population_cycle(inference.population_hmc(0.05, 2), far)
+    fixed = kernels.cycle(inference.population_hmc(0.05, 2), far)
     still = run(fixed, ladder=powers, steps=1, runs=2).stats
     refused = 1 - still["acceptance_rate@0_population_hmc"][:, -1]
     assert (1 - flow[:, -1] > 3 * refused).all()  # what is refused grows with the square of the step, which may double
@@ -133,8 +131,25 @@ def test_a_part_that_does_not_adapt_keeps_its_step():
     powers = np.linspace(0.1, 1.0, 10).tolist()
     name, rates = "acceptance_rate@1_population_hmc", []
     for kernel in ((walk, plain), (walk, plain, inference.population_hmc(0.05, 1, adapt=True))):
-        rates.append(run(inference.population_cycle(*kernel), ladder=powers, steps=2, runs=4).stats[name][:, -3:])
+        rates.append(run(kernels.cycle(*kernel), ladder=powers, steps=2, runs=4).stats[name][:, -3:])
     assert abs(rates[0].mean() - rates[1].mean()) < 0.02
+
+
+def test_a_walk_that_goes_on_with_the_parts_of_its_density_is_the_walk(monkeypatch):
+    """Also where a site stays, and in waste-free moves: the same draws to rounding, each place scored once."""
+
+    def pair():
+        scale = lawful.sample("scale", dist.LogNormal(0.0, 0.5))
+        lawful.factor("f", -0.5 * scale * lawful.sample("x", dist.Normal(0.0, scale)) ** 2)
+
+    for kernel, more in ((kernels.random_walk(0.5), {"chains": 5}), (kernels.random_walk({"x": 0.7}), {"steps": 3})):
+        plan = lambda: inference.tempered_smc(pair, particles=20, kernel=kernel, ladder=[0.5, 1.0], **more)
+        found = plan()(0).posterior
+        with monkeypatch.context() as patch:
+            patch.setattr(type(kernels.mh()), "carrying", lambda *_: None)
+            again = plan()(0).posterior
+        for name in found:
+            np.testing.assert_allclose(found[name], again[name], rtol=1e-9)
 
 
 def test_what_nothing_fits_and_what_moves_a_part_only_is_refused():
@@ -161,29 +176,20 @@ def test_a_density_without_a_gradient_is_told_of_moves_along_gradients():
     assert any("NONFINITE_GRADIENT" in str(reason) for reason in (*result.reasons, *result.warnings))
 
 
-def test_a_cycle_in_a_cycle_is_one_cycle():
-    inner = inference.population_cycle(inference.population_hmc(adapt=True), kernels.mh())
-    flat = inference.population_cycle(inference.population_hmc(adapt=True), kernels.mh(), kernels.mh())
-    assert inference.population_cycle(inner, kernels.mh()) == flat
-    with pytest.raises(LawfulError, match="two kernels adapt"):
-        inference.population_cycle(inner, inference.population_hmc(adapt=True))
-
-
-def test_what_it_is_made_of_is_checked():
-    with pytest.raises(LawfulError, match="none of the 1 kernels is fitted to a population.*kernels.cycle"):
-        inference.population_cycle(kernels.mh())
+def test_two_that_adapt_are_refused_also_in_a_cycle_of_cycles():
     adapts = inference.population_hmc(adapt=True)
-    with pytest.raises(LawfulError, match="two kernels adapt"):
-        inference.population_cycle(adapts, adapts)
+    for kernel in (kernels.cycle(adapts, adapts), kernels.cycle(kernels.cycle(adapts, kernels.mh()), adapts)):
+        with pytest.raises(LawfulError, match="two kernels adapt"):
+            run(kernel)
     with pytest.raises(LawfulError, match="expected a proposal or a program"):
-        inference.population_cycle(adapts, 3)
+        kernels.cycle(adapts, 3)
 
 
 def test_what_a_part_cannot_move_is_told():
     def coins():
         lawful.factor("f", 0.1 * lawful.sample("x", dist.Bernoulli(0.5)))
 
-    kernel = inference.population_cycle(kernels.mh(), inference.population_hmc())
+    kernel = kernels.cycle(kernels.mh(), inference.population_hmc())
     with pytest.raises(UnsupportedProgramError, match="population_hmc: site 'x' .* is discrete"):
         inference.tempered_smc(coins, particles=10, kernel=kernel, steps=1)(0)
 

@@ -56,7 +56,6 @@ MADE = {
     "rejuvenate": lambda: inference.rejuvenate(kernels.mh(), 1),
     "waste_free": lambda: inference.waste_free(kernels.mh(), 1),
     "population_walk": inference.population_walk,
-    "population_cycle": lambda: inference.population_cycle(inference.population_walk(), kernels.mh()),
     "population_hmc": inference.population_hmc,
     "parallel_tempering": lambda: inference.parallel_tempering(coin, powers=[0.5, 1.0], chains=1, warmup=0, draws=2),
     "annealed_importance": lambda: inference.annealed_importance(coin, particles=2, kernel=kernels.mh(), ladder=2),

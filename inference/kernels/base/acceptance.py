@@ -7,7 +7,7 @@ log density is no number, and a place of infinite density would keep a chain for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import jax
@@ -55,6 +55,14 @@ def accept(block: Block, log_ratio: Var) -> tuple[Var, Var, Var]:
     coin = block.site((PREFIX, "accept"), CoinLaw(str(probability.dtype)), (probability,))
     broken = block.det(meaningless, log_ratio, label="no number?")
     return probability, coin, broken
+
+
+def chosen(block: Block, old: Sequence[Var], new: Sequence[Var], log_ratio: Var) -> tuple[Var, ...]:
+    """Append the coin of a move, and what it chooses of a state and a proposed one; then the numbers of `INFO`."""
+    probability, coin, broken = accept(block, log_ratio)
+    pairs = zip(new, old, strict=True)
+    after = [x if x is y else block.det(jnp.where, coin, x, y, label="accept?") for x, y in pairs]
+    return (*after, probability, coin, broken)
 
 
 def by_barkers_rule(form: Form) -> Form:

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, Protocol
-
-import jax.numpy as jnp
+from typing import Any, Protocol, runtime_checkable
 
 from lawful.errors import LawfulError
 from lawful.form import Form, Var
@@ -21,7 +19,9 @@ from ...contract import Contract
 from ...missing_call import refuse_uncalled
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
-from ..base.acceptance import INFO, accept
+from ...representations.coordinates import walk_ratio
+from ...transformers.move import Parts
+from ..base.acceptance import INFO, chosen
 from ..base.acceptance import acceptance as acceptance
 from ..base.base import KernelForm, Proposed, State, finished, opened
 from ..jumps.program_proposal import ProgramProposal
@@ -42,6 +42,16 @@ class Proposal(Protocol):
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""
+
+
+@runtime_checkable
+class Stepping(Protocol):
+    """A proposal that is symmetric in coordinates, and scores no more than the place that it steps to."""
+
+    def stepped(
+        self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], old: Sequence[Var]
+    ) -> tuple[tuple[Var, ...], Var]:
+        """Append the step: gives the new values, and the change of the log Jacobian."""
 
 
 def written(proposal: Any, program: Form) -> tuple[tuple[Choice, ...], Block, tuple[Var, ...], State, Proposed]:
@@ -73,11 +83,24 @@ class MH:
             built: KernelForm = self.proposal.build(program)
             return built
         choices, block, inputs, state, proposed = written(self.proposal, program)
-        probability, coin, broken = accept(block, proposed.log_ratio)
-        pairs = zip(proposed.state.flat, state.flat, strict=True)
-        new = [block.det(jnp.where, coin, there, here, label="accept?") for there, here in pairs]
-        form = block.form((*inputs, *state.flat), (*new, probability, coin, broken))
+        after = chosen(block, state.flat, proposed.state.flat, proposed.log_ratio)
+        form = block.form((*inputs, *state.flat), after)
         return KernelForm(finished(form), choices, INFO, leave=proposed.leave)
+
+    def carrying(self, program: Form, parts: Parts) -> KernelForm | None:
+        """Write a step on a state that goes on with the parts of its log density, so that they are computed once.
+
+        None where the proposal scores more than the place that it steps to, or a choice may be absent.
+        """
+        choices, block, inputs, state = opened(program)
+        if not isinstance(self.proposal, Stepping) or state.flags:
+            return None
+        values, jacobian = self.proposal.stepped(block, program, inputs, choices, state.values)
+        new = parts.of(block, inputs, values)
+        old, there = tuple(v.like() for v in new), parts.density(block, inputs, *new)
+        ratio = block.det(walk_ratio, there, state.log_density, jacobian, label="log ratio")
+        after = chosen(block, (*state.flat, *old), (*values, there, *new), ratio)
+        return KernelForm(finished(block.form((*inputs, *state.flat, *old), after)), choices, INFO)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""

@@ -36,7 +36,7 @@ from ...registered import stored_as
 from ...representations.parameters import Parameters, parameters_of
 from ...representations.standard_normals import NORMAL, normal_site
 from ...transformers.evidence_estimate import weighing, with_evidence
-from ..base.acceptance import INFO, accept
+from ..base.acceptance import INFO, chosen
 from ..base.base import (
     INVARIANT,
     KernelForm,
@@ -96,10 +96,8 @@ class Refresh:
         ratio = block.det(
             _ratio, proposed.log_ratio, proposed.state.log_density, new.log_weight, before, label="log ratio"
         )
-        probability, coin, broken = accept(block, ratio)
-        pairs = zip((*there, *flags, log_density), state.flat, strict=True)
-        after = [block.det(jnp.where, coin, x, y, label="accept?") for x, y in pairs]
-        form = block.form((*inputs, *state.flat), (*after, probability, coin, broken))
+        after = chosen(block, state.flat, (*there, *flags, log_density), ratio)
+        form = block.form((*inputs, *state.flat), after)
         return KernelForm(finished(form), kept, INFO, states=None if self.keep == "all" else self._states(known))
 
     def _kept(self, known: Parameters) -> tuple[Choice, ...]:

@@ -20,12 +20,11 @@ from lawful.form.choices import Choice, choices_of
 
 from ...contract import Contract
 from ...registered import stored_as
-from ...representations.coordinates import Map, map_of, walk_ratio
+from ...representations.coordinates import Map, map_of
 from ...representations.tempered import Point
 from ...transformers.fits import Fit
 from ...transformers.move import Parts
-from ..base.acceptance import INFO, accept
-from ..base.base import KernelForm, finished, state_inputs
+from ..base.base import KernelForm
 from ..combine.mh import MH
 from ..walks.random_walk import RandomWalk
 from .scales import PopulationRoot, unfitted, weighed
@@ -66,19 +65,9 @@ class PopulationWalk:
         """Write the step at the fitted covariance."""
         return MH(self._walk).build(program)
 
-    def carrying(self, program: Form, parts: Parts) -> KernelForm:
+    def carrying(self, program: Form, parts: Parts) -> KernelForm | None:
         """Write the step on a state that goes on with the parts of its log density, so that they are computed once."""
-        choices = choices_of(program)
-        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        values, jacobian = self._walk.stepped(block, program, inputs, choices, state.values)
-        new = parts.of(block, inputs, values)
-        old, there = tuple(v.like() for v in new), parts.density(block, inputs, *new)
-        ratio = block.det(walk_ratio, there, state.log_density, jacobian, label="log ratio")
-        probability, coin, broken = accept(block, ratio)
-        pairs = zip((*values, there, *new), (*state.flat, *old), strict=True)
-        after = [block.det(jnp.where, coin, a, b, label="accept?") for a, b in pairs]
-        form = block.form((*inputs, *state.flat, *old), (*after, probability, coin, broken))
-        return KernelForm(finished(form), choices, INFO)
+        return MH(self._walk).carrying(program, parts)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is proposed how."""

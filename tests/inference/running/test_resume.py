@@ -189,7 +189,7 @@ def test_recipes_hold_the_librarys_own_settings_alone():
         kernels.nuts(0.1).move, kernels.block_gibbs(), kernels.split_merge("z"), kernels.barker(kernels.independence()),
         kernels.refresh(kernels.random_walk(0.5), ["s"], keep="parameters"),
         kernels.refresh(kernels.random_walk(0.5), ["s"]), inference.population_hmc(), inference.by_ess(),
-        inference.population_cycle(inference.population_walk(), inference.population_walk()), PopulationMoves(),
+        kernels.cycle(inference.population_walk(), inference.population_walk()), PopulationMoves(),
         inference.prior_to_posterior(), inference.data_by_data(block=2), ladder_of([0.5, 1.0]), inference.Islands(4),
     ]:  # fmt: skip
         assert decode(json.loads(json.dumps(encode(value)))) == value

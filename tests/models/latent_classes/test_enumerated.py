@@ -57,7 +57,7 @@ def flow():
     return inference.population_hmc(jitter=0.5, exchangeable="class", adapt=True)
 
 
-KERNELS = {"flow and redraws": lambda: inference.population_cycle(flow(), one_class_redrawn), "flow": flow}
+KERNELS = {"flow and redraws": lambda: inference.kernels.cycle(flow(), one_class_redrawn), "flow": flow}
 
 
 @pytest.mark.reference
