@@ -10,7 +10,7 @@ import numpy as np
 from lawful.inference.graphs.counts import factor, solving
 from lawful.inference.graphs.formats import assembling
 from lawful.inference.graphs.loopy import belief_forests, exchange, layouts, propagation, sweeping, through_tables
-from lawful.inference.graphs.model import graph, restriction
+from lawful.inference.graphs.model import builder, graph, restriction
 from lawful.inference.graphs.reading import graph_law, program_reader
 from lawful.inference.kernels.jumps import program_proposal
 from tests.mutants.patching import patched, rewritten
@@ -85,7 +85,7 @@ def evidence_of_one_name():
 
         return seen
 
-    return patched(graph, "states_seen", make)
+    return patched(builder, "states_seen", make)
 
 
 def first_variable_fastest():

@@ -83,15 +83,14 @@ class Logs:
     def sweep(self, net: Net, scores: Scores, prepared: Any, messages: Messages) -> Messages:
         """Send all messages once, undamped."""
         totals = totals_of(net, scores, messages, self.hard)
-        sent = incoming(net, totals, messages)
-        blocks, rest = sent[: len(net.blocks)], range(len(net.blocks), len(sent))
+        blocks, counts = net.parted(tuple(incoming(net, totals, messages)))
         if self.weights:
             found = [outgoing_weights(table, of, self.potts) for table, of in zip(prepared, blocks, strict=True)]
         else:
             found = [outgoing(table, of, self.temperature) for table, of in zip(prepared, blocks, strict=True)]
-        for tally, k in zip(net.tallies, rest, strict=True):
-            told, law = tally.outgoing(sent[k], self.temperature, law=self.leaves or not tally.leaf)
-            found.append((told, messages[k][1] if law is None else law))
+        for tally, of, (_, before) in zip(net.tallies, counts, net.parted(messages)[1], strict=True):
+            told, law = tally.outgoing(of, self.temperature, law=self.leaves or not tally.leaf)
+            found.append((told, before if law is None else law))
         return tuple(found)
 
     def completed(self, net: Net, scores: Scores, messages: Messages) -> Messages:

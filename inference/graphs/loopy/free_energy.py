@@ -39,10 +39,9 @@ def point_at(net: Net, scores: Scores, messages: Messages, hard: bool, temperatu
     """Read the beliefs at messages."""
     totals: Totals = totals_of(net, scores, messages, hard)
     sent = tuple(incoming(net, totals, messages))
-    factors = tuple(joint(table, of) for table, of in zip(scores.tables, sent, strict=False))
-    evidence = tuple(
-        t.log_evidence(of, temperature) for t, of in zip(net.tallies, sent[len(net.blocks) :], strict=True)
-    )
+    of_blocks, of_tallies = net.parted(sent)
+    factors = tuple(joint(table, of) for table, of in zip(scores.tables, of_blocks, strict=True))
+    evidence = tuple(t.log_evidence(of, temperature) for t, of in zip(net.tallies, of_tallies, strict=True))
     return Point({card: totals.scores(card) for card, _ in net.cardinalities}, factors, sent, evidence)
 
 

@@ -72,13 +72,12 @@ class LogOdds:
     def sweep(self, net: Net, scores: Scores, prepared: Any, messages: Messages) -> Messages:
         """Send all messages once, undamped."""
         total, weights = prepared
-        pieces = pieces_of(net)
-        counts = messages[len(pieces) :]
-        for piece, own in zip(pieces, messages, strict=False):
+        pairs, counts = _parted(net, messages)
+        for piece, own in zip(pieces_of(net), pairs, strict=True):
             total = piece.layout.add(total, own)
         for tally, (told,) in zip(net.tallies, counts, strict=True):
             total = tally.columns[0].add(total, told)
-        found = self.answers(net, weights, total, messages)
+        found = self.answers(net, weights, total, pairs)
         for tally, (told,) in zip(net.tallies, counts, strict=True):
             held = tally.scores(scores.unary[tally.cardinalities[1]])
             found.append((tally.answers((tally.columns[0].read(total) - told)[0], held)[None],))
@@ -88,7 +87,7 @@ class LogOdds:
         """Send the messages of all pairs, from what variables hear in all (1, n), by pieces."""
         half = jnp.tanh(total / 2)
         found = []
-        for kind, piece, of, own in zip(self.tables, pieces_of(net), weights, messages, strict=False):
+        for kind, piece, of, own in zip(self.tables, pieces_of(net), weights, messages, strict=True):
             send, heard = (_in_series, half) if kind == "weak" else (_by_ratio, total)
             found.append(piece.layout.sent(send, of, heard, own))
         return found
@@ -103,16 +102,15 @@ class LogOdds:
 
     def as_logs(self, net: Net, messages: Messages) -> Messages:
         """Write messages as logs of both states, the largest at zero."""
-        pieces, blocks = pieces_of(net), self.pairs_as_logs(net, messages)
-        counts = zip(net.tallies, messages[len(pieces) :], strict=True)
-        laws = (jnp.zeros((t.cardinalities[1], len(t.bags)), told.dtype) for t, (told,) in counts)
-        told = (_logs(told) for (told,) in messages[len(pieces) :])
-        return (*blocks, *zip(told, laws, strict=True))
+        pairs, counts = _parted(net, messages)
+        each = zip(net.tallies, counts, strict=True)
+        laws = ((_logs(told), jnp.zeros((t.cardinalities[1], len(t.bags)), told.dtype)) for t, (told,) in each)
+        return (*self.pairs_as_logs(net, pairs), *laws)
 
     def pairs_as_logs(self, net: Net, messages: Messages) -> Messages:
-        """Write those of pairs, by block, of messages that begin with the pieces."""
+        """Write those of pairs, by block, of those of the pieces."""
         pieces = pieces_of(net)
-        ends = [piece.layout.ends(own) for piece, own in zip(pieces, messages, strict=False)]
+        ends = [piece.layout.ends(own) for piece, own in zip(pieces, messages, strict=True)]
         first, second = (joined(pieces, list(side)) for side in zip(*ends, strict=True)) if ends else ({}, {})
         return tuple((_logs(first[k]), _logs(second[k])) for k in range(len(net.blocks)))
 
@@ -122,17 +120,23 @@ class LogOdds:
 
     def of_logs(self, net: Net, messages: Messages) -> Messages:
         """Read messages that are logs of both states; those that no weak table sends are cut to what one sends."""
-        told = ((told[1:] - told[:1],) for told, _ in messages[len(net.blocks) :])
-        return (*self.pairs_of_logs(net, messages), *told)
+        blocks, counts = net.parted(messages)
+        return (*self.pairs_of_logs(net, blocks), *((told[1:] - told[:1],) for told, _ in counts))
 
     def pairs_of_logs(self, net: Net, messages: Messages) -> Messages:
-        """Read those of pairs, by piece, of messages that begin with the blocks."""
+        """Read those of pairs, by piece, of those of the blocks."""
         found = []
         for kind, piece in zip(self.tables, pieces_of(net), strict=True):
             most = REACH if kind == "weak" else math.inf
             first, second = (jnp.clip(piece.of(m[1:] - m[:1]), -most, most) for m in messages[piece.block])
             found.append(piece.layout.kept(first, second))
         return tuple(found)
+
+
+def _parted(net: Net, messages: Messages) -> tuple[Messages, Messages]:
+    """Part what pieces of pairs and counts send."""
+    pieces = len(pieces_of(net))
+    return messages[:pieces], messages[pieces:]
 
 
 def _logs(odds: Any) -> Any:

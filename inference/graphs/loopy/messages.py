@@ -93,6 +93,10 @@ class Net:
         """All that exchange messages with variables."""
         return (*self.blocks, *self.tallies)
 
+    def parted[Of](self, each: tuple[Of, ...]) -> tuple[tuple[Of, ...], tuple[Of, ...]]:
+        """Part what each sender has: of the blocks, and of the tallies."""
+        return each[: len(self.blocks)], each[len(self.blocks) :]
+
     @cached_property
     def joined(self) -> dict[int, list[tuple[int, int]]]:
         """Axes of small blocks without boxes, as block and axis, by number of states: read and added up at once."""

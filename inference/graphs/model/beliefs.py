@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 import jax
@@ -251,7 +251,7 @@ class Layout:
         """Where the beliefs of each family and each group begin and end, and their shape."""
         shapes = (*self.families, *self.groups)
         ends = [0, *accumulate(map(math.prod, shapes))]
-        return list(zip(ends, ends[1:], shapes, strict=False))
+        return [(*place, shape) for place, shape in zip(pairwise(ends), shapes, strict=True)]
 
     def parted(self, beliefs: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Give the beliefs of each family, and of each group."""

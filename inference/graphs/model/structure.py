@@ -161,12 +161,12 @@ class Structure:
     @cached_property
     def bipartite(self) -> coo_matrix:
         """Who meets whom: variables, then the factors of each group, then the bags of each count; edges from both."""
-        starts = self.vertices
-        number, ends = int(starts[-1]), [np.zeros((2, 0), np.int64)]
-        for group, start in zip(self.groups, starts, strict=False):
+        *starts, number = self.vertices.tolist()
+        ends = [np.zeros((2, 0), np.int64)]
+        for group, start in zip(self.groups, starts[: len(self.groups)], strict=True):
             factor = np.repeat(start + np.arange(group.size), group.arity)
             ends.append(np.stack([group.scopes.reshape(-1), factor]))
-        for count, start in zip(self.counted, starts[len(self.groups) :], strict=False):
+        for count, start in zip(self.counted, starts[len(self.groups) :], strict=True):
             ends.append(np.stack([count.members, start + count.bags]))
             ends.append(np.stack([count.totals, start + np.arange(count.size)]))
         pairs = np.concatenate(ends, axis=1)

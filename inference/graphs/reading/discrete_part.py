@@ -18,7 +18,7 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.form import Form
 from lawful.form.cached import per_form
-from lawful.form.choices import Choice, choices_of
+from lawful.form.choices import Choice, by_name, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.markov_blanket import Blanket, reached
 from lawful.passes.condition import conditioned
@@ -87,14 +87,14 @@ class DiscretePart:
 
         A site that does not run has its first state, and so have the states of loops.
         """
-        running = iter(values[len(self.choices) :])
+        given = by_name(self.choices, values)
         states = jnp.zeros(self.structure.size, jnp.int32)
-        for choice, value, support in zip(self.choices, values, self.supports, strict=False):
+        for choice, support in zip(self.choices, self.supports, strict=True):
             family = self.structure.family(choice.name)
             assert family is not None
-            own = states_of(value, support)[0]
+            own = states_of(given.values[choice.name], support)[0]
             if choice.conditional:
-                flag = next(running)
+                flag = given.flags[choice.name]
                 flag = jnp.broadcast_to(flag.reshape(flag.shape + (1,) * len(choice.shape)), choice.full_shape)
                 own = jnp.where(flag.reshape(-1), own, 0)
             states = states.at[family.offset : family.offset + family.size].set(own)

@@ -122,7 +122,7 @@ class Lifting:
         of, lead = [t for t in tables if t is not None], int(bool(steps))
         if not of or len(of) < len(tables) or not all(math.prod(t.scopes.shape[:-1]) for t in of):
             return None
-        if any(isinstance(v, Terms) and axis is None for v, axis in zip(values, steps, strict=False)):
+        if steps and any(isinstance(v, Terms) and axis is None for v, axis in zip(values, steps, strict=True)):
             return None
         rows = [t.scopes.reshape((*t.scopes.shape[:lead], -1, t.scopes.shape[-1])) for t in of]
         first = rows[0][..., :1, :]

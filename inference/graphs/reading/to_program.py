@@ -81,9 +81,9 @@ def _column(graph: FactorGraph, numbers: np.ndarray, states: Mapping[str, Any]) 
         if f.size and bool(((numbers >= f.offset) & (numbers < f.offset + f.size)).any())
     ]  # fmt: skip
     flat = [jnp.asarray(states[f.name]).reshape(-1) for f in own]
-    starts = np.cumsum([0, *(f.size for f in own)])
+    starts = np.cumsum([0, *(f.size for f in own)])[:-1]
     place = np.zeros(len(numbers), np.int32)
-    for f, start in zip(own, starts, strict=False):
+    for f, start in zip(own, starts, strict=True):
         inside = (numbers >= f.offset) & (numbers < f.offset + f.size)
         place[inside] = numbers[inside] - f.offset + start
     return (flat[0] if len(flat) == 1 else jnp.concatenate(flat))[place]
