@@ -6,13 +6,16 @@ Law: the batch size changes memory and time, and values by no more than rounding
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.choices import Choice
 
 BYTES = 1 << 26  # of values and answers in a batch of automatic size
 
@@ -50,6 +53,39 @@ def in_batches(
             "draws and their numbers go to the host batch by batch, which jit, vmap and grad cannot follow. Fix: call "
             "it outside of these, on all draws at once."
         ) from error
+
+
+def at_draws(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    choices: Sequence[Choice],
+    draws: Mapping[str, Any],
+    size: BatchSize = "auto",
+) -> list[np.ndarray]:
+    """Ask `function(inputs, [number of the row, *values])` at the draws (chain, draw, ...) of choices, by name.
+
+    Returns: the answers (chain, draw, ...); without these two axes where there are no draws at all.
+    """
+    inputs, _, _ = split_arguments(tuple(args))
+    lead = leading_axes(draws) if draws else ()
+    count = math.prod(lead)
+    columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in choices]
+    answers = in_batches(partial(function, inputs), [np.arange(count), *columns], count, size)
+    return [answer.reshape((*lead, *answer.shape[1:])) for answer in answers]
+
+
+def as_choice(choice: Choice, draws: Any) -> np.ndarray:
+    """Give draws the type of their choice; an integer without a value, where an arm did not run, reads as zero."""
+    array = np.asarray(draws)
+    if array.dtype == choice.dtype:
+        return array
+    return np.where(np.isnan(array), 0, array).astype(choice.dtype)
+
+
+def leading_axes(draws: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the numbers of chains and draws."""
+    chains, length = next((np.shape(array)[:2] for array in draws.values()), (0, 0))
+    return chains, length
 
 
 def over_rows(function: Callable[[Sequence[Any], Sequence[Any]], list[jax.Array]]) -> Callable[..., list[jax.Array]]:

@@ -9,9 +9,7 @@ the whole sum, at t = 0, is the mean of f: one gradient gives all of them, whate
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,7 +19,6 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.backends.xla import emit
 from lawful.form import Factor, Form, Node, Site, Var
-from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
 from lawful.form.cached import per_form
 from lawful.form.choices import Choice
@@ -30,8 +27,7 @@ from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
 from ..transformers.enumeration import Enumeration, marginal
-from .batches import BatchSize, in_batches, in_one_row, over_rows
-from .log_densities import as_choice, leading_axes
+from .batches import BatchSize, at_draws, over_rows
 
 TILT = "~tilt"
 
@@ -63,14 +59,9 @@ def conditional_means(
     >>> found["z"].round(4).tolist()
     [[[0.5, 0.5], [0.3775, 0.6225]]]
     """
-    inputs, _, _ = split_arguments(args)
     kept, function = _slopes(summed.full, summed)
-    lead = leading_axes(draws) if kept else ()
-    columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in kept]
-    count = math.prod(lead)
-    rows = [np.arange(count), *columns]
-    answers = in_batches(partial(function, inputs), rows, count, batch_size)
-    return {c.name: a.reshape((*lead, *a.shape[1:])) for c, a in zip(summed.summed, answers, strict=True)}
+    answers = at_draws(function, args, kept, draws if kept else {}, batch_size)
+    return {c.name: answer for c, answer in zip(summed.summed, answers, strict=True)}
 
 
 @per_form

@@ -9,21 +9,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 
 from lawful.addresses import Address, show_address
 from lawful.backends.pointwise import ask_at_choices
 from lawful.errors import NonFiniteError
 from lawful.form import Form
-from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
 from lawful.passes.checked_draws import allowed, question
 from lawful.passes.probe import Asked
 
-from .batches import in_batches, in_one_row
-from .log_densities import absent_choices, as_choice
+from .batches import at_draws, in_one_row, over_rows
+from .log_densities import absent_choices
 
 REMEDY = "map what the parameter is made of into its constraint, as by jnp.exp for a scale, jax.nn.softmax for chances"
 
@@ -58,17 +56,16 @@ def invalid_draws(form: Form, args: Sequence[Any], particles: Mapping[str, Any])
     if absent_choices(form, particles):
         return None
     asked, many = _asking(form)
-    flat = [in_one_row(as_choice(choice, particles[choice.name])) for choice in choices_of(form)]
-    if not asked or not flat:
+    choices = choices_of(form)
+    if not asked or not choices:
         return ()
-    inputs, _, _ = split_arguments(tuple(args))
-    return tuple(found(form, asked, in_batches(lambda rows: many(inputs, rows), flat, len(flat[0]))))
+    return tuple(found(form, asked, list(map(in_one_row, at_draws(many, args, choices, particles)))))
 
 
 @per_form
 def _asking(form: Form) -> tuple[tuple[Asked, ...], Callable[..., Any]]:
     asked, function = ask_at_choices(form, question)
-    return asked, jax.jit(jax.vmap(function, (None, 0)))
+    return asked, over_rows(function)
 
 
 def found(form: Form, asked: Sequence[Asked], answers: Sequence[Any]) -> Iterator[InvalidDraws]:

@@ -5,7 +5,6 @@ Law: at each draw the terms of both groups sum to the log density of the program
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,11 +16,9 @@ from lawful.backends.log_density import scored
 from lawful.backends.pointwise import pointwise
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
-from lawful.form.choices import Choice
 
-from .batches import BatchSize, in_batches, in_one_row, over_rows
+from .batches import BatchSize, at_draws, in_one_row, over_rows
 
 LANES = 1024  # draws whose totals are scored side by side
 
@@ -51,15 +48,9 @@ def densities(form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: Batc
             "log_prior=False.",
             names=missing,
         )
-    lead = leading_axes(draws)
-    columns = [as_choice(choice, draws[choice.name]) for choice in parts.choices]
-    inputs, _, _ = split_arguments(args)
-    flat = [in_one_row(column) for column in columns]
-    count = int(np.prod(lead))
-    answers = in_batches(functools.partial(_scores(form), inputs), [np.arange(count), *flat], count, batch_size)
     found: dict[str, dict[str, np.ndarray]] = {"likelihood": {}, "prior": {}}
-    for part, answer in zip(parts.asked, answers, strict=True):
-        found[part.kind][part.name] = answer.reshape(*lead, *answer.shape[1:])
+    for part, answer in zip(parts.asked, at_draws(_scores(form), args, parts.choices, draws, batch_size), strict=True):
+        found[part.kind][part.name] = answer
     return Densities(found["likelihood"], found["prior"], dict(parts.dims))
 
 
@@ -70,20 +61,6 @@ def absent_choices(form: Form, draws: Arrays) -> tuple[str, ...]:
         if choice.name not in draws or tuple(np.shape(draws[choice.name])[2:]) != choice.full_shape:
             names.append(choice.name)
     return tuple(names)
-
-
-def as_choice(choice: Choice, draws: Any) -> np.ndarray:
-    """Give draws the type of their choice; an integer without a value, where an arm did not run, reads as zero."""
-    array = np.asarray(draws)
-    if array.dtype == choice.dtype:
-        return array
-    return np.where(np.isnan(array), 0, array).astype(choice.dtype)
-
-
-def leading_axes(draws: Arrays) -> tuple[int, int]:
-    """Return the numbers of chains and draws."""
-    chains, length = next((np.shape(array)[:2] for array in draws.values()), (0, 0))
-    return chains, length
 
 
 @per_form

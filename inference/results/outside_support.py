@@ -16,15 +16,14 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.backends.pointwise import ask_at_choices
 from lawful.form import Factor, Form, Site, Var
-from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
 from lawful.form.liveness import moved_operands, without_dead_code
 from lawful.passes.probe import Probe
 from lawful.tracing.lower import lower
 
-from .batches import in_batches, in_one_row
-from .log_densities import absent_choices, as_choice
+from .batches import at_draws, over_rows
+from .log_densities import absent_choices
 
 
 def outside_counts(form: Form, args: tuple[Any, ...], particles: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -43,12 +42,8 @@ def outside_counts(form: Form, args: tuple[Any, ...], particles: Mapping[str, An
     if not sites or absent_choices(form, particles):
         return {}
     names, function = _compiled(form, sites)
-    columns = [as_choice(choice, particles[choice.name]) for choice in choices_of(form)]
-    lead = next(iter(columns)).shape[:2]
-    inputs, _, _ = split_arguments(args)
-    flat = [in_one_row(column) for column in columns]
-    answers = in_batches(lambda rows: function(inputs, rows), flat, int(np.prod(lead)))
-    return {name: answer.reshape(lead).sum(axis=1) for name, answer in zip(names, answers, strict=True)}
+    answers = at_draws(function, args, choices_of(form), particles)
+    return {name: answer.sum(axis=1) for name, answer in zip(names, answers, strict=True)}
 
 
 @per_form
@@ -77,8 +72,8 @@ def _compiled(form: Form, sites: frozenset[Address]) -> tuple[tuple[str, ...], C
             yield Probe("outside", _Outside(node.law), (node.observed, *node.parameters))
 
     asked, function = ask_at_choices(form, question)
-    many = jax.jit(jax.vmap(lambda inputs, values: [jnp.any(a) for a in function(inputs, values)], (None, 0)))
-    return tuple(part.name for part in asked), many
+    any_part = over_rows(lambda inputs, values: [jnp.any(a) for a in function(inputs, values)])
+    return tuple(part.name for part in asked), any_part
 
 
 class _Outside:

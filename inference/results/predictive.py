@@ -33,10 +33,9 @@ from lawful.passes.probe import Asked, probed
 from lawful.tracing.trace import source_of, trace
 
 from .arguments import constant_arguments, digest_of
-from .batches import BatchSize, in_batches, in_one_row
+from .batches import BatchSize, as_choice, in_batches, in_one_row
 from .grouped import groups_tree
 from .invalid_draws import refuse_invalid
-from .log_densities import as_choice
 from .record import Record, masked
 from .undrawn_sites import drawn_back, withheld
 

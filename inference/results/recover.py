@@ -20,8 +20,7 @@ from lawful.form.cached import per_form
 from lawful.form.choices import by_name, choices_of
 
 from ..transformers.enumeration import Enumeration, given_sites
-from .batches import BatchSize, in_batches, in_one_row
-from .log_densities import as_choice, leading_axes
+from .batches import BatchSize, as_choice, in_batches, in_one_row, leading_axes
 from .record import masked
 
 

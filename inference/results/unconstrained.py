@@ -5,7 +5,6 @@ Law: mapped back to the supports they are the draws, to rounding; the map is tha
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,13 +14,12 @@ from lawful.backends.pointwise import ask_at_choices
 from lawful.distributions.bijections import from_support, is_discrete
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site
-from lawful.form.arguments.arrays import split_arguments
 from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
 from lawful.passes.probe import Asked, Probe
 
-from .batches import BatchSize, in_batches, in_one_row, over_rows
-from .log_densities import absent_choices, as_choice, leading_axes
+from .batches import BatchSize, at_draws, over_rows
+from .log_densities import absent_choices
 
 type Arrays = Mapping[str, Any]
 
@@ -48,16 +46,11 @@ def unconstrained(
             names=missing,
         )
     asked, function = _mapped(form)
-    lead, choices = leading_axes(draws), choices_of(form)
-    inputs, _, _ = split_arguments(args)
-    columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in choices]
-    count = int(np.prod(lead))
-    answers = in_batches(functools.partial(function, inputs), [np.arange(count), *columns], count, batch_size)
+    choices = choices_of(form)
     arrays, known = {}, dims_of(choices)
     dims: dict[str, tuple[str, ...]] = {}
     by_name = {choice.name: choice for choice in choices}
-    for part, answer in zip(asked, answers, strict=True):
-        array = answer.reshape(*lead, *answer.shape[1:])
+    for part, array in zip(asked, at_draws(function, args, choices, draws, batch_size), strict=True):
         choice = by_name[part.name]
         if choice.conditional:
             absent = np.isnan(np.asarray(draws[part.name], dtype=float))
