@@ -142,7 +142,6 @@ class Enumerated:
         return found
 
     def __repr__(self) -> str:
-        """Short description."""
         missing = "" if np.isneginf(self.log_unexplored) else f", unexplored mass {np.exp(self.log_unexplored):.1e}"
         count = f"{len(self.log_weights)} paths of {self.paths}"
         return f"Enumerated({count}, log evidence {self.log_evidence:.6f}{missing})"

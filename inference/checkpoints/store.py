@@ -208,7 +208,6 @@ class Store:
         self._written = {}
 
     def __repr__(self) -> str:
-        """Show how far each group is."""
         totals = {name: group.attrs[TOTAL] for name, group in self._groups.items()}
         parts = [f"{name} {n} of {'?' if totals[name] == -1 else totals[name]}" for name, n in self.finished.items()]
         return f"Store({self.path.name}: {', '.join(parts)})"

@@ -64,7 +64,6 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         return math.prod(self.shape)
 
     def __len__(self) -> int:
-        """Count the chains."""
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> Any:
@@ -78,7 +77,6 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self._read(tuple(slice(part.start, max(part.start, part.stop), part.step) for part in ranges))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """Read all."""
         found = self._read((slice(None), slice(self._draws)))
         return found if dtype is None else found.astype(dtype, copy=False)
 
@@ -93,7 +91,6 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
         return getattr(np.asarray(self), name)
 
     def __repr__(self) -> str:
-        """Say where it stands."""
         return f"StoredArray({self._group} {self._name}, shape {self.shape}, {self.dtype})"
 
     def _read(self, index: tuple[slice, ...]) -> np.ndarray:

@@ -54,7 +54,6 @@ class Islands:
         return on_islands(self, when)
 
     def __str__(self) -> str:
-        """Name for people."""
         return f"islands({self.number}, tau={self.tau:g})"
 
 

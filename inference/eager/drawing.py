@@ -41,7 +41,6 @@ class Draws(Handler):
     """
 
     def __init__(self, key: jax.Array) -> None:
-        """Keep the key."""
         self.key = key
         self.implementation = jax.random.key_impl(key)
         self.codes: dict[int, Address] = {}

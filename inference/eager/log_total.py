@@ -21,7 +21,6 @@ class LogTotal:
     """
 
     def __init__(self) -> None:
-        """Start without a mass."""
         self.sums = [-math.inf, -math.inf]  # the sums at 2 n and 2 n + 1 make that at n; the second half are the masses
         self.free = [0]
 

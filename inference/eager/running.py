@@ -144,7 +144,6 @@ class Runner(Handler):
         scored: bool = False,
         nonfinite: str = "error",
     ) -> None:
-        """Keep what `run` says."""
         self.place, self.after, self.keep, self.pause = place, after, keep, pause
         self.scored, self.nonfinite = scored, nonfinite
         self.skip = 0 if keep else after.weighings

@@ -84,7 +84,6 @@ class Scorer(Runner):
     """Repeats a run, and keeps the log density of each of its statements."""
 
     def __init__(self, run: Run) -> None:
-        """Nothing is drawn anew."""
         super().__init__(lambda address: address, run, keep=lambda message: True, nonfinite="dead")
         self.prior: dict[Address, Any] = {}
         self.likelihood: dict[Address, Any] = {}

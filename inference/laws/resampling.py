@@ -57,7 +57,6 @@ class Scheme:
         return self.push(random_words(key, shape), weights, n_offspring)
 
     def __str__(self) -> str:
-        """Show the name."""
         return self.name
 
 
@@ -204,7 +203,6 @@ class EssBelow:
         return effective_size < self.fraction * size
 
     def __repr__(self) -> str:
-        """Show the rule."""
         return f"ess < {self.fraction:g} N"
 
 

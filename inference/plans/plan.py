@@ -272,7 +272,6 @@ class Planned:
         return int(engine.memory(prepared))
 
     def __repr__(self) -> str:
-        """Show the method."""
         return self.title
 
     def _build(self, form: Form) -> Any:

@@ -40,7 +40,6 @@ class PriorToPosterior:
         return {place.address: np.zeros((), np.int32) for place in weighing_places(program)}, 1
 
     def __repr__(self) -> str:
-        """Show the name."""
         return "prior_to_posterior()"
 
 

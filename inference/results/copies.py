@@ -40,7 +40,6 @@ class Told:
         return self.write()
 
     def __str__(self) -> str:
-        """Read it."""
         return self.text
 
 

@@ -65,7 +65,6 @@ class Predictive(Mapping[str, Any]):
     constants: Arrays = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
-        """Return the array of a name."""
         for arrays in (self.observed, self.drawn, self.named):
             if name in arrays:
                 return arrays[name]
@@ -76,11 +75,9 @@ class Predictive(Mapping[str, Any]):
         return iter([*self.observed, *self.drawn, *self.named])
 
     def __len__(self) -> int:
-        """Count the names."""
         return len(self.observed) + len(self.drawn) + len(self.named)
 
     def __repr__(self) -> str:
-        """Show names and shapes."""
         shapes = ", ".join(f"{name} {tuple(np.shape(array))}" for name, array in self.items())
         return f"Predictive({self.kind}: {shapes})"
 

@@ -80,7 +80,6 @@ class Record:
         self.__dict__.update(restored(state))
 
     def __copy__(self) -> Any:
-        """Share all fields."""
         return replace(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

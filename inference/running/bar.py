@@ -124,7 +124,6 @@ class Bar:
             print(f"{told(progress)}, {progress.seconds:.0f} s", file=file, flush=True)
 
     def __repr__(self) -> str:
-        """Show how it is made."""
         return "progress_bar()"
 
 

@@ -76,7 +76,6 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        """Nothing was asked yet."""
         self.asked = False
         self._before: Any = None
         self._installed = False
@@ -90,7 +89,6 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Give SIGINT back."""
         if self._installed:
             signal.signal(signal.SIGINT, self._before)
             self._installed = False
@@ -141,7 +139,6 @@ class Drive:
     _counts: dict[str, int] = field(default_factory=lambda: {"divergences": 0, "n_nonfinite": 0})
 
     def __post_init__(self) -> None:
-        """Nothing is run yet."""
         self.phases = self.course.phases
         self.done = self.done or [0] * len(self.phases)
         self.kept = Kept(self.phases)

@@ -53,7 +53,6 @@ class RunOptions:
     store: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
         chunk = self.chunk
         if chunk != "auto" and (not isinstance(chunk, int | np.integer) or isinstance(chunk, bool) or chunk < 1):
             raise LawfulError(f"chunk: expected 'auto' or an integer of 1 or more, got {chunk!r}.")
@@ -91,7 +90,6 @@ class Lengths:
     """
 
     def __init__(self, chunk: int | Literal["auto"], longest: int, first: int = FIRST) -> None:
-        """Begin with the length `first`."""
         self.fixed = chunk != "auto"
         self.longest = longest
         self.length = int(chunk) if chunk != "auto" else min(first, longest)

@@ -37,7 +37,6 @@ class Saver:
     """Writes checkpoints of one run: `header` says what it is of and how it is made, `begun` its key and start."""
 
     def __init__(self, folder: str | os.PathLike[str], header: Mapping[str, Any], begun: Any) -> None:
-        """Nothing is written yet."""
         self.folder, self.header, self.begun = folder, dict(header), begun
         self.cost = 0.0
         self.last = -float("inf")

@@ -21,7 +21,6 @@ class Program:
     """
 
     def __init__(self, function: Callable[..., Any], donated: tuple[int, ...] = ()) -> None:
-        """Nothing is compiled yet."""
         self.function = jax.jit(function, donate_argnums=donated)
         self.ready: dict[Any, Callable[..., Any]] = {}
         self.seconds = self.busy = 0.0

@@ -42,7 +42,6 @@ class EagerChainPlan(EagerPlan):
     def __init__(
         self, model: Any, settings: dict[str, Any], init: Mapping[Any, Any] | None, run: RunOptions | None = None
     ) -> None:
-        """Keep the parts."""
         super().__init__("mcmc", model, settings, run)
         self.init = {as_address(name): value for name, value in (init or {}).items()}
 

@@ -32,7 +32,6 @@ class EagerCourse:
     compile_seconds = 0.0
 
     def __init__(self, key: jax.Array) -> None:
-        """Nothing is run yet."""
         self.draws = Draws(key)
         self.busy_seconds = 0.0
 
@@ -76,7 +75,6 @@ class EagerChains(EagerCourse):
     def __init__(
         self, key: jax.Array, start: Callable[[], Run], step: Callable[[Run, int], Move], settings: Mapping[str, Any]
     ) -> None:
-        """Nothing is run yet."""
         super().__init__(key)
         self.start, self.step, self.thin = start, step, settings["thin"]
         self.moves: list[list[Move]] = [[] for _ in range(settings["chains"])]
@@ -116,7 +114,6 @@ class EagerRuns(EagerCourse):
     """Independent runs of a population, each of them a step: `take` gives its last particles, and picks of draws."""
 
     def __init__(self, key: jax.Array, take: Callable[[], tuple[Population, np.ndarray]], runs: int) -> None:
-        """Nothing is run yet."""
         super().__init__(key)
         self.take = take
         self.kept: list[tuple[Population, np.ndarray]] = []

@@ -42,7 +42,6 @@ class EagerPlan(ABC):
     contract: ClassVar[Contract]
 
     def __init__(self, name: str, model: Any, settings: dict[str, Any], run: RunOptions | None = None) -> None:
-        """Keep the parts."""
         self.name, self.model, self.settings, self.run = name, model, settings, run
 
     def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
@@ -98,7 +97,6 @@ class EagerPlan(ABC):
     marginal = sampler = memory = form
 
     def __repr__(self) -> str:
-        """Show name and model."""
         return f"{self.name}({getattr(self.model, '__name__', self.model)!s}, mode='eager')"
 
     @abstractmethod
@@ -146,7 +144,6 @@ class EagerPopulationPlan(EagerPlan):
     def __init__(
         self, name: str, model: Any, settings: dict[str, Any], pauses: bool, run: RunOptions | None = None
     ) -> None:
-        """Keep the parts."""
         super().__init__(name, model, settings, run)
         self.algorithm = Settings(
             settings["particles"],

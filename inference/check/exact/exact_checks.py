@@ -34,7 +34,6 @@ class Tally:
     """The worst of many comparisons, and what they covered."""
 
     def __init__(self, tolerance: float) -> None:
-        """Start with nothing seen."""
         self.tolerance = tolerance
         self.error, self.tv, self.ratio = 0.0, 0.0, 1.0
         self.paths, self.instances = 0, 0

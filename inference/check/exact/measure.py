@@ -71,11 +71,9 @@ class Measure(Mapping[Hashable, Weight]):
         return self._scaled(self.weights[outcome])
 
     def __iter__(self) -> Iterator[Hashable]:
-        """Iterate over the outcomes."""
         return iter(self.weights)
 
     def __len__(self) -> int:
-        """Count the outcomes."""
         return len(self.weights)
 
     def traces(self) -> Iterator[tuple[Trace, Weight]]:

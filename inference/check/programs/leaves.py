@@ -56,7 +56,6 @@ class Leaves:
     """Makes statements without control flow from a source of integers, within a budget of paths."""
 
     def __init__(self, pick: Pick, limits: Limits) -> None:
-        """Begin with the whole budget."""
         self.pick = pick
         self.limits = limits
         self.budget = limits.max_paths

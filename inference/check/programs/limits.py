@@ -49,7 +49,6 @@ class Limits:
     invalid: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse unknown kinds."""
         unknown = [kind for kind in (*self.kinds, *self.include) if kind not in KINDS]
         if unknown or self.loops not in (True, False, "exactly one"):
             raise LawfulError(

@@ -64,7 +64,6 @@ class Named:
         return [self.label]
 
     def __repr__(self) -> str:
-        """Show the label."""
         return self.label
 
 

@@ -43,7 +43,6 @@ class Reflect:
         return ["every finite choice: its mirror image"]
 
     def __repr__(self) -> str:
-        """Show the name."""
         return "reflect()"
 
 

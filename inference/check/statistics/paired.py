@@ -43,7 +43,6 @@ class Runs:
     """Runs a walk from exact draws; one compiled program for each number of keys."""
 
     def __init__(self, walk: Walk, steps: tuple[int, ...]) -> None:
-        """Write the runs."""
         self.names, self.steps, longest = walk.names, steps, max(steps)
         self.places = longest + 1 if walk.back is not None else 0
 
@@ -104,7 +103,6 @@ class Batch:
     """Columns (n, k) of the exact draws and of the states compared with them, and the rank of each draw (n, k)."""
 
     def __init__(self, start: Any, ends: Any, ranks: Any) -> None:
-        """Take them to the host."""
         self.start, self.ends, self.ranks = np.asarray(start), [np.asarray(x) for x in ends], ranks
 
 

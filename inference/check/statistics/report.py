@@ -115,7 +115,6 @@ class Report:
         return self.status == "passed"
 
     def __bool__(self) -> bool:
-        """Return `passed`."""
         return self.passed
 
     def detects(self, effect: float) -> bool:
