@@ -180,17 +180,6 @@ def ess(weights: Float[Array, " N"]) -> Float[Array, ""]:
     return jnp.where(total == 0, 0, 1 / jnp.sum(jnp.where(total == 0, 1, shares * shares)))
 
 
-def log_ess(log_weights: Float[Array, " N"]) -> Float[Array, ""]:
-    """Log effective sample size, log (sum w)^2 / sum w^2; -inf when every weight is 0.
-
-    >>> round(log_ess(jnp.log(jnp.array([1.0, 1.0, 1.0, 0.0]))).item(), 6) == round(jnp.log(3.0).item(), 6)
-    True
-    """
-    top = jnp.max(log_weights)
-    shifted = log_weights - jnp.where(top == -jnp.inf, 0, top)  # the shift keeps log weights of 1e4 exact
-    return jnp.where(top == -jnp.inf, -jnp.inf, jnp.log(ess(jnp.exp(shifted))))
-
-
 @stored_as("ess_below")
 @dataclass(frozen=True)
 class EssBelow:

@@ -1,12 +1,12 @@
 """Traced: a program with its choices in view: what it returns, the choices, and the log density of both.
 
 Meaning: the marginal of what it returns, over weighted traces. Law: replaying the recorded choices gives the same
-output and density, so both views describe one measure; `marginal` forgets the choices and keeps the measure.
+output and density, so both views describe one measure.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lawful.form import Form
 from lawful.passes.record import record
@@ -33,11 +33,6 @@ def traced(form: Form) -> Traced:
     ['x']
     """
     return Traced(form, record(form, ("sample",)), score(form))
-
-
-def marginal(view: Traced) -> Form:
-    """Forget the choices."""
-    return replace(view.recorded.form, outputs=view.recorded.parts.own)
 
 
 Trace = Transformer("traced", traced, PRESERVES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multinomial
 
-from lawful.inference.check.statistics.ecdf import _leaves, _limits, band, p_value
+from lawful.inference.check.statistics.ecdf import _leaves, _limits, p_value
 
 
 def paths(n, points):
@@ -28,14 +28,6 @@ def test_the_p_value_is_valid_and_exact():
     found = [(p_value(counts), p) for counts, p in paths(6, 4)]
     for level in {p for p, _ in found}:
         assert sum(p for value, p in found if value <= level) <= level * (1 + 1e-9)
-
-
-def test_a_band_is_left_as_rarely_as_asked():
-    low, high = band(50, 5, 0.05)
-    rng = np.random.default_rng(0)
-    ranks = np.cumsum(rng.multinomial(50, [0.2] * 5, 4_000), axis=1)
-    left = ((ranks < low) | (ranks > high)).any(axis=1).mean()
-    assert 0.01 < left <= 0.05 + 5 * np.sqrt(0.05 * 0.95 / 4_000)
 
 
 def test_small_p_values_keep_their_digits():

@@ -18,7 +18,6 @@ from lawful.errors import LawfulError
 from lawful.form.arguments.calls import call, named_arguments, positional
 from lawful.form.arguments.random_keys import one_key
 from lawful.inference import graphs, kernels
-from lawful.inference.representations.sampler import simulate
 from lawful.models import gaussian_moe, populations, trajectories
 
 X, Y = jnp.array([0.5, 1.0, 1.5]), jnp.array([0.1, 0.2, 0.4])
@@ -164,7 +163,6 @@ def test_keys_of_the_old_style_give_the_draws_of_the_new():
         assert one_key(key) == new
         np.testing.assert_array_equal(plan(key, X, Y).posterior["b"], plan(new, X, Y).posterior["b"])
         assert lawful.handlers.seed(prior, key)() == lawful.handlers.seed(prior, new)()
-        assert simulate(prior)(key) == simulate(prior)(new)
     assert plan(old, X, Y).run["seed"] == plan(new, X, Y).run["seed"]
     np.testing.assert_array_equal(plan.sampler(X, Y)(old, X, Y)["b"], plan.sampler(X, Y)(new, X, Y)["b"])
     with pytest.raises(LawfulError, match="got ArrayImpl of uint32 and shape"):

@@ -13,9 +13,9 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference import RunOptions, kernels
-from lawful.inference.plans.options_table import OPTIONS, cell, table
 from lawful.inference.plans.setting_types import read
 from lawful.inference.registered import all_methods
+from tests.inference.options_table import OPTIONS, cell, table
 from tests.tiers import rest_slow
 
 Y = np.array([0.4, -0.2])

@@ -9,22 +9,8 @@ goodness-of-fit evaluation and multiple sample comparison, Algorithm 1.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from scipy.stats import binom
-
-
-def band(n: int, points: int, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lowest and the highest count of n ranks at or below each of equally spaced points; the last has all.
-
-    Uniform ranks leave the band anywhere with probability alpha at most.
-
-    >>> low, high = band(100, 4, 0.05)
-    >>> low.tolist(), high.tolist()
-    ([15, 39, 65, 100], [35, 61, 85, 100])
-    """
-    return _limits(n, points, _level(n, points, alpha))
 
 
 def p_value(counts: np.ndarray) -> float:
@@ -66,13 +52,3 @@ def _leaves(n: int, points: int, gamma: float) -> float:
         left += float(moved[outside].sum())
         inside = np.where(outside, 0.0, moved)
     return left
-
-
-@functools.lru_cache(maxsize=64)
-def _level(n: int, points: int, alpha: float) -> float:
-    """Bisect for the largest pointwise level whose band is left with probability at most alpha."""
-    low, high = np.log(alpha / (4 * points)), np.log(alpha)
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _leaves(n, points, float(np.exp(middle))) <= alpha else (low, middle)
-    return float(np.exp(low))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from ..registered import all_methods, method_of
-from ..running.options import RunOptions
-from .refusals import refusal
+from lawful.inference.plans.refusals import refusal
+from lawful.inference.registered import all_methods, method_of
+from lawful.inference.running.options import RunOptions
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "chunks": {"run": RunOptions()},
