@@ -73,6 +73,10 @@ class Learning:
     signal: str
     memory: Var
 
+    def put(self, shared: tuple[Var, ...], parameter: Var) -> tuple[Var, ...]:
+        """Put the parameter among the shared values."""
+        return (*shared[: self.place], parameter, *shared[self.place + 1 :])
+
 
 def filled(kernel: Any, block: Block, on: Point, plate: Plate) -> tuple[Any, list[Var], Learning | None]:
     """Fill the parameters of a kernel and its parts from the particles of a plate.

@@ -159,15 +159,16 @@ def _written(kernel: Any, target: Form, on: Point, shared: tuple[Var, ...], lear
     carries = built is not None
     if built is None:
         built = exact(kernel.build(target), "tempered_smc")
-    first, inputs, state = Block(), _like(shared), _state(on)
-    *own, rest, slope = state
-    given = (*own, parts.density(first, inputs, rest, slope), *((rest, slope) if carries else ()))
-    carried = built.entered(first, inputs, given)
-    enter = without_dead_code(first.form((*inputs, *state), carried))
+    first, inputs, state = Block(), _like(shared), _particle(on)
+    log_density = parts.density(first, inputs, state.rest, state.slope)
+    ends = (state.rest, state.slope) if carries else ()
+    carried = built.entered(first, inputs, listed((state.values, state.flags, log_density, ends)))
+    enter = without_dead_code(first.form((inputs, state), carried))
     last, inputs, after = Block(), _like(shared), _like(carried)
-    there = built.left(last, inputs, after)
-    ends = after[-2:] if carries else parts.of(last, inputs, there[: len(on.tempered.choices)])
-    leave = without_dead_code(last.form((*inputs, *after), (*there[: len(own)], *ends)))
+    kept = state.values, state.flags
+    values, flags = filled(kept, built.left(last, inputs, after)[: len(listed(kept))])
+    rest, slope = after[-2:] if carries else parts.of(last, inputs, values)
+    leave = without_dead_code(last.form((inputs, after), Particle(values, flags, rest, slope)))
     return Move(enter, built.step, leave, shared, len(carried), tuple(built.info), learning)
 
 
@@ -175,12 +176,22 @@ def _like(values: Sequence[Var]) -> tuple[Var, ...]:
     return tuple(Var(v.shape, v.dtype) for v in values)
 
 
-def _state(on: Point) -> tuple[Var, ...]:
-    """Make fresh values for a particle: choices, flags of conditional ones, rest and slope."""
+@dataclass(frozen=True)
+class Particle:
+    """A particle at a point of a path: choices, flags of conditional ones, and the log density in its two parts."""
+
+    values: tuple[Var, ...]
+    flags: tuple[Var, ...]
+    rest: Var
+    slope: Var
+
+
+def _particle(on: Point) -> Particle:
+    """Make fresh values for a particle."""
     choices, dtype = on.tempered.choices, jnp.result_type(float)
-    values = [Var(c.full_shape, c.dtype) for c in choices]
-    flags = [Var(c.loops, jnp.dtype(bool)) for c in choices if c.conditional]
-    return (*values, *flags, Var((), dtype), Var((), dtype))
+    values = tuple(Var(c.full_shape, c.dtype) for c in choices)
+    flags = tuple(Var(c.loops, jnp.dtype(bool)) for c in choices if c.conditional)
+    return Particle(values, flags, Var((), dtype), Var((), dtype))
 
 
 def density(power: jax.Array, rest: jax.Array, slope: jax.Array) -> jax.Array:
@@ -199,6 +210,40 @@ def _for_each(block: Block, form: Form, shared: Sequence[Var], own: Sequence[Var
 
 
 @dataclass(frozen=True)
+class Given:
+    """What all moves of a loop read: what the kernel shares, and the log weights of the elements."""
+
+    shared: tuple[Var, ...]
+    log_weight: Var
+
+
+@dataclass(frozen=True)
+class Piloted:
+    """What moves that only teach carry: what is remembered, the parameter by it, and the elements."""
+
+    memory: Var
+    parameter: Var
+    carried: tuple[Var, ...]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What moves of a loop give.
+
+    Attributes:
+        last: the last state.
+        states: all states along a first axis, where they are collected.
+        info: mean numbers as they are told.
+        memory: what the kernel remembers; None where it learns nothing.
+    """
+
+    last: tuple[Var, ...]
+    states: tuple[Var, ...]
+    info: dict[str, Var]
+    memory: Var | None
+
+
+@dataclass(frozen=True)
 class Chain:
     """A kernel applied again and again, for every element of a plate at once."""
 
@@ -206,9 +251,7 @@ class Chain:
     plate: Plate
     scope: tuple[str, ...]
 
-    def run(
-        self, block: Block, carried: Sequence[Var], log_weight: Var, steps: int, collect: bool
-    ) -> tuple[tuple[Var, ...], tuple[Var, ...], dict[str, Var], Var | None]:
+    def run(self, block: Block, carried: Sequence[Var], log_weight: Var, steps: int, collect: bool) -> Ran:
         """Append the loop.
 
         Args:
@@ -217,72 +260,61 @@ class Chain:
             log_weight: of the chains; what weighs nothing does not count.
             steps: how many.
             collect: whether all states are given.
-
-        Returns: the last state; all states along a first axis, or nothing; the mean numbers as they are told; what the
-            kernel remembers, None where it learns nothing.
         """
-        move, names = self.move, kept_of(self.move.info)
-        signal = [] if move.learning is None else [move.learning.signal]
-        inner, inputs, weight, out, numbers = self._step([*names, *signal], log_weight)
-        n = len(move.shared)
-        kept = out if collect else ()
-        step = inner.form((*inputs[:n], weight, *inputs[n:]), (*out, *kept, *numbers))
-        last, ys = block.loop(step, steps, (*move.shared, log_weight), carried, ())
-        means = [
-            block.det(over_moves(name), y, label=name)
-            for name, y in zip((*names, *signal), ys[len(kept) :], strict=True)
-        ]
-        info = {told(name): mean for name, mean in zip(names, means[: len(names)], strict=True)}
-        if move.learning is None:
-            return last, ys[: len(kept)], info, None
-        learning = move.learning
-        memory = block.det(learning.following.learned, learning.memory, means[-1], label="what is remembered")
-        return last, ys[: len(kept)], info, memory
+        names, learning = kept_of(self.move.info), self.move.learning
+        asked = [*names, *([] if learning is None else [learning.signal])]
+
+        def write(inner: Block, given: Given, state: tuple[Var, ...], row: None) -> Any:
+            after, numbers = self._step(inner, given, state, asked)
+            return after, (after if collect else (), numbers)
+
+        last, (states, numbers) = block.scan(write, steps, Given(self.move.shared, log_weight), tuple(carried), None)
+        means = {name: block.det(over_moves(name), numbers[name], label=name) for name in asked}
+        memory = None
+        if learning is not None:
+            accepted = means[learning.signal]
+            memory = block.det(learning.following.learned, learning.memory, accepted, label="what is remembered")
+        return Ran(last, states, {told(name): means[name] for name in names}, memory)
 
     def pilot(self, block: Block, carried: Sequence[Var], log_weight: Var) -> Move:
         """Append a loop whose moves only teach; gives the move with what it has learned.
 
         Each acceptance is that of a few particles, so what it teaches counts less and less.
         """
-        move = self.move
-        assert move.learning is not None
-        learning, place = move.learning, move.learning.place
-        inner, inputs, weight, out, (accepted,) = self._step([learning.signal], log_weight)
-        memory, gain = learning.memory.like(), Var((), learning.memory.dtype)
-        learnt = inner.det(_Gained(learning.following), memory, accepted, gain, label="what is remembered")
-        now = inner.det(learning.following.given, learnt, label="parameter")
-        shared = [i for i in range(len(move.shared)) if i != place]
-        before = (*(inputs[i] for i in shared), weight, memory, inputs[place], *inputs[len(move.shared) :], gain)
-        step = inner.form(before, (learnt, now, *out))
-        gains = block.constant(np.asarray(GAIN / np.sqrt(np.arange(1, PILOT_STEPS + 1)), gain.dtype))
-        constants = (*(move.shared[i] for i in shared), log_weight)
-        state = (learning.memory, move.shared[place], *carried)
-        (memory, now, *_), _ = block.loop(step, PILOT_STEPS, constants, state, (gains,))
-        learned = (*move.shared[:place], now, *move.shared[place + 1 :])
-        return replace(move, shared=learned, learning=replace(learning, memory=memory))
+        move, learning = self.move, self.move.learning
+        assert learning is not None
+
+        def write(inner: Block, given: Given, state: Piloted, gain: Var) -> Any:
+            own = replace(given, shared=learning.put(given.shared, state.parameter))
+            after, numbers = self._step(inner, own, state.carried, [learning.signal])
+            memory = inner.det(
+                _Gained(learning.following), state.memory, numbers[learning.signal], gain, label="what is remembered"
+            )
+            return Piloted(memory, inner.det(learning.following.given, memory, label="parameter"), after), ()
+
+        gains = np.asarray(GAIN / np.sqrt(np.arange(1, PILOT_STEPS + 1)), learning.memory.dtype)
+        start = Piloted(learning.memory, move.shared[learning.place], tuple(carried))
+        end, _ = block.scan(write, PILOT_STEPS, Given(move.shared, log_weight), start, block.constant(gains))
+        shared = learning.put(move.shared, end.parameter)
+        return replace(move, shared=shared, learning=replace(learning, memory=end.memory))
 
     def _step(
-        self, names: Sequence[str], log_weight: Var
-    ) -> tuple[Block, tuple[Var, ...], Var, tuple[Var, ...], list[Var]]:
-        """Write one move of all elements; gives the block, its inputs, the weight, the new state, and mean numbers."""
-        move = self.move
-        n, size = len(move.shared), move.size
-        form = scoped(move.step, self.scope)
-        outputs = tuple(form.outputs[i] for i in (*range(size), *(size + move.info.index(name) for name in names)))
-        form = without_dead_code(replace(form, outputs=outputs))
-        plated = [False] * n + [True] * size
-        body = lift(form, self.plate, plated, carried=[True] * len(outputs)).form
-        inner = Block()
-        inputs = tuple(v.like() for v in body.inputs)
-        out = inner.splice(body, inputs)
-        weight = log_weight.like()
-        numbers = [
-            inner.det(_accepted, x, label="acceptance")
-            if name.startswith(SIGNAL)
-            else of_particles(inner, name, x, weight)
-            for name, x in zip(names, out[size:], strict=True)
-        ]
-        return inner, inputs, weight, out[:size], numbers
+        self, block: Block, given: Given, state: tuple[Var, ...], names: Sequence[str]
+    ) -> tuple[tuple[Var, ...], dict[str, Var]]:
+        """Append one move of all elements; gives the new state, and the numbers that are asked for, means of all."""
+        form = scoped(self.move.step, self.scope)
+        info = dict(zip(self.move.info, form.outputs[self.move.size :], strict=True))
+        wanted = form.outputs[: self.move.size], {name: info[name] for name in names}
+        form = without_dead_code(replace(form, outputs=listed(wanted)))
+        after, numbers = filled(wanted, _for_each(block, form, given.shared, state, self.plate))
+        return after, {name: self._mean(block, name, x, given.log_weight) for name, x in numbers.items()}
+
+    def _mean(self, block: Block, name: str, number: Var, log_weight: Var) -> Var:
+        """Append the mean of a number over all elements."""
+        if not name.startswith(SIGNAL):
+            return of_particles(block, name, number, log_weight)
+        accepted: Var = block.det(_accepted, number, label="acceptance")
+        return accepted
 
 
 def moved(on: Point, population: Population, kernel: Any, steps: int) -> Population:
@@ -292,9 +324,9 @@ def moved(on: Point, population: Population, kernel: Any, steps: int) -> Populat
     state = move.entered(block, population.values, plate)
     move = piloted(population, move, state, population.log_weight, plate)
     chain = Chain(move, plate, (*population.scope, f"move{population.stage}"))
-    last, _, info, memory = chain.run(block, state, population.log_weight, steps, collect=False)
-    pending = on if memory is None else replace(on, memory=memory)
-    return noted(population, info).next_stage(values=move.left(block, last, plate), pending=pending)
+    ran = chain.run(block, state, population.log_weight, steps, collect=False)
+    pending = on if ran.memory is None else replace(on, memory=ran.memory)
+    return noted(population, ran.info).next_stage(values=move.left(block, ran.last, plate), pending=pending)
 
 
 def noted(population: Population, info: Mapping[str, Var]) -> Population:

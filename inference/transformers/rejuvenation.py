@@ -107,19 +107,19 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     state = move.entered(block, first, chain)
     move = piloted(population, move, state, log_weight, chain)
     scope = (*population.scope, f"chain{population.stage}")
-    last, later, info, memory = Chain(move, chain, scope).run(block, state, log_weight, length - 1, collect=True)
+    ran = Chain(move, chain, scope).run(block, state, log_weight, length - 1, collect=True)
     if is_fitted(kernel) and length > LONG:
-        unmoved = block.det(_unmoved, *state, *last, label="share of chains that never moved")
+        unmoved = block.det(_unmoved, *state, *ran.last, label="share of chains that never moved")
         population.trail.note("unmoved_chains", unmoved)
     joined = [
         block.det(join_states, start, rest, label="all states", adds=(plate,))
-        for start, rest in zip(state, later, strict=True)
+        for start, rest in zip(state, ran.states, strict=True)
     ]
     values = move.left(block, joined, plate)
     weight, log_weight = block.det(EqualWeights(plate.size), population.ess, label="equal weights", adds=(plate,))
     ess = block.det(lambda ess: jnp.where(ess == 0, 0.0, float(plate.size)), population.ess, label="all of them")
-    pending = on if memory is None else replace(on, memory=memory)
-    return noted(population, info).next_stage(
+    pending = on if ran.memory is None else replace(on, memory=ran.memory)
+    return noted(population, ran.info).next_stage(
         values=values, weight=weight, log_weight=log_weight, ess=ess, pending=pending
     )
 

@@ -1,6 +1,7 @@
 """Planted faults in factor graphs: messages, counting numbers, exclusions, evidence, files, counts, blocks, trees."""
 
 import contextlib
+import dataclasses
 import importlib
 
 import jax
@@ -176,13 +177,14 @@ def warm_start_inside_a_move():
         return following
 
     def scores(original):
-        def back(self, block, program, inputs, choices, old, values, flags):
-            return original(self, block, program, inputs, choices, old, old.values, flags)
+        def back(self, block, program, inputs, here, old):
+            stale = {name: dataclasses.replace(at, value=old[name].value) for name, at in here.items()}
+            return original(self, block, program, inputs, stale, old)
 
         return back
 
     return _together(
-        patched(tree_proposal, "_following", beliefs), patched(program_proposal.ProgramProposal, "_scores", scores)
+        patched(tree_proposal, "_following", beliefs), patched(program_proposal.ProgramProposal, "_scored", scores)
     )
 
 

@@ -8,7 +8,7 @@ and those that stop and would not be proposed on the way back are dropped with t
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from lawful.addresses import Address
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block, total
+from lawful.form.bundles import listed
 from lawful.form.choices import Choice, choices_of
 from lawful.form.dependence import dependence
 from lawful.form.liveness import has_weight
@@ -33,6 +34,33 @@ from ..base.base import INVARIANT, Proposed, State, flag_per_choice, scored_anew
 from ..base.prior_proposal import PriorProposal
 from ..base.proposal_rules import Draw, Replace, Score
 from ..base.redraw import ScoreKept
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A choice in a state: its value, and whether it runs."""
+
+    choice: Choice
+    value: Var
+    runs: Var
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A choice of a proposal: its value, the log density of drawing it, and whether it is drawn."""
+
+    choice: Choice
+    value: Var
+    score: Var
+    runs: Var
+
+
+@dataclass(frozen=True)
+class Replaced:
+    """What the rule `Replace` gives of a choice: its value, and the log density of what was drawn from the prior."""
+
+    value: Var
+    drawn: Var
 
 
 @dataclass(frozen=True)
@@ -51,82 +79,69 @@ class ProgramProposal:
         self, block: Block, program: Form, inputs: Sequence[Var], choices: Sequence[Choice], state: State
     ) -> Proposed:
         """Append the draws, both scores of them, and the terms of the target that they reach."""
-        q = self.trace(program)
-        drawn = choices_of(q)
+        here = standing(block, choices, state.values, state.flags)
+        forth = self._drawn(block, program, inputs, here)
+        offered = [c for c in choices if c.name in forth]
+        reach = reached(program, [c.address for c in offered])
+
+        always = frozenset(c.address for c in offered if not forth[c.name].choice.conditional)
+        rule = Replace(frozenset(c.address for c in offered), always, reach.switched)
+        given = [_offer(block, old, forth.get(name)) for name, old in here.items()]
+        new = interpose(program, rule, reach.terms).spliced(block, listed((inputs, given)))
+        after = {c.name: Replaced(*out) for c, out in zip(choices, new.outputs, strict=True)}
+        there = standing(block, choices, [found.value for found in after.values()], new.flags)
+
+        back = (self.back or self)._scored(block, program, inputs, there, here)
+        kept = [(old.value, _kept(block, old, there[name], back.get(name))) for name, old in here.items()]
+        rule_back = ScoreKept(frozenset(c.address for c in choices if not c.conditional))
+        before = interpose(program, rule_back, reach.terms).spliced(block, listed((inputs, kept)))
+        rests = zip(choices, before.outputs, strict=True)
+        dropped = [rest for c, (rest,) in rests if c.conditional and c.address in reach.terms]
+        drawn = [after[c.name].drawn for c in choices if c.address in reach.terms & reach.switched]
+
+        q_forth = [_counted(block, found.score, there[name]) for name, found in forth.items()]
+        q_back = [_counted(block, back[name].score, here[name]) for name in forth]
+        target = signed(block, new.sums, before.sums, "target")
+        ratio = signed(block, (target, summed(block, q_back)), (summed(block, q_forth),), "log ratio")
+        for name, found in forth.items():
+            if found.choice.conditional:
+                both = (_spread(block, way.runs, here[name].choice) for way in (found, back[name]))
+                ratio = block.det(_matched, ratio, *both, here[name].runs, there[name].runs, label="same move back?")
+        gained = state.log_density, target, summed(block, drawn)
+        log_density = signed(block, gained, (summed(block, dropped),), "log density")
+        values = tuple(found.value for found in there.values())
+        return Proposed(State(values, new.flags, log_density), ratio, scored_anew(program))
+
+    def _drawn(
+        self, block: Block, program: Form, inputs: Sequence[Var], here: Mapping[str, Standing]
+    ) -> dict[str, Scored]:
+        """Append the draws of new values from a state, by name."""
+        form = self.trace(program)
+        drawn = choices_of(form)
         if self.back is not None:
             self._refuse_other_sites(drawn, choices_of(self.back.trace(program)))
-        flags = flag_per_choice(block, choices, state.flags)
-        data = Data(block, choices, self._arrays(inputs))
-        forth = interpose(q, Draw()).spliced(block, data.operands(self.current, state.values, flags))
-        values, scores_forth = ([group[k] for group in forth.outputs] for k in range(2))
-        runs_forth = flag_per_choice(block, drawn, forth.flags)
-        where = {c.name: i for i, c in enumerate(drawn)}
-        offered = [(values[where[c.name]], runs_forth[where[c.name]]) if c.name in where else None for c in choices]
+        forth = interpose(form, Draw()).spliced(block, self._operands(block, inputs, here))
+        runs = flag_per_choice(block, drawn, forth.flags)
+        found = zip(drawn, forth.outputs, runs, strict=True)
+        return {c.name: Scored(c, value, score, flag) for c, (value, score), flag in found}
 
-        reach = reached(program, [c.address for c in choices if c.name in where])
-        always = frozenset(c.address for c in choices if c.name in where and not drawn[where[c.name]].conditional)
-        rule = Replace(frozenset(c.address for c in choices if c.name in where), always, reach.switched)
-        given: list[Var] = []
-        for choice, old, was, offer in zip(choices, state.values, flags, offered, strict=True):
-            there = offer or (old, block.constant(np.zeros(choice.loops, bool)))
-            given += [old, was, there[0], self._spread(block, there[1], choice)]
-        new = interpose(program, rule, reach.terms).spliced(block, [*inputs, *given])
-        after, rest_new = ([group[k] for group in new.outputs] for k in range(2))
-        flags_after = flag_per_choice(block, choices, new.flags)
-
-        scores_back, runs_back = (self.back or self)._scores(block, program, inputs, choices, state, after, flags_after)
-
-        before: list[Var] = []
-        for choice, value, now, later in zip(choices, state.values, flags, flags_after, strict=True):
-            kept = block.constant(np.ones((*choice.loops, *choice.units), bool))
-            if choice.conditional:
-                again = block.constant(np.zeros(choice.loops, bool))
-                if choice.name in where:
-                    again = self._spread(block, runs_back[choice.name], choice)
-                kept = block.det(_Kept((*choice.loops, *choice.units)), now, later, again, label="kept?")
-            before += [value, kept]
-        rule_back = ScoreKept(frozenset(c.address for c in choices if not c.conditional))
-        back = interpose(program, rule_back, reach.terms).spliced(block, [*inputs, *before])
-        pairs = zip(choices, back.values, strict=True)
-        rest_old = [rest for c, rest in pairs if c.conditional and c.address in reach.terms]
-        rest_new = [r for c, r in zip(choices, rest_new, strict=True) if c.address in reach.terms & reach.switched]
-
-        position = {c.name: i for i, c in enumerate(choices)}
-        q_forth = [self._counted(block, s, flags_after[position[d.name]], choices[position[d.name]])
-                   for s, d in zip(scores_forth, drawn, strict=True)]  # fmt: skip
-        q_back = [self._counted(block, scores_back[d.name], flags[position[d.name]], choices[position[d.name]])
-                  for d in drawn]  # fmt: skip
-        target = signed(block, new.sums, back.sums, "target")
-        ratio = signed(block, (target, summed(block, q_back)), (summed(block, q_forth),), "log ratio")
-        for d, forth_runs in zip(drawn, runs_forth, strict=True):
-            if d.conditional:
-                i = position[d.name]
-                both = (self._spread(block, runs, choices[i]) for runs in (forth_runs, runs_back[d.name]))
-                ratio = block.det(_matched, ratio, *both, flags[i], flags_after[i], label="same move back?")
-        drawn_new, dropped = summed(block, rest_new), summed(block, rest_old)
-        log_density = signed(block, (state.log_density, target, drawn_new), (dropped,), "log density")
-        return Proposed(State(tuple(after), new.flags, log_density), ratio, scored_anew(program))
-
-    def _scores(
-        self,
-        block: Block,
-        program: Form,
-        inputs: Sequence[Var],
-        choices: Sequence[Choice],
-        old: State,
-        values: Sequence[Var],
-        flags: Sequence[Var],
-    ) -> tuple[dict[str, Var], dict[str, Var]]:
+    def _scored(
+        self, block: Block, program: Form, inputs: Sequence[Var], here: Mapping[str, Standing],
+        old: Mapping[str, Standing],
+    ) -> dict[str, Scored]:  # fmt: skip
         """Append, by name, the log densities of drawing an old state from a new one, and whether each is drawn."""
         scoring = interpose(self.trace(program), Score())
-        data = Data(block, choices, self._arrays(inputs))
-        olds = {c.name: value for c, value in zip(choices, old.values, strict=True)}
-        drawn = scoring.choices
-        operands = data.operands(self.current, values, flags)
-        back = scoring.spliced(block, [*operands, *(olds[d.name] for d in drawn)])
+        drawn, operands = scoring.choices, self._operands(block, inputs, here)
+        values = [old[c.name].value for c in drawn]
+        back = scoring.spliced(block, [*operands, *values])
         runs = flag_per_choice(block, drawn, back.flags)
-        scores = {d.name: term for d, (term,) in zip(drawn, back.outputs, strict=True)}
-        return scores, {d.name: flag for d, flag in zip(drawn, runs, strict=True)}
+        found = zip(drawn, values, back.outputs, runs, strict=True)
+        return {c.name: Scored(c, value, score, flag) for c, value, (score,), flag in found}
+
+    def _operands(self, block: Block, inputs: Sequence[Var], here: Mapping[str, Standing]) -> list[Var]:
+        """List what the traced proposal is given in a state."""
+        choices, values, runs = zip(*((at.choice, at.value, at.runs) for at in here.values()), strict=True)
+        return Data(block, choices, self._arrays(inputs)).operands(self.current, values, runs)
 
     def _refuse_other_sites(self, forth: Sequence[Choice], back: Sequence[Choice]) -> None:
         """Refuse a way back that draws other sites than the way forth, since it could not come from where it went."""
@@ -166,20 +181,48 @@ class ProgramProposal:
         first = int(self.current)
         return inputs[: positional(self.program, first + len(inputs)) - first]
 
-    def _spread(self, block: Block, flag: Var, choice: Choice) -> Var:
-        """Give each step of a loop the flag of a proposal that draws all steps at once."""
-        return flag if flag.shape == choice.loops else block.det(_Broadcast(choice.loops), flag, label="offered?")
-
-    def _counted(self, block: Block, score: Var, flag: Var, choice: Choice) -> Var:
-        """Count the score of a value that the state has."""
-        if choice.conditional:
-            score = block.det(where_active, flag, score, label="counted?")
-        return block.det(jnp.sum, score, label="sum") if score.shape else score
-
     def __repr__(self) -> str:
         """Show the name of the program."""
         name = getattr(self.program, "__name__", "program")
         return f"{name}" if self.current else f"independence({name})"
+
+
+def standing(
+    block: Block, choices: Sequence[Choice], values: Sequence[Var], flags: Sequence[Var]
+) -> dict[str, Standing]:
+    """Name the choices of a state, from their values and the flags of the conditional ones."""
+    runs = flag_per_choice(block, choices, flags)
+    return {c.name: Standing(c, value, flag) for c, value, flag in zip(choices, values, runs, strict=True)}
+
+
+def _offer(block: Block, old: Standing, found: Scored | None) -> tuple[Var, Var, Var, Var]:
+    """Give what the rule `Replace` asks of a choice: old value, whether it ran, the value offered, whether it is."""
+    if found is None:
+        return old.value, old.runs, old.value, block.constant(np.zeros(old.choice.loops, bool))
+    return old.value, old.runs, found.value, _spread(block, found.runs, old.choice)
+
+
+def _kept(block: Block, old: Standing, there: Standing, back: Scored | None) -> Var:
+    """Append which parts of an old value are scored: all but those dropped as prior draws."""
+    choice = old.choice
+    shape = (*choice.loops, *choice.units)
+    if not choice.conditional:
+        return block.constant(np.ones(shape, bool))
+    again = block.constant(np.zeros(choice.loops, bool)) if back is None else _spread(block, back.runs, choice)
+    kept: Var = block.det(_Kept(shape), old.runs, there.runs, again, label="kept?")
+    return kept
+
+
+def _spread(block: Block, flag: Var, choice: Choice) -> Var:
+    """Give each step of a loop the flag of a proposal that draws all steps at once."""
+    return flag if flag.shape == choice.loops else block.det(_Broadcast(choice.loops), flag, label="offered?")
+
+
+def _counted(block: Block, score: Var, at: Standing) -> Var:
+    """Count the score of a value that the state has."""
+    if at.choice.conditional:
+        score = block.det(where_active, at.runs, score, label="counted?")
+    return block.det(jnp.sum, score, label="sum") if score.shape else score
 
 
 def takes_arrays(function: Callable[..., Any], first: int) -> bool:
