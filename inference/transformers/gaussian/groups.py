@@ -9,7 +9,7 @@ mean follows. So there are as many groups as levels of large plates, whatever th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 import jax
@@ -18,14 +18,18 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.errors import NonFiniteError, UnsupportedProgramError
-from lawful.form import Form
-from lawful.form.choices import Choice
+from lawful.form import Det, Factor, Form, Node, Site, Var
+from lawful.form.builder import Block
+from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
+from lawful.form.operations.equation import identity
 from lawful.form.operations.from_jaxpr import unfold
 from lawful.form.operations.on_numpy import evaluate
+from lawful.passes.condition import fed
 
-from ...representations.standard_normals import NORMAL, by_normals, without_names
+from ...representations.standard_normals import NORMAL, by_normals, normal_site, without_names
 from ...summing.axes import Mixed
+from .chains import Chain
 from .quadratic_forms import Noises, Shape, integrated, is_quadratic, lanes_of, moved
 from .terms import NormalDensity, Part, part_of, refused
 
@@ -45,6 +49,7 @@ class Joint:
         part: what reads these.
         density: of the noises, given the rest.
         shapes: of the noises.
+        chain: the same as that of the steps of a loop, if it is one.
     """
 
     group: Group
@@ -52,6 +57,7 @@ class Joint:
     part: Part
     density: NormalDensity
     shapes: tuple[Shape, ...]
+    chain: Chain | None
 
     @classmethod
     def of(cls, form: Form, group: Group) -> Joint:
@@ -61,8 +67,11 @@ class Joint:
         """
         form = as_noises(form, group)
         part = part_of(form, {noise_of(c) for c in group})
-        found = cls(group, form, part, NormalDensity.of(part, group), tuple(s.out.shape for s in part.noises))
-        density = found.density
+        density = NormalDensity.of(part, group)
+        chain = None if density.joint is not None else Chain.of(density.forms[0], len(part.noises))
+        found = cls(group, form, part, density, tuple(s.out.shape for s in part.noises), chain)
+        if chain is not None:
+            return found
         parts = [density.total] if density.joint is None else [density.total, density.tables]
         if not all(is_quadratic(function, found.shapes, found.operands) for function in parts):
             raise refused(
@@ -162,6 +171,8 @@ def next_group(joint: Joint, groups: Sequence[Group], max_block: int, before: in
         max_block: largest number of dependent numbers that are integrated together.
         before: number of steps before.
     """
+    if joint.chain is not None:
+        return tuple(groups)
     shapes = {site.address: site.out.shape for site in joint.part.noises}
 
     def own(some: Sequence[Group]) -> list[Shape]:
@@ -205,8 +216,8 @@ def as_noises(form: Form, group: Group) -> Form:
     Raises: UnsupportedProgramError for a site in a loop or an arm, or of a law that is not made of normals.
     """
     for choice in group:
-        if choice.loops or choice.conditional:
-            raise refused((choice,), f"'{choice.name}' stands in a loop or in an arm of a choice", "leave it out")
+        if choice.conditional:
+            raise refused((choice,), f"'{choice.name}' stands in an arm of a choice", "leave it out")
     addresses = {c.address: c for c in group if c.address[-1] != NORMAL}
     try:
         form = by_normals(form, addresses)
@@ -214,7 +225,24 @@ def as_noises(form: Form, group: Group) -> Form:
         choice = addresses[error.__dict__["site"]]
         law = choice.law.label
         raise refused((choice,), f"its law, {law}, is not normal", "leave it to another kernel") from None
-    return without_names(form, {noise_of(c) for c in group})
+    noises = {noise_of(c) for c in group}
+    return _lifted(without_names(form, noises), noises)
+
+
+def _lifted(form: Form, noises: Set[Address]) -> Form:
+    """Draw the noises of the steps of loops at once, before the loops, which read them row by row."""
+    inside = {c.address for c in choices_of(form) if c.loops and c.address in noises}
+    if not inside:
+        return form
+
+    def read(node: Site | Factor, given: Var | None) -> tuple[Node, ...]:
+        return (node,) if given is None else (Det(identity, (given,), (node.out,), "given"),)
+
+    moved, block = fed(form, inside, read), Block()
+    rows = [normal_site(block, c.address, (*c.loops, *c.shape)) for c in moved.choices]
+    inputs = tuple(v.like() for v in form.inputs)
+    outputs = block.splice(moved.form, (*inputs, *rows))
+    return block.form(inputs, outputs[: len(form.outputs)], in_tree=form.in_tree, out_tree=form.out_tree)
 
 
 def noise_of(choice: Choice) -> Address:

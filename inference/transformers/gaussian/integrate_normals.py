@@ -32,6 +32,7 @@ from ...representations.standard_normals import normal_site
 from ...summing.laws import IndexLaw
 from ...summing.tables import PREFIX
 from ..noncentred import chosen_normals, named
+from .chain_integral import ChainIntegral
 from .groups import Group, Joint, flat, largest, next_group, noise_of
 from .quadratic_forms import Noises, integrated, placed, seen_from
 from .terms import NormalDensity
@@ -109,7 +110,7 @@ def _groups(form: Form, sites: Wanted) -> list[Group]:
     """Say which sites are wanted, the last ones first."""
     if sites is None or callable(sites) or isinstance(sites, str):
         wanted = reversed(chosen_normals(form, sites, "integrate_normals"))
-        return [(c,) for c in wanted if sites is not None or not (c.loops or c.conditional)]
+        return [(c,) for c in wanted if sites is not None or not c.conditional]
     groups = [chosen_normals(form, name if isinstance(name, list) else [name], "integrate_normals") for name in sites]
     order = {choice.address: i for i, choice in enumerate(choices_of(form))}
     return sorted(groups, key=lambda group: -max(order[choice.address] for choice in group))
@@ -130,7 +131,7 @@ def _integrated(form: Form, groups: Sequence[Group], max_block: int) -> Form:
             joint = Joint.of(form, flat(left))
             first = next_group(joint, left, max_block, steps)
             joint = joint if len(first) == len(left) else Joint.of(joint.form, flat(first))
-            noises = joint.noises(max_block)
+            noises = None if joint.chain is not None else joint.noises(max_block)
         except UnsupportedProgramError as refusal:
             raise _Refused(first[-1], refusal) from None
         form = _without(joint, noises, last=len(first) == len(left))
@@ -138,17 +139,23 @@ def _integrated(form: Form, groups: Sequence[Group], max_block: int) -> Form:
     return form
 
 
-def _without(joint: Joint, noises: Noises, last: bool) -> Form:
+def _without(joint: Joint, noises: Noises | None, last: bool) -> Form:
+    """Put the integral in the place of the noises; there are no lanes where they are those of a chain."""
     form, part, density = joint.form, joint.part, joint.density
     block = Block()
     block.constants.extend(form.constants)
     block.nodes.extend(part.before)
     names = _together([c.name for site in part.noises for c in joint.group if noise_of(c) == site.address])
-    followed = noises.lanes and (not last or finite_sites(form))  # by what integrates or sums what is left
-    integral = _Integral(density if followed else density.rolled(), noises)
+    integral: _Integral | ChainIntegral
+    if noises is None:
+        assert joint.chain is not None
+        integral = ChainIntegral(joint.chain)
+    else:
+        followed = noises.lanes and (not last or finite_sites(form))  # by what integrates or sums what is left
+        integral = _Integral(density if followed else density.rolled(), noises)
     value, *conditional = block.det(jax.jit(integral), *density.operands, label="log integral")
     block.nodes.append(Factor((PREFIX, "log integral", names), value, source=joint.group[-1].source))
-    drawn = _drawn(block, conditional, noises, density.worlds, names)
+    drawn = integral.draw(block, conditional, names)
     moving = set(dependents(form, [site.out for site in part.noises]))
     outs = [v for v in form.outputs if v in moving]
     given = conditioned(part.form(outs), (), ()).form
@@ -190,20 +197,19 @@ class _Integral:
     def _at(self, point: jax.Array, operands: Sequence[jax.Array]) -> jax.Array:
         return self.density.total(*self.noises.split(point), *operands) - 0.5 * jnp.sum(point**2)
 
-
-def _drawn(block: Block, conditional: Sequence[Var], noises: Noises, worlds: int, names: str) -> tuple[Var, ...]:
-    """Draw the noises back; where worlds were summed, the world of each lane first."""
-    mean, root, *weights = conditional
-    if weights:
-        law = IndexLaw(worlds, noises.lanes)
-        world = Var(law.shape, law.dtype)
-        block.nodes.append(Site((PREFIX, "world", names), law, tuple(weights), world, droppable=True))
-        mean, root = (block.det(_taken, value, world, label="of the world") for value in (mean, root))
-    noise = normal_site(block, (PREFIX, "noise", names), (*noises.lanes, noises.block), droppable=True)
-    drawn: tuple[Var, ...] = block.det(
-        lambda *values: tuple(noises.split(placed(*values))), noise, mean, root, label="drawn back"
-    )
-    return drawn
+    def draw(self, block: Block, conditional: Sequence[Var], names: str) -> tuple[Var, ...]:
+        """Draw the noises back; where worlds were summed, the world of each lane first."""
+        noises, (mean, root, *weights) = self.noises, conditional
+        if weights:
+            law = IndexLaw(self.density.worlds, noises.lanes)
+            world = Var(law.shape, law.dtype)
+            block.nodes.append(Site((PREFIX, "world", names), law, tuple(weights), world, droppable=True))
+            mean, root = (block.det(_taken, value, world, label="of the world") for value in (mean, root))
+        noise = normal_site(block, (PREFIX, "noise", names), (*noises.lanes, noises.block), droppable=True)
+        drawn: tuple[Var, ...] = block.det(
+            lambda *values: tuple(noises.split(placed(*values))), noise, mean, root, label="drawn back"
+        )
+        return drawn
 
 
 def _together(names: Sequence[str]) -> str:

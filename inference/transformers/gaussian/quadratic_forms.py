@@ -13,7 +13,7 @@ is integrated world by world.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import takewhile
@@ -26,7 +26,7 @@ from jax.lax.linalg import triangular_solve
 from ...summing.axes import SUM, Mixed, flow
 from ..spans import span
 
-POWERS = {Fraction(0), Fraction(1), Fraction(2)}
+POWERS = frozenset({Fraction(0), Fraction(1), Fraction(2)})
 
 type Shape = tuple[int, ...]
 
@@ -75,12 +75,20 @@ class Noises:
 
 
 def is_quadratic(function: Callable[..., jax.Array], shapes: Sequence[Shape], operands: Sequence[Any]) -> bool:
-    """Tell whether an array is seen to be a quadratic form of noises.
+    """Tell whether an array is seen to be a quadratic form of noises; see `has_powers`."""
+    return has_powers(function, shapes, operands, POWERS)
+
+
+def has_powers(
+    function: Callable[..., jax.Array], shapes: Sequence[Shape], operands: Sequence[Any], powers: Set[Fraction]
+) -> bool:
+    """Tell whether an array is seen to be made of given powers of noises.
 
     Args:
         function: of the noises, then the operands.
         shapes: of the noises.
         operands: their shapes and types.
+        powers: of all of them together.
     """
     whole = Noises(tuple((1, *shape) for shape in shapes), (1,))
 
@@ -90,7 +98,7 @@ def is_quadratic(function: Callable[..., jax.Array], shapes: Sequence[Shape], op
 
     vector = jax.ShapeDtypeStruct((whole.block,), jnp.result_type(float))
     terms = span(flat, 0, [vector, *operands], polynomial=True)
-    return terms is not None and terms <= POWERS
+    return terms is not None and terms <= powers
 
 
 def lanes_of(function: Callable[..., jax.Array], shapes: Sequence[Shape], operands: Sequence[Any]) -> tuple[Shape, str]:

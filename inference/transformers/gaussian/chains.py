@@ -1,0 +1,289 @@
+"""Chains: normal noises that a loop reads step by step, and their log density as what its steps weigh.
+
+Law: the density of the program is that of a chain where a step's next state is linear in its state and noises, and the
+rest is a sum over the steps of quadratic forms of them. Both are proved from the operations, as for noises at the top
+level of a program (`quadratic_forms`); what has another structure is no chain.
+
+What moves with the noises is told from what does not: a state that holds the label of a regime, say, is carried along
+as it is, and known before the noises are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lawful.backends.xla import emit
+from lawful.form import Form, Loop, Var
+from lawful.form.builder import Tupled
+from lawful.form.liveness import dependents, without_dead_code
+from lawful.form.operations.compensated_sum import over_steps
+from lawful.form.operations.from_jaxpr import unfold
+from lawful.form.rewriting import with_operations
+
+from ...summing.axes import SUM, Mixed
+from .quadratic_forms import POWERS, Shape, has_powers, moved
+
+AFFINE = frozenset(power for power in POWERS if power <= 1)
+
+type Arrays = list[jax.Array]
+
+
+class Walk(NamedTuple):
+    """What the steps of a loop read: the state before each of them.
+
+    Attributes:
+        states: the numbers that move with the noises (T, n).
+        last: the same after the last step (n,).
+        still: what does not move, before each step and after the last.
+    """
+
+    states: jax.Array
+    last: jax.Array
+    still: tuple[Arrays, Arrays]
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """A log density of noises that one loop reads.
+
+    Attributes:
+        loop: the loop, whose rows hold the noises of the steps.
+        start: from the noises before it and the operands to what it reads: constants, state, rows.
+        rest: from the noises before it, what it gives and the operands to the log density.
+        shapes: of all noises, those of the steps with the steps first.
+        rows: for each of them its place among the rows of the loop; None for a noise before it.
+        moving: which values of the state move with the noises.
+        operands: shapes and types of what else the density reads.
+    """
+
+    loop: Loop
+    start: Form
+    rest: Form
+    shapes: tuple[Shape, ...]
+    rows: tuple[int | None, ...]
+    moving: tuple[int, ...]
+    operands: tuple[jax.ShapeDtypeStruct, ...]
+
+    @classmethod
+    def of(cls, form: Form, noises: int) -> Chain | None:
+        """Find the chain in a log density, a form of noises and operands; None where there is none."""
+        own, operands = form.inputs[:noises], form.inputs[noises:]
+        moving = dependents(form, own)
+        loops = [node for node in form.nodes if isinstance(node, Loop) and not moving.isdisjoint(node.ins)]
+        if len(loops) != 1 or loops[0].plates:
+            return None
+        (loop,) = loops
+        rows = tuple(loop.xs.index(v) if v in loop.xs else None for v in own)
+        stepwise = {v for v, row in zip(own, rows, strict=True) if row is not None}
+        others = [v for v in loop.xs if v not in stepwise]
+        elsewhere = {v for node in form.nodes if node is not loop for v in node.ins} | {*loop.constants, *loop.init}
+        if not stepwise or len(loop.xs) - len(others) != len(stepwise):
+            return None
+        if not stepwise.isdisjoint(elsewhere) or not moving.isdisjoint(others):
+            return None
+        before, read = [v for v in own if v not in stepwise], (*loop.constants, *loop.init, *others)
+        start = without_dead_code(replace(form, inputs=(*before, *operands), outputs=read))
+        nodes = tuple(node for node in form.nodes if node is not loop)
+        rest = without_dead_code(replace(form, inputs=(*before, *loop.outs, *operands), nodes=nodes))
+        types = tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands)
+        found = cls(loop, start, rest, tuple(v.shape for v in own), rows, _moving_state(loop, moving), types)
+        return found if found._is_linear() and found._is_apart() else None
+
+    # How values are laid out.
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Numbers of the state that move, of the noises of a step, and of the noises before the loop."""
+        state = sum(math.prod(self.loop.init[i].shape) for i in self.moving)
+        own = [math.prod(shape) for shape in self.shapes]
+        before = sum(size for size, row in zip(own, self.rows, strict=True) if row is None)
+        return state, (sum(own) - before) // self.loop.length, before
+
+    def noises(self, before: jax.Array, steps: jax.Array) -> Arrays:
+        """Cut numbers into the noises: those before the loop (p,), and those of the steps (T, m)."""
+        lead = {None: before[None], 0: steps}
+        found, place = [], {None: 0, 0: 0}
+        for shape, row in zip(self.shapes, self.rows, strict=True):
+            kind = None if row is None else 0
+            size = math.prod(shape) if row is None else math.prod(shape[1:])
+            found.append(lead[kind][:, place[kind] : place[kind] + size].reshape(shape))
+            place[kind] += size
+        return found
+
+    def _parts(self, moving: jax.Array, still: Arrays) -> Arrays:
+        """Cut the numbers of states (..., n) into the values of the loop, with those that do not move."""
+        rest, found, place = iter(still), [], 0
+        for i, value in enumerate(self.loop.init):
+            if i in self.moving:
+                size = math.prod(value.shape)
+                found.append(moving[..., place : place + size].reshape(*moving.shape[:-1], *value.shape))
+                place += size
+            else:
+                found.append(next(rest))
+        return found
+
+    def _split(self, states: Sequence[jax.Array], lead: int) -> tuple[jax.Array, Arrays]:
+        """Take the numbers that move out of states with some leading axes."""
+        flat = [states[i].reshape(*states[i].shape[:lead], -1) for i in self.moving]
+        return jnp.concatenate(flat, -1), [x for i, x in enumerate(states) if i not in self.moving]
+
+    # What it computes.
+
+    def _reads(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Arrays, Arrays, Arrays]:
+        """Give what the loop reads: constants, state, rows."""
+        noises = self.noises(before, steps)
+        early = [x for x, row in zip(noises, self.rows, strict=True) if row is None]
+        found = _emitted(self.start)(*early, *operands)
+        constants, init, others = self._cut(found)
+        own = {row: x for x, row in zip(noises, self.rows, strict=True) if row is not None}
+        rest = iter(others)
+        return constants, init, [own[i] if i in own else next(rest) for i in range(len(self.loop.xs))]
+
+    def _cut(self, found: Arrays) -> tuple[Arrays, Arrays, Arrays]:
+        first = len(self.loop.constants)
+        return found[:first], found[first : first + len(self.loop.init)], found[first + len(self.loop.init) :]
+
+    def first(self, before: jax.Array, operands: Sequence[Any]) -> jax.Array:
+        """Give the numbers of the first state that move (n,)."""
+        steps = jnp.zeros((self.loop.length, self.sizes[1]), before.dtype)
+        return self._split(self._reads(before, steps, operands)[1], 0)[0]
+
+    def walk(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> Walk:
+        """Run the loop."""
+        constants, init, rows = self._reads(before, steps, operands)
+        body, count = _emitted(self.loop.body), len(init)
+
+        def step(state: Arrays, row: Arrays) -> tuple[Arrays, Arrays]:
+            return body(*constants, *state, *row)[:count], state
+
+        last, states = jax.lax.scan(step, init, rows, reverse=self.loop.reverse)
+        (moving, still), (after, ended) = self._split(states, 1), self._split(last, 0)
+        return Walk(moving, after, (still, ended))
+
+    def apart(
+        self, states: jax.Array, steps: jax.Array, last: jax.Array, before: jax.Array, still: Any, operands: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        """Give the log density, and the states that the steps lead to (T, n), each step from a state of its own."""
+        constants, _, rows = self._reads(before, steps, operands)
+        state, count = self._parts(states, still[0]), len(self.loop.init)
+        body = _emitted(self.loop.body)
+        outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
+        return self._weight(last, outs[count:], before, still, operands), self._split(outs[:count], 1)[0]
+
+    def _weight(
+        self, last: jax.Array, given: Sequence[jax.Array], before: jax.Array, still: Any, operands: Any
+    ) -> jax.Array:
+        steps = jnp.zeros((self.loop.length, self.sizes[1]), before.dtype)
+        early = [x for x, row in zip(self.noises(before, steps), self.rows, strict=True) if row is None]
+        found: jax.Array = _emitted(self.rest)(*early, *self._parts(last, still[1]), *given, *operands)[0]
+        return found
+
+    # That it is one.
+
+    @property
+    def _kinds(self) -> list[jax.ShapeDtypeStruct]:
+        """Types of the states before the steps, their noises, the last state and the noises before the loop."""
+        (n, m, p), length = self.sizes, self.loop.length
+        shapes = [(length, n), (length, m), (n,), (p,)]
+        return [jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in shapes]
+
+    def _still(self) -> Any:
+        """Types of what does not move."""
+        _, steps, _, before = self._kinds
+        return jax.eval_shape(self.walk, before, steps, self.operands).still
+
+    def _is_linear(self) -> bool:
+        """Tell whether steps are seen to be linear, and the density a quadratic form of states and noises."""
+        shapes, still = [x.shape for x in self._kinds], self._still()
+        leaves, tree = jax.tree.flatten((still, self.operands))
+
+        def apart(*values: jax.Array) -> tuple[jax.Array, jax.Array]:
+            return self._for_proofs.apart(*values[:4], *jax.tree.unflatten(tree, values[4:]))
+
+        return (
+            has_powers(lambda *values: apart(*values)[0], shapes, leaves, POWERS)
+            and has_powers(lambda *values: apart(*values)[1], shapes, leaves, AFFINE)
+            and has_powers(lambda before, *rest: self.first(before, rest), shapes[3:], self.operands, AFFINE)
+        )
+
+    def _is_apart(self) -> bool:
+        """Tell whether what the loop stacks enters the density as a sum over the steps, and no last state with it."""
+        function, arguments, rows = self._weight_of_stacks()
+        others = arguments[len(rows) :]
+        try:
+            flow = moved(function, [x.shape for x in rows], others, 1) if rows else None
+        except Mixed:
+            return False
+        slope = self._slope(range(len(rows)))
+        return flow in (SUM, None) and dependents(slope, [slope.inputs[len(rows)]]).isdisjoint(slope.outputs)
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether the noises before the loop are read by its steps, or by what reads these."""
+        if not self.sizes[2]:
+            return False
+        early = self.start.inputs[: self.rows.count(None)]
+        if not dependents(self.start, early).isdisjoint(self.start.outputs[: len(self.loop.constants)]):
+            return True
+        places = range(len(self._weight_of_stacks()[2]) + 1)
+        slope = self._slope(places)
+        return not dependents(slope, [slope.inputs[len(places)]]).isdisjoint(slope.outputs)
+
+    def _slope(self, places: Sequence[int]) -> Form:
+        """Write the derivative of the density by some of what the loop gives."""
+        function, arguments, _ = self._weight_of_stacks()
+        if not places:
+            return Form(tuple(Var(x.shape, x.dtype) for x in arguments), (), ())
+        return without_dead_code(unfold(jax.grad(function, argnums=tuple(places)), *arguments))
+
+    def _weight_of_stacks(self) -> tuple[Callable[..., jax.Array], list[Any], list[Any]]:
+        """The density by what is read of what the loop stacks, the last state, the noises before, and all else."""
+        read = {v for node in self.rest.nodes for v in node.ins}
+        given = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.loop.ys]
+        used = [v in read for v in self.loop.ys]
+        _, _, last, before = self._kinds
+        rows = [x for x, is_read in zip(given, used, strict=True) if is_read]
+        leaves, tree = jax.tree.flatten((self._still(), self.operands))
+
+        def weight(*values: jax.Array) -> jax.Array:
+            stacked, (last, before, *leaves) = iter(values[: len(rows)]), values[len(rows) :]
+            every = [next(stacked) if own else jnp.zeros(x.shape, x.dtype) for x, own in zip(given, used, strict=True)]
+            still, operands = jax.tree.unflatten(tree, leaves)
+            return self._for_proofs._weight(last, every, before, still, operands)
+
+        return weight, [*rows, last, before, *leaves], rows
+
+    @cached_property
+    def _for_proofs(self) -> Chain:
+        """The same with plain sums in the place of compensated ones, which have the same terms."""
+        return replace(self, rest=with_operations(self.rest, _plainly_summed))
+
+
+def _moving_state(loop: Loop, moving: set[Var]) -> tuple[int, ...]:
+    """Say which values of the state of a loop move with what moves outside."""
+    constants, state, rows = loop.split(loop.body.inputs)
+    after, _ = loop.split_out(loop.body.outputs)
+    found = {v for v, outer in zip(loop.body.inputs, loop.ins, strict=True) if outer in moving}
+    while True:
+        reached = dependents(loop.body, found)
+        grown = found | {v for v, out in zip(state, after, strict=True) if out in reached}
+        if grown == found:
+            return tuple(i for i, v in enumerate(state) if v in found)
+        found = grown
+
+
+def _emitted(form: Form) -> Callable[..., Arrays]:
+    run = emit(form, ())
+    return lambda *values: run(jax.random.key(0), *values)[0]
+
+
+def _plainly_summed(node: Any, _: Any) -> Any:
+    """Write a compensated sum as a sum, which has the same terms."""
+    return replace(node, function=Tupled(jnp.sum)) if node.function == Tupled(over_steps) else node
