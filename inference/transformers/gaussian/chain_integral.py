@@ -19,7 +19,7 @@ from lawful.form.builder import Block
 from ...representations.standard_normals import normal_site
 from ...summing.tables import PREFIX
 from .backward import Gains, Steps, cholesky, forward, gains, slopes_back, solved
-from .chains import Chain
+from .chains import Chain, Point
 
 
 class Ends(NamedTuple):
@@ -76,7 +76,7 @@ class ChainIntegral:
         shape = _Shape(steps, found, ends, cholesky(precision))
         mean = self.drawn(self._seen(shape, *zero, operands)[1], *map(jnp.zeros_like, zero))
         path = [jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, x)) for x in mean]
-        value, conditional = self._seen(shape, *path, operands)
+        value, conditional = self._seen(shape, path[0], path[1], operands)
         volume = _log_diagonal(found.root) + _log_diagonal(shape.root)
         finite = jnp.isfinite(jnp.sum(steps.curvature) + jnp.sum(precision))
         infinite = jnp.isnan(volume) & finite  # a square that grows faster than the normal law falls
@@ -95,8 +95,8 @@ class ChainIntegral:
         noise = normal_site(block, (PREFIX, "noise", names), (p + chain.loop.length * m,), droppable=True)
 
         def back(noise: jax.Array, *leaves: jax.Array) -> tuple[jax.Array, ...]:
-            *rest, root, gain = leaves
-            found = self.drawn(Conditional(*rest, Gains(root, gain)), noise[:p], noise[p:].reshape(-1, m))
+            given = jax.tree.unflatten(_TREE, leaves)
+            found = self.drawn(given, noise[:p], noise[p:].reshape(-1, m))
             return tuple(chain.noises(*found))
 
         drawn: tuple[Var, ...] = block.det(back, noise, *conditional, label="drawn back")
@@ -111,55 +111,56 @@ class ChainIntegral:
         chain, dtype = self.chain, steps.dtype
         (n, m, p), length = chain.sizes, chain.loop.length
         k = p if chain.shared else 0
-        walk = chain.walk(before, steps, operands)
-        point = walk.states, steps, walk.last, before
+        point, still = chain.walk(before, steps, operands)
 
-        def slopes(*point: jax.Array) -> Any:
-            slope = jax.grad(lambda *z: chain.apart(*z, walk.still, operands)[0], argnums=(0, 1, 2, 3))
-            return *slope(*point), chain.apart(*point, walk.still, operands)[1]
+        def slopes(point: Point) -> tuple[Point, jax.Array]:
+            slope = jax.grad(lambda point: chain.apart(point, still, operands)[0])(point)
+            return slope, chain.apart(point, still, operands)[1]
 
-        def along(place: int) -> list[jax.Array]:
-            def column(unit: jax.Array) -> Any:
-                still = [jnp.zeros_like(x) for x in point]
-                still[place] = jnp.broadcast_to(unit, point[place].shape)
-                return jax.jvp(slopes, point, tuple(still))[1]
+        def along(place: int) -> tuple[Point, jax.Array]:
+            def column(unit: jax.Array) -> tuple[Point, jax.Array]:
+                way = [jnp.zeros_like(x) for x in point]
+                way[place] = jnp.broadcast_to(unit, point[place].shape)
+                found: tuple[Point, jax.Array] = jax.jvp(slopes, (point,), (Point._make(way),))[1]
+                return found
 
-            return list(jax.vmap(column, out_axes=-1)(jnp.eye(point[place].shape[-1], dtype=dtype)))
+            units = jnp.eye(point[place].shape[-1], dtype=dtype)
+            by, after = jax.vmap(column, out_axes=-1)(units)
+            return (by, after) if place < 3 else (Point._make([*(x[..., :k] for x in by[:3]), by.before]), after[..., :k])
 
-        states, noises, last, early = map(along, range(4))
+        (state, moved), (noise, pushed), (last, _), (early, shifted) = map(along, range(4))
         shared, none = jnp.zeros((length, k, k), dtype), jnp.zeros((k, k), dtype)
-        across, rows = early[0][..., :k], early[1][..., :k]  # of the noises before the loop
-        curvature = _blocks(
-            [[states[0], across, noises[0]], [_t(across), shared, _t(rows)], [states[1], rows, noises[1]]]
-        )
+        curvature = _blocks([
+            [state.states, early.states, noise.states],
+            [_t(early.states), shared, _t(early.noises)],
+            [state.noises, early.noises, noise.noises],
+        ])  # fmt: skip
         identity = jnp.broadcast_to(jnp.eye(k, dtype=dtype), shared.shape)
-        zeros = jnp.zeros((length, k, n), dtype), jnp.zeros((length, k, m), dtype)
-        moves = _blocks([[states[4], early[4][..., :k], noises[4]], [zeros[0], identity, zeros[1]]])
-        ended = _blocks([[last[2], early[2][..., :k]], [_t(early[2][..., :k]), none]])
+        zeros = [jnp.zeros((length, k, size), dtype) for size in (n, m)]
+        moves = _blocks([[moved, shifted, pushed], [zeros[0], identity, zeros[1]]])
+        ended = _blocks([[last.last, early.last], [_t(early.last), none]])
         start = jnp.concatenate([jax.jacfwd(chain.first)(before, operands), jnp.eye(p, dtype=dtype)[:k]])
         ordered = Steps(self._ordered(moves), self._ordered(-curvature))
-        return ordered, Ends(start, -early[3], -ended)
+        return ordered, Ends(start, -early.before, -ended)
 
     def _seen(
         self, shape: _Shape, before: jax.Array, steps: jax.Array, operands: Sequence[Any]
     ) -> tuple[jax.Array, Conditional]:
         """See the chain from a path: what the path and the slopes on it weigh, and the conditional."""
         chain, k = self.chain, len(before) if self.chain.shared else 0
-        walk = chain.walk(before, steps, operands)
-        point = walk.states, steps, walk.last, before
-
-        def weight(*point: jax.Array) -> jax.Array:
-            return chain.apart(*point, walk.still, operands)[0]
-
-        value, (states, noises, last, early) = jax.value_and_grad(weight, argnums=(0, 1, 2, 3))(*point)
+        point, still = chain.walk(before, steps, operands)
+        value, slope = jax.value_and_grad(lambda point: chain.apart(point, still, operands)[0])(point)
         none = jnp.zeros((len(steps), k), steps.dtype)
-        slopes = self._ordered(jnp.concatenate([states, none, noises - steps], -1))
-        ended = jnp.concatenate([last, jnp.zeros(k, steps.dtype)])
+        slopes = self._ordered(jnp.concatenate([slope.states, none, slope.noises - steps], -1))
+        ended = jnp.concatenate([slope.last, jnp.zeros(k, steps.dtype)])
         whitened, inner = slopes_back(shape.steps, shape.gains, slopes, ended)
-        first = solved(shape.root, early - before + shape.ends.start.T @ inner)
+        first = solved(shape.root, slope.before - before + shape.ends.start.T @ inner)
         squares = jnp.sum(whitened**2) + jnp.sum(first**2) - jnp.sum(steps**2) - jnp.sum(before**2)
         own = first, whitened, shape.root, shape.ends.start, shape.steps.moves
         return value + 0.5 * squares, Conditional(before, steps, *own, shape.gains)
+
+
+_TREE = jax.tree.structure(Conditional._make([*range(7), Gains._make(range(2))]))
 
 
 class _Shape(NamedTuple):

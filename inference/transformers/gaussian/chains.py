@@ -35,18 +35,20 @@ AFFINE = frozenset(power for power in POWERS if power <= 1)
 type Arrays = list[jax.Array]
 
 
-class Walk(NamedTuple):
-    """What the steps of a loop read: the state before each of them.
+class Point(NamedTuple):
+    """Where the density is asked, each step from a state of its own.
 
     Attributes:
-        states: the numbers that move with the noises (T, n).
-        last: the same after the last step (n,).
-        still: what does not move, before each step and after the last.
+        states: the numbers that move with the noises, before each step (T, n).
+        noises: of the steps (T, m).
+        last: the state after the last step (n,).
+        before: the noises before the loop (p,).
     """
 
     states: jax.Array
+    noises: jax.Array
     last: jax.Array
-    still: tuple[Arrays, Arrays]
+    before: jax.Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +157,8 @@ class Chain:
         steps = jnp.zeros((self.loop.length, self.sizes[1]), before.dtype)
         return self._split(self._reads(before, steps, operands)[1], 0)[0]
 
-    def walk(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> Walk:
-        """Run the loop."""
+    def walk(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Point, Any]:
+        """Run the loop; gives the point, and what does not move, before each step and after the last."""
         constants, init, rows = self._reads(before, steps, operands)
         body, count = _emitted(self.loop.body), len(init)
 
@@ -165,17 +167,16 @@ class Chain:
 
         last, states = jax.lax.scan(step, init, rows, reverse=self.loop.reverse)
         (moving, still), (after, ended) = self._split(states, 1), self._split(last, 0)
-        return Walk(moving, after, (still, ended))
+        return Point(moving, steps, after, before), (still, ended)
 
-    def apart(
-        self, states: jax.Array, steps: jax.Array, last: jax.Array, before: jax.Array, still: Any, operands: Any
-    ) -> tuple[jax.Array, jax.Array]:
+    def apart(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
         """Give the log density, and the states that the steps lead to (T, n), each step from a state of its own."""
-        constants, _, rows = self._reads(before, steps, operands)
-        state, count = self._parts(states, still[0]), len(self.loop.init)
+        constants, _, rows = self._reads(point.before, point.noises, operands)
+        state, count = self._parts(point.states, still[0]), len(self.loop.init)
         body = _emitted(self.loop.body)
         outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
-        return self._weight(last, outs[count:], before, still, operands), self._split(outs[:count], 1)[0]
+        weight = self._weight(point.last, outs[count:], point.before, still, operands)
+        return weight, self._split(outs[:count], 1)[0]
 
     def _weight(
         self, last: jax.Array, given: Sequence[jax.Array], before: jax.Array, still: Any, operands: Any
@@ -187,25 +188,22 @@ class Chain:
 
     # That it is one.
 
-    @property
-    def _kinds(self) -> list[jax.ShapeDtypeStruct]:
-        """Types of the states before the steps, their noises, the last state and the noises before the loop."""
-        (n, m, p), length = self.sizes, self.loop.length
-        shapes = [(length, n), (length, m), (n,), (p,)]
-        return [jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in shapes]
-
-    def _still(self) -> Any:
-        """Types of what does not move."""
-        _, steps, _, before = self._kinds
-        return jax.eval_shape(self.walk, before, steps, self.operands).still
+    @cached_property
+    def _types(self) -> tuple[Point, Any]:
+        """Types of a point, and of what does not move."""
+        (_, m, p), length = self.sizes, self.loop.length
+        before, steps = (jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in ((p,), (length, m)))
+        found: tuple[Point, Any] = jax.eval_shape(self.walk, before, steps, self.operands)
+        return found
 
     def _is_linear(self) -> bool:
         """Tell whether steps are seen to be linear, and the density a quadratic form of states and noises."""
-        shapes, still = [x.shape for x in self._kinds], self._still()
+        point, still = self._types
+        shapes = [x.shape for x in point]
         leaves, tree = jax.tree.flatten((still, self.operands))
 
         def apart(*values: jax.Array) -> tuple[jax.Array, jax.Array]:
-            return self._for_proofs.apart(*values[:4], *jax.tree.unflatten(tree, values[4:]))
+            return self._for_proofs.apart(Point._make(values[:4]), *jax.tree.unflatten(tree, values[4:]))
 
         return (
             has_powers(lambda *values: apart(*values)[0], shapes, leaves, POWERS)
@@ -248,9 +246,9 @@ class Chain:
         read = {v for node in self.rest.nodes for v in node.ins}
         given = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.loop.ys]
         used = [v in read for v in self.loop.ys]
-        _, _, last, before = self._kinds
+        (_, _, last, before), still = self._types
         rows = [x for x, is_read in zip(given, used, strict=True) if is_read]
-        leaves, tree = jax.tree.flatten((self._still(), self.operands))
+        leaves, tree = jax.tree.flatten((still, self.operands))
 
         def weight(*values: jax.Array) -> jax.Array:
             stacked, (last, before, *leaves) = iter(values[: len(rows)]), values[len(rows) :]

@@ -236,7 +236,7 @@ def _lifted(form: Form, noises: Set[Address]) -> Form:
         return form
 
     def read(node: Site | Factor, given: Var | None) -> tuple[Node, ...]:
-        return (node,) if given is None else (Det(identity, (given,), (node.out,), "given"),)
+        return (node,) if given is None else (Det(identity, (given,), node.outs, "given"),)
 
     moved, block = fed(form, inside, read), Block()
     rows = [normal_site(block, c.address, (*c.loops, *c.shape)) for c in moved.choices]
