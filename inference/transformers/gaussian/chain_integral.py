@@ -6,8 +6,10 @@ chain is seen from its start, and then from the mean that this finds. The work i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +17,7 @@ import jax.numpy as jnp
 
 from lawful.form import Var
 from lawful.form.builder import Block
+from lawful.form.operations.compensated_sum import over_steps
 
 from ...representations.standard_normals import normal_site
 from ...summing.tables import PREFIX
@@ -68,11 +71,12 @@ class ChainIntegral:
 
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         """Integrate."""
-        length, (_, m, p), dtype = self.chain.loop.length, self.chain.sizes, jnp.result_type(float)
-        zero = jnp.zeros(p, dtype), jnp.zeros((length, m), dtype)
+        chain, dtype = self.chain, jnp.result_type(float)
+        length, (_, m, p) = chain.loop.length, chain.sizes
+        zero = jnp.zeros((*chain.lanes, p), dtype), jnp.zeros((length, *chain.lanes, m), dtype)
         steps, ends = self._derivatives(*zero, operands)
-        found, inner = gains(steps, ends.last)
-        precision = jnp.eye(p, dtype=dtype) + ends.curvature + ends.start.T @ inner @ ends.start
+        found, inner = self._each(gains, (1, 0), (1, 0))(steps, ends.last)
+        precision = jnp.eye(p, dtype=dtype) + ends.curvature + _t(ends.start) @ inner @ ends.start
         shape = _Shape(steps, found, ends, cholesky(precision))
         mean = self.drawn(self._seen(shape, *zero, operands)[1], *map(jnp.zeros_like, zero))
         path = [jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, x)) for x in mean]
@@ -82,21 +86,29 @@ class ChainIntegral:
         infinite = jnp.isnan(volume) & finite  # a square that grows faster than the normal law falls
         return jnp.where(infinite, jnp.inf, value - volume), *jax.tree.leaves(conditional)
 
+    def _each(self, function: Callable[..., Any], ins: Sequence[int], outs: Any) -> Callable[..., Any]:
+        """Apply a function to each lane; the axis of the lanes in what goes in, and in what comes out."""
+        return jax.vmap(function, ins, outs) if self.chain.lanes else function
+
     def drawn(self, given: Conditional, before: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Give the noises before the loop (p,) and those of its steps (T, m) from standard normals of these shapes."""
-        first = solved(given.root, given.first + before, back=True)
-        rest = forward(given.moves, given.gains, given.whitened + self._ordered(steps), given.start @ first)
+        first = self._each(partial(solved, back=True), (0, 0), 0)(given.root, given.first + before)
+        state = (given.start @ first[..., None])[..., 0]
+        whitened = given.whitened + self._ordered(steps)
+        rest = self._each(forward, (1, 1, 1, 0), 1)(given.moves, given.gains, whitened, state)
         return given.before + first, given.steps + self._ordered(rest)
 
     def draw(self, block: Block, conditional: Sequence[Var], names: str) -> tuple[Var, ...]:
         """Draw the noises back, from the first step on."""
         chain = self.chain
         _, m, p = chain.sizes
-        noise = normal_site(block, (PREFIX, "noise", names), (p + chain.loop.length * m,), droppable=True)
+        early, rows = (*chain.lanes, p), (chain.loop.length, *chain.lanes, m)
+        size = math.prod(early)
+        noise = normal_site(block, (PREFIX, "noise", names), (size + math.prod(rows),), droppable=True)
 
         def back(noise: jax.Array, *leaves: jax.Array) -> tuple[jax.Array, ...]:
             given = jax.tree.unflatten(_TREE, leaves)
-            found = self.drawn(given, noise[:p], noise[p:].reshape(-1, m))
+            found = self.drawn(given, noise[:size].reshape(early), noise[size:].reshape(rows))
             return tuple(chain.noises(*found))
 
         drawn: tuple[Var, ...] = block.det(back, noise, *conditional, label="drawn back")
@@ -109,7 +121,7 @@ class ChainIntegral:
     def _derivatives(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Steps, Ends]:
         """Differentiate the chain, which has the same derivatives everywhere."""
         chain, dtype = self.chain, steps.dtype
-        (n, m, p), length = chain.sizes, chain.loop.length
+        n, m, p = chain.sizes
         k = p if chain.shared else 0
         point, still = chain.walk(before, steps, operands)
 
@@ -126,36 +138,51 @@ class ChainIntegral:
 
             units = jnp.eye(point[place].shape[-1], dtype=dtype)
             by, after = jax.vmap(column, out_axes=-1)(units)
-            return (by, after) if place < 3 else (Point._make([*(x[..., :k] for x in by[:3]), by.before]), after[..., :k])
+            return (
+                (by, after) if place < 3 else (Point._make([*(x[..., :k] for x in by[:3]), by.before]), after[..., :k])
+            )
 
         (state, moved), (noise, pushed), (last, _), (early, shifted) = map(along, range(4))
-        shared, none = jnp.zeros((length, k, k), dtype), jnp.zeros((k, k), dtype)
+        lead = steps.shape[:-1]
+        shared, none = jnp.zeros((*lead, k, k), dtype), jnp.zeros((*lead[1:], k, k), dtype)
         curvature = _blocks([
             [state.states, early.states, noise.states],
             [_t(early.states), shared, _t(early.noises)],
             [state.noises, early.noises, noise.noises],
         ])  # fmt: skip
         identity = jnp.broadcast_to(jnp.eye(k, dtype=dtype), shared.shape)
-        zeros = [jnp.zeros((length, k, size), dtype) for size in (n, m)]
+        zeros = [jnp.zeros((*lead, k, size), dtype) for size in (n, m)]
         moves = _blocks([[moved, shifted, pushed], [zeros[0], identity, zeros[1]]])
         ended = _blocks([[last.last, early.last], [_t(early.last), none]])
-        start = jnp.concatenate([jax.jacfwd(chain.first)(before, operands), jnp.eye(p, dtype=dtype)[:k]])
+        own = jnp.broadcast_to(jnp.eye(p, dtype=dtype)[:k], (*lead[1:], k, p))
+        start = jnp.concatenate([self._first(before, operands), own], -2)
         ordered = Steps(self._ordered(moves), self._ordered(-curvature))
         return ordered, Ends(start, -early.before, -ended)
+
+    def _first(self, before: jax.Array, operands: Sequence[Any]) -> jax.Array:
+        """Differentiate the first state by the noises before the loop (*lanes, n, p)."""
+
+        def column(unit: jax.Array) -> jax.Array:
+            way = jnp.broadcast_to(unit, before.shape)
+            found: jax.Array = jax.jvp(lambda x: self.chain.first(x, operands), (before,), (way,))[1]
+            return found
+
+        return jax.vmap(column, out_axes=-1)(jnp.eye(before.shape[-1], dtype=before.dtype))
 
     def _seen(
         self, shape: _Shape, before: jax.Array, steps: jax.Array, operands: Sequence[Any]
     ) -> tuple[jax.Array, Conditional]:
         """See the chain from a path: what the path and the slopes on it weigh, and the conditional."""
-        chain, k = self.chain, len(before) if self.chain.shared else 0
+        chain, k = self.chain, before.shape[-1] if self.chain.shared else 0
         point, still = chain.walk(before, steps, operands)
         value, slope = jax.value_and_grad(lambda point: chain.apart(point, still, operands)[0])(point)
-        none = jnp.zeros((len(steps), k), steps.dtype)
+        none = jnp.zeros((*steps.shape[:-1], k), steps.dtype)
         slopes = self._ordered(jnp.concatenate([slope.states, none, slope.noises - steps], -1))
-        ended = jnp.concatenate([slope.last, jnp.zeros(k, steps.dtype)])
-        whitened, inner = slopes_back(shape.steps, shape.gains, slopes, ended)
-        first = solved(shape.root, slope.before - before + shape.ends.start.T @ inner)
-        squares = jnp.sum(whitened**2) + jnp.sum(first**2) - jnp.sum(steps**2) - jnp.sum(before**2)
+        ended = jnp.concatenate([slope.last, none[0]], -1)
+        whitened, inner = self._each(slopes_back, (1, 1, 1, 0), (1, 0))(shape.steps, shape.gains, slopes, ended)
+        early = slope.before - before + (_t(shape.ends.start) @ inner[..., None])[..., 0]
+        first = self._each(solved, (0, 0), 0)(shape.root, early)
+        squares = _total(whitened**2) + _total(first**2) - _total(steps**2) - _total(before**2)
         own = first, whitened, shape.root, shape.ends.start, shape.steps.moves
         return value + 0.5 * squares, Conditional(before, steps, *own, shape.gains)
 
@@ -171,7 +198,11 @@ class _Shape(NamedTuple):
 
 
 def _log_diagonal(root: jax.Array) -> jax.Array:
-    return jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)))
+    return _total(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)))
+
+
+def _total(terms: jax.Array) -> jax.Array:
+    return over_steps(terms.ravel())
 
 
 def _blocks(rows: Sequence[Sequence[jax.Array]]) -> jax.Array:

@@ -10,6 +10,7 @@ as it is, and known before the noises are.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from lawful.form.operations.compensated_sum import over_steps
 from lawful.form.operations.from_jaxpr import unfold
 from lawful.form.rewriting import with_operations
 
-from ...summing.axes import SUM, Mixed
+from ...summing.axes import SUM, Mixed, flow
 from .quadratic_forms import POWERS, Shape, has_powers, moved
 
 AFFINE = frozenset(power for power in POWERS if power <= 1)
@@ -36,13 +37,13 @@ type Arrays = list[jax.Array]
 
 
 class Point(NamedTuple):
-    """Where the density is asked, each step from a state of its own.
+    """Where the density is asked, each step from a state of its own; all have the lanes before their last axis.
 
     Attributes:
-        states: the numbers that move with the noises, before each step (T, n).
-        noises: of the steps (T, m).
-        last: the state after the last step (n,).
-        before: the noises before the loop (p,).
+        states: the numbers that move with the noises, before each step (T, *lanes, n).
+        noises: of the steps (T, *lanes, m).
+        last: the state after the last step (*lanes, n).
+        before: the noises before the loop (*lanes, p).
     """
 
     states: jax.Array
@@ -63,6 +64,7 @@ class Chain:
         rows: for each of them its place among the rows of the loop; None for a noise before it.
         moving: which values of the state move with the noises.
         operands: shapes and types of what else the density reads.
+        lanes: of chains side by side that do not meet, as the series of a plate: their number, or nothing.
     """
 
     loop: Loop
@@ -72,6 +74,7 @@ class Chain:
     rows: tuple[int | None, ...]
     moving: tuple[int, ...]
     operands: tuple[jax.ShapeDtypeStruct, ...]
+    lanes: Shape = ()
 
     @classmethod
     def of(cls, form: Form, noises: int) -> Chain | None:
@@ -96,43 +99,38 @@ class Chain:
         rest = without_dead_code(replace(form, inputs=(*before, *loop.outs, *operands), nodes=nodes))
         types = tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands)
         found = cls(loop, start, rest, tuple(v.shape for v in own), rows, _moving_state(loop, moving), types)
-        return found if found._is_linear() and found._is_apart() else None
+        return found._in_lanes() if found._is_linear() and found._is_apart() else None
 
     # How values are laid out.
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Numbers of the state that move, of the noises of a step, and of the noises before the loop."""
+        """Numbers of a lane: of the state that move, of the noises of a step, and of the noises before the loop."""
         state = sum(math.prod(self.loop.init[i].shape) for i in self.moving)
         own = [math.prod(shape) for shape in self.shapes]
         before = sum(size for size, row in zip(own, self.rows, strict=True) if row is None)
-        return state, (sum(own) - before) // self.loop.length, before
+        each = math.prod(self.lanes)
+        return state // each, (sum(own) - before) // (self.loop.length * each), before // each
 
     def noises(self, before: jax.Array, steps: jax.Array) -> Arrays:
-        """Cut numbers into the noises: those before the loop (p,), and those of the steps (T, m)."""
-        lead = {None: before[None], 0: steps}
-        found, place = [], {None: 0, 0: 0}
-        for shape, row in zip(self.shapes, self.rows, strict=True):
-            kind = None if row is None else 0
-            size = math.prod(shape) if row is None else math.prod(shape[1:])
-            found.append(lead[kind][:, place[kind] : place[kind] + size].reshape(shape))
-            place[kind] += size
-        return found
+        """Cut numbers into the noises: those before the loop (*lanes, p), and those of the steps (T, *lanes, m)."""
+        lead = len(self.lanes)
+        early = iter(_cut(before, [s for s, row in zip(self.shapes, self.rows, strict=True) if row is None], lead))
+        rest = iter(
+            _cut(steps, [s for s, row in zip(self.shapes, self.rows, strict=True) if row is not None], lead + 1)
+        )
+        return [next(early if row is None else rest) for row in self.rows]
 
-    def _parts(self, moving: jax.Array, still: Arrays) -> Arrays:
-        """Cut the numbers of states (..., n) into the values of the loop, with those that do not move."""
-        rest, found, place = iter(still), [], 0
-        for i, value in enumerate(self.loop.init):
-            if i in self.moving:
-                size = math.prod(value.shape)
-                found.append(moving[..., place : place + size].reshape(*moving.shape[:-1], *value.shape))
-                place += size
-            else:
-                found.append(next(rest))
-        return found
+    def _parts(self, moving: jax.Array, still: Arrays, lead: int) -> Arrays:
+        """Cut the numbers of states into the values of the loop, with those that do not move."""
+        before = moving.shape[:lead]
+        shapes = [(*before, *self.loop.init[i].shape) for i in self.moving]
+        found, rest = iter(_cut(moving, shapes, lead + len(self.lanes))), iter(still)
+        return [next(found if i in self.moving else rest) for i in range(len(self.loop.init))]
 
     def _split(self, states: Sequence[jax.Array], lead: int) -> tuple[jax.Array, Arrays]:
         """Take the numbers that move out of states with some leading axes."""
+        lead += len(self.lanes)
         flat = [states[i].reshape(*states[i].shape[:lead], -1) for i in self.moving]
         return jnp.concatenate(flat, -1), [x for i, x in enumerate(states) if i not in self.moving]
 
@@ -143,18 +141,15 @@ class Chain:
         noises = self.noises(before, steps)
         early = [x for x, row in zip(noises, self.rows, strict=True) if row is None]
         found = _emitted(self.start)(*early, *operands)
-        constants, init, others = self._cut(found)
+        first, count = len(self.loop.constants), len(self.loop.init)
+        constants, init, others = found[:first], found[first : first + count], found[first + count :]
         own = {row: x for x, row in zip(noises, self.rows, strict=True) if row is not None}
         rest = iter(others)
         return constants, init, [own[i] if i in own else next(rest) for i in range(len(self.loop.xs))]
 
-    def _cut(self, found: Arrays) -> tuple[Arrays, Arrays, Arrays]:
-        first = len(self.loop.constants)
-        return found[:first], found[first : first + len(self.loop.init)], found[first + len(self.loop.init) :]
-
     def first(self, before: jax.Array, operands: Sequence[Any]) -> jax.Array:
-        """Give the numbers of the first state that move (n,)."""
-        steps = jnp.zeros((self.loop.length, self.sizes[1]), before.dtype)
+        """Give the numbers of the first state that move (*lanes, n)."""
+        steps = jnp.zeros((self.loop.length, *self.lanes, self.sizes[1]), before.dtype)
         return self._split(self._reads(before, steps, operands)[1], 0)[0]
 
     def walk(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Point, Any]:
@@ -170,9 +165,9 @@ class Chain:
         return Point(moving, steps, after, before), (still, ended)
 
     def apart(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
-        """Give the log density, and the states that the steps lead to (T, n), each step from a state of its own."""
+        """Give the log density, and the states that the steps lead to, each from a state of its own (T, *lanes, n)."""
         constants, _, rows = self._reads(point.before, point.noises, operands)
-        state, count = self._parts(point.states, still[0]), len(self.loop.init)
+        state, count = self._parts(point.states, still[0], 1), len(self.loop.init)
         body = _emitted(self.loop.body)
         outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
         weight = self._weight(point.last, outs[count:], point.before, still, operands)
@@ -181,9 +176,9 @@ class Chain:
     def _weight(
         self, last: jax.Array, given: Sequence[jax.Array], before: jax.Array, still: Any, operands: Any
     ) -> jax.Array:
-        steps = jnp.zeros((self.loop.length, self.sizes[1]), before.dtype)
+        steps = jnp.zeros((self.loop.length, *self.lanes, self.sizes[1]), before.dtype)
         early = [x for x, row in zip(self.noises(before, steps), self.rows, strict=True) if row is None]
-        found: jax.Array = _emitted(self.rest)(*early, *self._parts(last, still[1]), *given, *operands)[0]
+        found: jax.Array = _emitted(self.rest)(*early, *self._parts(last, still[1], 0), *given, *operands)[0]
         return found
 
     # That it is one.
@@ -192,7 +187,8 @@ class Chain:
     def _types(self) -> tuple[Point, Any]:
         """Types of a point, and of what does not move."""
         (_, m, p), length = self.sizes, self.loop.length
-        before, steps = (jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in ((p,), (length, m)))
+        shapes = (*self.lanes, p), (length, *self.lanes, m)
+        before, steps = (jax.ShapeDtypeStruct(shape, jnp.result_type(float)) for shape in shapes)
         found: tuple[Point, Any] = jax.eval_shape(self.walk, before, steps, self.operands)
         return found
 
@@ -211,6 +207,49 @@ class Chain:
             and has_powers(lambda before, *rest: self.first(before, rest), shapes[3:], self.operands, AFFINE)
         )
 
+    def _in_lanes(self) -> Chain:
+        """Find lanes along the first axis of all noises and states, where nothing is seen to meet."""
+        states = [self.loop.init[i].shape for i in self.moving]
+        own = [s if row is None else s[1:] for s, row in zip(self.shapes, self.rows, strict=True)]
+        sizes = {shape[0] if shape else 1 for shape in (*own, *states)}
+        if len(sizes) != 1 or sizes == {1}:
+            return self
+        apart = replace(self, lanes=(sizes.pop(),))
+        try:
+            return apart if not self.shared and apart._steps_in_lanes() and apart._rest_in_lanes() else self
+        except Mixed:
+            return self
+
+    def _steps_in_lanes(self) -> bool:
+        """Tell whether a step keeps the lanes of its state and noises.
+
+        Raises: Mixed.
+        """
+        constants, state, row = self.loop.split(self.loop.body.inputs)
+        body, count = _emitted(self.loop.body), len(constants)
+        own = {i for i, v in enumerate(self.loop.xs) if i in self.rows}
+        moves = [False] * count + [i in self.moving for i in range(len(state))] + [i in own for i in range(len(row))]
+        flows = [(0,) if moving else None for moving in moves]
+        types = [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in self.loop.body.inputs]
+        found = flow(body, [tuple(x.shape) for x in types], flows, types)
+        after, given = found[: len(state)], found[len(state) :]
+        read = {v for node in self.rest.nodes for v in node.ins}
+        stacked = [lanes for lanes, v in zip(given, self.loop.ys, strict=True) if v in read]
+        return {after[i] for i in self.moving} == {(0,)} and set(stacked) <= {(0,), SUM, None}
+
+    def _rest_in_lanes(self) -> bool:
+        """Tell whether the density is a sum over the lanes of stacked values that have them, and of both ends.
+
+        Raises: Mixed.
+        """
+        weight, arguments, rows = self._weight_of_stacks()
+        laned = [x.ndim > 1 and x.shape[1:2] == self.lanes for x in rows]
+        flows = [(0, 1) if has else None for has in laned] + [None] * (len(arguments) - len(rows))
+        ends = [(0,) if len(rows) <= i < len(rows) + 2 and x.size else None for i, x in enumerate(arguments)]
+        shapes = [tuple(x.shape) for x in arguments]
+        found = [flow(_listed(weight), shapes, of, arguments)[0] for of in (flows, ends)]
+        return set(found) <= {SUM, None}
+
     def _is_apart(self) -> bool:
         """Tell whether what the loop stacks enters the density as a sum over the steps, and no last state with it."""
         function, arguments, rows = self._weight_of_stacks()
@@ -225,7 +264,7 @@ class Chain:
     @cached_property
     def shared(self) -> bool:
         """Whether the noises before the loop are read by its steps, or by what reads these."""
-        if not self.sizes[2]:
+        if not self.sizes[2] or self.lanes:  # lanes share none
             return False
         early = self.start.inputs[: self.rows.count(None)]
         if not dependents(self.start, early).isdisjoint(self.start.outputs[: len(self.loop.constants)]):
@@ -264,6 +303,13 @@ class Chain:
         return replace(self, rest=with_operations(self.rest, _plainly_summed))
 
 
+def _cut(numbers: jax.Array, shapes: Sequence[Shape], lead: int) -> Arrays:
+    """Cut the last axis of an array into values of some shapes, which all have the axes before it."""
+    sizes = [math.prod(shape[lead:]) for shape in shapes]
+    places = itertools.accumulate(sizes, initial=0)
+    return [numbers[..., k : k + size].reshape(shape) for k, size, shape in zip(places, sizes, shapes, strict=False)]
+
+
 def _moving_state(loop: Loop, moving: set[Var]) -> tuple[int, ...]:
     """Say which values of the state of a loop move with what moves outside."""
     constants, state, rows = loop.split(loop.body.inputs)
@@ -280,6 +326,10 @@ def _moving_state(loop: Loop, moving: set[Var]) -> tuple[int, ...]:
 def _emitted(form: Form) -> Callable[..., Arrays]:
     run = emit(form, ())
     return lambda *values: run(jax.random.key(0), *values)[0]
+
+
+def _listed(function: Callable[..., jax.Array]) -> Callable[..., Arrays]:
+    return lambda *values: [function(*values)]
 
 
 def _plainly_summed(node: Any, _: Any) -> Any:
