@@ -43,3 +43,15 @@ def determinant_forgotten():
     """The integral over normal sites has no determinant."""
     owner = importlib.import_module("lawful.inference.transformers.gaussian.integrate_normals")
     return rewritten(owner, "integrated", "volume = -jnp.sum", "volume = -0.0 * jnp.sum")
+
+
+def later_steps_forgotten():
+    """The normals of a step are integrated without what its state weighs later."""
+    owner = importlib.import_module("lawful.inference.transformers.gaussian.chain_integral")
+    return rewritten(owner, "gains", "own.moves.T @ after", "0.0 * own.moves.T @ after")
+
+
+def chain_determinant_forgotten():
+    """The integral over the normals of a loop has no determinant."""
+    owner = importlib.import_module("lawful.inference.transformers.gaussian.chain_integral")
+    return patched(owner, "_log_diagonal", lambda original: lambda root: 0.0 * original(root))

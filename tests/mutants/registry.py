@@ -176,6 +176,8 @@ MUTANTS = (
     Mutant("42b", "covariates of the experts in the gate", growth.expert_covariates_in_the_gate),
     Mutant("42c", "covariates of the gate in another order", growth.gate_covariates_in_another_order),
     Mutant("42d", "determinant of an integral over normals forgotten", growth.determinant_forgotten),
+    Mutant("42e", "normals of a step without what comes after it", growth.later_steps_forgotten),
+    Mutant("42f", "determinant of an integral over a loop forgotten", growth.chain_determinant_forgotten),
     Mutant("43", "likelihood dropped", kernels.likelihood_dropped, MH),
     Mutant("44", "weights added up in single precision", populations.single_precision_sums, MILLION),
     Mutant("45", "children of the redrawn site not scored again", kernels.children_forgotten, MH),
