@@ -23,9 +23,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import lawful
 from lawful import inference
-from lawful.inference.devices import Axis, between_islands, resampled, within_islands
+from lawful.inference.devices import Axis, exchanged
 from lawful.inference.devices.axis import blocks_of
-from lawful.inference.laws.strata import systematic
+from lawful.inference.devices.exact_resampling import draw_ends
+from lawful.inference.devices.island_resampling import Apart
+from lawful.inference.devices.routing import Whole, Within
+from lawful.inference.laws.strata import ancestors_from_ends, systematic
 
 PACKAGES = ("jax", "jaxlib", "numpy", "numpyro")
 DTYPE = "float32"
@@ -90,23 +93,44 @@ def one(key: jax.Array, log_weight: jax.Array, x: jax.Array) -> Any:
     return x[systematic.draw(key, weight, len(x))], (top + jnp.log(jnp.mean(weight)))[None]
 
 
-def exact(by: str, axis: Axis, key: jax.Array, log_weight: jax.Array, x: jax.Array) -> Any:
+def gathered(axis: Axis, ends: jax.Array, x: jax.Array) -> jax.Array:
+    """Take the particles of a device from the whole population in its memory."""
+    size = ends.shape[0]
+    parents = ancestors_from_ends(jnp.clip(axis.gather(ends) - axis.index() * size, 0, size), size)
+    return axis.gather(x)[parents]
+
+
+def exact(move: Callable[..., jax.Array], axis: Axis, key: jax.Array, log_weight: jax.Array, x: jax.Array) -> Any:
     """Resample across devices."""
-    x, _, log_mean = resampled(axis, key, log_weight, x, by=by)
-    return x, log_mean[None]
+    top = axis.maximum(log_weight)
+    weight = jnp.exp(log_weight - top)
+    log_mean = top + jnp.log(axis.total(weight) / axis.count(weight))
+    return move(axis, draw_ends(axis, key, weight), x), log_mean[None]
 
 
 def islands(axis: Axis, key: jax.Array, log_weight: jax.Array, x: jax.Array) -> Any:
     """Resample on each device, and mix devices that have drifted apart."""
     own, other = jax.random.split(key)
-    x, level = within_islands(axis, own, log_weight, x)
-    x, level = between_islands(axis, other, level, x)
+    top = jnp.max(log_weight)
+    weight = jnp.exp(log_weight - top)
+    level = top + jnp.log(jnp.mean(weight))
+    within, whole = Within(axis, systematic), Whole(axis, len(x))
+    (x,) = within.move(within.draw(own, weight), x)
+    levels = axis.gather(level[None])
+    share = jnp.exp(levels - jnp.max(levels))
+
+    def mixed(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        (moved,) = whole.move(whole.draw(other, axis.own(share)), x)
+        return moved, jnp.max(levels) + jnp.log(jnp.mean(share))
+
+    apart = Apart(axis.size, 0.5).of_levels(share)
+    x, level = jax.lax.cond(apart, mixed, lambda x: (x, level), x)
     return x, level[None]
 
 
 SHARDED: dict[str, Callable[..., Any]] = {
-    "exact, neighbours": partial(exact, "neighbours"),
-    "exact, gather": partial(exact, "gather"),
+    "exact, neighbours": partial(exact, exchanged),
+    "exact, gather": partial(exact, gathered),
     "islands": islands,
 }
 

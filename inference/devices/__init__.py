@@ -5,8 +5,6 @@ May import: laws, findings, eager, representations, summing, graphs, transformer
 """
 
 from .axis import Axis
-from .exact_resampling import resampled
-from .exchange import exchanged, gathered
-from .islands import between_islands, within_islands
+from .exchange import exchanged
 
-__all__ = ["Axis", "between_islands", "exchanged", "gathered", "resampled", "within_islands"]
+__all__ = ["Axis", "exchanged"]

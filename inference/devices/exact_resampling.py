@@ -8,8 +8,6 @@ positive sum leave every particle where it is.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Shaped
@@ -18,7 +16,6 @@ from lawful.distributions.sampling.threefry import words
 
 from ..laws.strata import ancestors_from_ends, expected_offspring, uniform_units
 from .axis import Axis
-from .exchange import exchanged, gathered
 
 
 def offspring_ends(axis: Axis, u: Shaped[Array, ""], weights: Float[Array, " M"]) -> Int[Array, " M"]:
@@ -43,42 +40,3 @@ def draw_ends(axis: Axis, key: jax.Array, weights: Float[Array, " M"]) -> Int[Ar
 def ancestors(axis: Axis, ends: Int[Array, " M"]) -> Int[Array, " N"]:
     """List the ancestors of all slots, on every device."""
     return ancestors_from_ends(axis.gather(ends), axis.count(ends))
-
-
-def scaled(axis: Axis, log_weights: Float[Array, " M"]) -> tuple[Float[Array, " M"], Float[Array, ""]]:
-    """Give linear weights, the largest of all devices one, and the log of the scale; a dead population is all zero."""
-    top = axis.maximum(log_weights)
-    shift = jnp.where(top == -jnp.inf, 0.0, top)
-    return jnp.exp(log_weights - shift), shift
-
-
-def resampled(
-    axis: Axis, key: jax.Array, log_weights: Float[Array, " M"], values: Any, *, by: str = "neighbours"
-) -> tuple[Any, Float[Array, " M"], Float[Array, ""]]:
-    """Resample the population of all devices.
-
-    Args:
-        axis: the devices.
-        key: a random key, the same on all of them.
-        log_weights: natural logs of the weights of this device's particles; -inf allowed.
-        values: this device's particles, a tree of arrays (M, ...).
-        by: how particles move: "neighbours", in rounds of fixed size and memory O(M); or "gather", which puts the whole
-            population on every device. Both give the same bits.
-
-    Returns: the particles, their log weights, all equal, and the log mean weight, which is the evidence and is -inf
-        where no particle has weight: then nothing has moved.
-
-    >>> import functools
-    >>> axis, x = Axis("p", 2), jnp.arange(4.0).reshape(2, 2)
-    >>> draw = functools.partial(resampled, axis, jax.random.key(0))
-    >>> kept, log_weights, log_mean = jax.vmap(draw, axis_name="p")(jnp.zeros((2, 2)), x)
-    >>> kept.tolist(), log_mean.tolist()
-    ([[0.0, 1.0], [2.0, 3.0]], [0.0, 0.0])
-    """
-    weights, shift = scaled(axis, log_weights)
-    total = axis.total(weights)
-    log_mean = jnp.where(total > 0, shift + jnp.log(total / axis.count(weights)), -jnp.inf)
-    log_mean = jnp.where(jnp.isnan(total), jnp.nan, log_mean)
-    ends = draw_ends(axis, key, weights)
-    move = {"neighbours": exchanged, "gather": gathered}[by]
-    return move(axis, ends, values), jnp.full_like(log_weights, log_mean), log_mean

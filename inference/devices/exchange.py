@@ -42,13 +42,6 @@ class Run(NamedTuple):
     length: Int[Array, ""]
 
 
-def gathered(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
-    """Give this device's slots, from the whole population in its memory."""
-    size = ends.shape[0]
-    parents = ancestors_from_ends(jnp.clip(axis.gather(ends) - axis.index() * size, 0, size), size)
-    return jax.tree.map(lambda x: axis.gather(x)[parents], values)
-
-
 def exchanged(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
     """Give this device's slots, from near the borders of its neighbours or else by rounds between devices.
 

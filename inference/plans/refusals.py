@@ -115,31 +115,16 @@ REFUSALS = (
 )
 
 
-def refusal(kind: Any, given: Mapping[str, Any]) -> str | None:
-    """Say why a method does not take some settings, and what to do; None where it does.
+def refusal(kind: Any, given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Say which setting a method does not take, and why, with what to do; None where it takes all.
 
     Settings that are missing have their defaults.
 
     >>> from lawful.inference.registered import method_of
-    >>> refusal(method_of("tempered_smc"), {"mode": "eager"})[:49]
+    >>> refusal(method_of("tempered_smc"), {"mode": "eager"})[1][:49]
     "tempered_smc: mode='eager' runs the program as it"
     >>> refusal(method_of("tempered_smc"), {"enumerate": "all"})
     """
-    found = _refused(kind, given)
-    return None if found is None else found[1]
-
-
-def refuse(kind: Any, given: Mapping[str, Any]) -> None:
-    """Refuse settings that a method does not take, with the option at fault.
-
-    Raises: LawfulError saying why, and what to do.
-    """
-    found = _refused(kind, given)
-    if found is not None:
-        raise LawfulError(found[1], option=found[0])
-
-
-def _refused(kind: Any, given: Mapping[str, Any]) -> tuple[str, str] | None:
     settings = {f.name: f.default for f in fields(kind) if f.default is not MISSING} | dict(given)
     for rule in REFUSALS:
         if rule.applies(kind, settings):
@@ -153,6 +138,16 @@ def _refused(kind: Any, given: Mapping[str, Any]) -> tuple[str, str] | None:
                     f"{' or '.join(map(repr, known))}."
                 )
     return None
+
+
+def refuse(kind: Any, given: Mapping[str, Any]) -> None:
+    """Refuse settings that a method does not take, with the option at fault.
+
+    Raises: LawfulError saying why, and what to do.
+    """
+    found = refusal(kind, given)
+    if found is not None:
+        raise LawfulError(found[1], option=found[0])
 
 
 def _is(given: Any, known: Any) -> bool:

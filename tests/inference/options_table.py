@@ -34,7 +34,8 @@ def cell(method: str, option: str) -> str | None:
     unknown = given.keys() - {f.name for f in fields(kind)}
     if unknown:
         return f"{method}: {min(unknown)}= is of methods with chains. Fix: leave out {min(unknown)}=."
-    return refusal(kind, given)
+    found = refusal(kind, given)
+    return found and found[1]
 
 
 def table() -> str:

@@ -7,13 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.devices import Axis, exchanged, gathered
+from lawful.inference.devices import Axis, exchanged
 from lawful.inference.devices.exact_resampling import offspring_ends
 from lawful.inference.devices.exchange import in_rounds
 from lawful.inference.devices.neighbour_exchange import fetched, is_near
 from lawful.inference.devices.routing import Systematic, Within
 from lawful.inference.laws.resampling import Distinct
 from lawful.inference.laws.resampling import scheme as scheme_named
+from lawful.inference.laws.strata import ancestors_from_ends
 
 KEY = jax.random.key(20261)
 
@@ -45,6 +46,13 @@ def starts_of(axis, ends):
 
 def far(axis, ends, values):
     return in_rounds(axis, starts_of(axis, ends), ends, values)
+
+
+def gathered(axis, ends, values):
+    """This device's slots, from the whole population."""
+    size = len(ends)
+    parents = ancestors_from_ends(jnp.clip(axis.gather(ends) - axis.index() * size, 0, size), size)
+    return jax.tree.map(lambda x: axis.gather(x)[parents], values)
 
 
 def near(devices, ends):

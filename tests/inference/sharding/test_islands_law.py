@@ -7,9 +7,10 @@ import pytest
 
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.devices import between_islands, within_islands
 from lawful.inference.devices.island_laws import WholeLaw, WithinLaw
-from lawful.inference.devices.island_resampling import Islands, Levels
+from lawful.inference.devices.island_resampling import Apart, Islands, Levels
+from lawful.inference.devices.reductions import OwnApart, OwnLevel
+from lawful.inference.devices.routing import Whole, Within
 from lawful.inference.laws.strata import systematic
 from tests.inference.programs import Y, plain
 from tests.inference.sharding.test_exchange import across
@@ -48,41 +49,40 @@ def test_whole_islands_pass_their_mean_weight_on():
     np.testing.assert_allclose(whole, weights, rtol=0, atol=1e-12)
 
 
+def resampled(route, key, weights, x):
+    (kept,) = route.move(route.draw(key, weights), x)
+    return kept
+
+
 def test_devices_draw_what_the_laws_draw():
     """With one island on each device the same keys give the same ancestors; whole islands are drawn with other bits."""
     x = jnp.arange(16)
     weights = jnp.exp(jax.random.normal(KEY, (16,)))
-    kept, levels = across(4, lambda axis, w, x: _leveled(within_islands(axis, KEY, jnp.log(w), x), x), weights, x)
+    kept = across(4, lambda axis, w, x: resampled(Within(axis, systematic), KEY, w, x), weights, x)
     np.testing.assert_array_equal(kept, WithinLaw(4, 16, systematic).draw(KEY, weights))
-    np.testing.assert_allclose(jnp.exp(levels[::4]), weights.reshape(4, 4).mean(axis=1), rtol=1e-12)
+    size = jnp.asarray(2.0)
+    owns, wholes = across(4, lambda axis, w: OwnLevel(axis, Levels(4))(w, size), weights), Levels(4)(weights, size)
+    for own, whole in zip(owns, wholes, strict=True):
+        np.testing.assert_allclose(own, whole, rtol=1e-12)
 
 
-def _leveled(found, x):
-    kept, level = found
-    return kept, jnp.full(x.shape, level)
-
-
-def test_after_islands_were_resampled_all_weights_are_their_mean():
-    x, level = jnp.arange(16), jnp.repeat(LEVELS, 4)
-    mean = float(jnp.log(jnp.mean(jnp.exp(LEVELS))))
-    kept, after = across(4, lambda a, lv, x: _leveled(between_islands(a, KEY, lv[0], x, tau=1.0), x), level, x)
-    np.testing.assert_allclose(after, mean, rtol=1e-12)
-    np.testing.assert_array_equal(np.asarray(kept) % 4, x % 4)  # positions stay
-    assert len(set(np.asarray(kept).tolist())) < 16
-    same, after = across(4, lambda a, lv, x: _leveled(between_islands(a, KEY, lv[0], x, tau=0.1), x), level, x)
-    np.testing.assert_array_equal(same, x)
-    np.testing.assert_array_equal(after, level)
+def test_devices_are_apart_where_the_islands_are():
+    weights = jnp.repeat(jnp.exp(LEVELS), 4)
+    for tau, mixes in ((1.0, 1), (0.1, 0)):
+        told = across(4, lambda axis, w, tau=tau: OwnApart(axis, Apart(4, tau))(w)[0][None], weights)
+        assert told.tolist() == [mixes] * 4 and Apart(4, tau)(weights) == mixes
 
 
 def test_whole_devices_are_resampled_by_their_weights():
     """Each device's number of copies is that of systematic resampling: off by less than one, whatever the key."""
-    x, level = jnp.arange(8), jnp.repeat(LEVELS, 2)
+    x, weights = jnp.arange(8), jnp.repeat(jnp.exp(LEVELS), 2)
 
     def copies(key):
-        kept, _ = across(4, lambda a, lv, x: _leveled(between_islands(a, key, lv[0], x, tau=1.0), x), level, x)
-        return jnp.sum(kept[::2, None] == x[::2], axis=0)
+        kept = across(4, lambda axis, w, x: resampled(Whole(axis, 2), key, w, x), weights, x)
+        return jnp.sum(kept[::2, None] == x[::2], axis=0), kept
 
-    found = jax.jit(jax.vmap(copies))(jax.random.split(KEY, 2000))
+    found, kept = jax.jit(jax.vmap(copies))(jax.random.split(KEY, 2000))
+    np.testing.assert_array_equal(kept % 2, jnp.broadcast_to(x % 2, kept.shape))  # positions stay
     share = 4 * np.exp(LEVELS) / np.exp(LEVELS).sum()
     assert (np.abs(found - share) < 1).all()
     # Each mean has a spread of at most 0.5 / sqrt(2000); 5.5 of it are passed with probability 4e-8.

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.devices import resampled
-from lawful.inference.devices.exact_resampling import ancestors, offspring_ends
+from lawful.inference.devices import exchanged
+from lawful.inference.devices.exact_resampling import ancestors, draw_ends, offspring_ends
 from lawful.inference.laws.strata import enumerate_systematic, push_systematic
 from tests.inference.sharding.test_exchange import across
 
@@ -69,14 +69,11 @@ def test_single_precision_counts_above_one_word_are_exact_to_one(single_precisio
     assert (offspring[np.asarray(weights) == 0] == 0).all()
 
 
-@pytest.mark.parametrize("by", ["neighbours", "gather"])
-def test_equal_weights_move_nobody_and_a_dead_population_says_so(by):
+def test_equal_weights_move_nobody_nor_does_a_dead_population():
     x = jnp.arange(16.0)
-    for level, log_mean in ((0.7, 0.7), (-jnp.inf, -jnp.inf)):
-        run = lambda axis, lw, x: resampled(axis, KEY, lw, x, by=by)[:2]  # noqa: B023
-        kept, log_weights = across(4, run, jnp.full(16, level), x)
+    for weight in (2.0, 0.0):
+        kept = across(4, lambda axis, w, x: exchanged(axis, draw_ends(axis, KEY, w), x), jnp.full(16, weight), x)
         np.testing.assert_array_equal(kept, x)
-        np.testing.assert_allclose(log_weights, log_mean, rtol=1e-12)
 
 
 def test_one_device_draws_what_the_scheme_of_one_array_does():
