@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from lawful import factor, inference, plate, sample, scan, trace
-from lawful.inference import kernels
+from lawful.inference import RunOptions, kernels
 from lawful.inference.check import ALPHA, enumerate_measure, key_of
 from lawful.inference.check.exact.transition import stationary
 from lawful.inference.findings.findings import Status
@@ -167,6 +167,23 @@ def test_f01_the_site_and_its_parameter_are_named(program, kernel, start, site, 
     assert finding.sites[0].startswith(site)
     assert re.search(pattern, finding.message), finding.message
     assert "in chain" in finding.message and "at step" in finding.message
+
+
+def test_f01_the_place_is_the_same_however_the_run_is_divided(tmp_path):
+    """Whole, in chunks, into a store: one message, of the step that the counts of the whole run have first."""
+
+    def told(run):
+        plan = inference.mcmc(half_space, KERNELS[0], chains=3, warmup=2, draws=30, thin=2, init={"x": 4.0}, run=run)
+        result = plan(key_of("f01/divided"))
+        (finding,) = [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]
+        return finding.message, np.asarray(result.warmup.stats["n_nonfinite"]), np.asarray(result.stats["n_nonfinite"])
+
+    message, early, late = told(None)
+    assert not early.any()
+    draw, chain = np.argwhere(late.T)[0]
+    assert draw > 0 and f"in chain {chain} at step {2 + 2 * draw} to {3 + 2 * draw};" in message
+    for run in (RunOptions(chunk=7), RunOptions(chunk=7, store=tmp_path / "draws.zarr")):
+        assert told(run)[0] == message
 
 
 def vector_broken():

@@ -260,7 +260,7 @@ class Chains:
         told = {**environment(self.settings, 0.0, prepared.seed, self.mesh), **run}
         found = (
             *fields.pop("found", ()),
-            *(broken_findings(prepared, tally) if tally.counts.get(BROKEN) else ()),
+            *broken_findings(prepared, int(tally.counts.get(BROKEN, 0)), parts, begun.state, last),
             *map_findings(tally.counts),
             *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
             *prepared.unread,
@@ -335,7 +335,7 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
 
 def _moved(choices: Sequence[Choice], latent: Container[str], tally: Tally) -> tuple[list[str], np.ndarray]:
     """Name the sites, and tell of each chain and site whether it moved; one that may be absent moves as its chain."""
-    shown = [i for i, (c, x) in enumerate(zip(choices, tally.before, strict=False)) if x.size and c.name in latent]
+    shown = [i for i, c in enumerate(choices) if 0 not in c.full_shape and c.name in latent]
     moved = tally.moved[:, shown] | (
         np.array([choices[i].conditional for i in shown], bool) & tally.moved.any(axis=1)[:, None]
     )

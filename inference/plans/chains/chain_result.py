@@ -150,17 +150,11 @@ class Tally(NamedTuple):
         rows: rows so far.
         moved: of each chain and value (chain, value), whether it was ever elsewhere than at the start.
         counts: sums of the numbers that count faults.
-        place: step and chain of the first proposal whose log density was no number; -1 where there was none.
-        at: steps that were done at the state `before`.
-        before: the last state that was kept before that proposal; the last one of all where there was none.
     """
 
     rows: Any
     moved: np.ndarray
     counts: dict[str, Any]
-    place: np.ndarray
-    at: Any
-    before: list[np.ndarray]
 
     @staticmethod
     def at_start(state: Sequence[Any], names: Sequence[str]) -> Tally:
@@ -170,10 +164,9 @@ class Tally(NamedTuple):
             state: values of the chains (chain, ...), the log density last.
             names: names of the numbers.
         """
-        before = [np.asarray(x) for x in state]
-        moved = np.zeros((len(before[-1]), len(before) - 1), bool)
+        moved = np.zeros((len(state[-1]), len(state) - 1), bool)
         counts = {name: np.zeros((), np.int64) for name in names if name in COUNTED}
-        return Tally(np.zeros((), np.int64), moved, counts, np.full(2, -1), np.zeros((), np.int64), before)
+        return Tally(np.zeros((), np.int64), moved, counts)
 
     def plus(
         self, start: Sequence[Any], states: Sequence[Any], numbers: Mapping[str, Any], *, learns: bool = False
@@ -198,17 +191,8 @@ class Tally(NamedTuple):
             name: self.counts[name] + (0 if learns and name == BROKEN else np.sum(told[name], dtype=np.int64))
             for name in told
         }
-        steps = len(next(iter(numbers.values()))) if numbers else rows
-        place, at, before = self.place, self.at, self.before
-        if place[0] < 0:
-            draws = rows
-            if counts.get(BROKEN, 0):
-                step, chain = np.argwhere(told[BROKEN] > 0)[0][:2]
-                place, draws = np.array([int(at) + step, chain]), step // (steps // rows)
-            if draws:
-                at, before = at + draws * (steps // rows), [np.array(x[draws - 1]) for x in states]
         moved = _moved(self.moved, start[:-1], states[:-1])
-        return Tally(self.rows + rows, moved, counts, place, np.asarray(at, np.int64), before)
+        return Tally(self.rows + rows, moved, counts)
 
 
 def _moved(moved: np.ndarray, start: Sequence[Any], states: Sequence[Any]) -> np.ndarray:

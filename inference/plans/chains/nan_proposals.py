@@ -1,14 +1,14 @@
 """NaN proposals: where the log density of a rejected proposal was not a number.
 
-Law: looking changes nothing: a place like it is looked for near the state before the proposal, and is scored site by
-site by running the program there.
+Law: looking changes nothing, and costs nothing while chains run: what they left tells which state a proposal came from;
+a place like it is looked for near that state, and is scored site by site by running the program there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -24,8 +24,9 @@ from lawful.messages import FactorMessage, Handler, Message, SampleMessage, only
 
 from ...findings.findings import Finding
 from ...laws.invalid_weights import meaningless
+from ...results.record import Warmup
 from ..plan import Prepared
-from .chain_result import BROKEN, Tally
+from .chain_result import BROKEN, Rows
 from .nan_nearby import broken_nearby
 
 
@@ -47,43 +48,67 @@ class Broken:
     value: Any
 
 
-def broken_findings(prepared: Prepared, tally: Tally) -> tuple[Finding, ...]:
-    """Report proposals whose log density was not a number, of which there are some, with the place of the first.
+class First(NamedTuple):
+    """The first proposal that broke: its chain, its step in words, and the row before it, if there is one."""
+
+    chain: int
+    step: str
+    before: tuple[Warmup, int] | None
+
+
+def broken_findings(
+    prepared: Prepared, count: int, parts: tuple[Warmup, Warmup | None], start: Sequence[Any], last: Sequence[Any]
+) -> tuple[Finding, ...]:
+    """Report proposals whose log density was not a number, with the place of the first.
 
     Args:
         prepared: the program, its arguments, and what was built for them.
-        tally: what was seen of the chains.
+        count: how many there are.
+        parts: draws and warm-up.
+        start: the state at the start of the run, of all chains.
+        last: the state at its end.
     """
-    count = int(tally.counts[BROKEN])
+    if not count:
+        return ()
     message = f"{count} proposals had a log density that is NaN or +inf; they were rejected, so the chains target "
     message += "the posterior restricted to the rest"
-    built, place, where = prepared.built, None, (int(tally.place[0]), int(tally.place[1]))
-    if built.whole:
-        place = near_broken(prepared.form, prepared.args, built.kernel.choices, tally.before, where)
-    if place is None:
+    built, place, first = prepared.built, None, _first(prepared.built.rows, *parts)
+    if built.whole and first is not None:
+        there = broken_nearby(prepared.form, prepared.args, _before(first, built.kernel.choices, start, last))
+        place = None if there is None else _probed(prepared.form, prepared.args, there)
+    if place is None or first is None:
         return (Finding("NONFINITE_DENSITY", f"{message}.", (), count, 0),)
-    message += f": the first was in chain {where[1]} at step {where[0]}; near the state before it, the density is so at"
-    text = f"{message} {describe(place)}. Fix: guard the model's arithmetic there."
+    message += f": the first was in chain {first.chain} at step {first.step}; near the state before it, the density is "
+    text = f"{message}so at {describe(place)}. Fix: guard the model's arithmetic there."
     return (Finding("NONFINITE_DENSITY", text, (place.site,), count, 0),)
 
 
-def near_broken(
-    form: Form, args: Sequence[Any], choices: Sequence[Choice], state: Sequence[Any], where: tuple[int, int]
-) -> Broken | None:
-    """Find a place like the one that broke a proposal, around a state before it.
+def _first(rows: Rows, kept: Warmup, early: Warmup | None) -> First | None:
+    """Find the first proposal that broke; where a warm-up learns, its own are no faults."""
+    warm = 0 if early is None else early.stats[BROKEN].shape[1]
+    counting = [] if early is None or rows.learns else [(early, 0, 1)]
+    for part, done, thin in (*counting, (kept, warm, rows.thin)):
+        broken = np.argwhere(np.asarray(part.stats[BROKEN]).T > 0)
+        if len(broken):
+            row, chain = map(int, broken[0])
+            step = done + row * thin
+            before = (part, row - 1) if row else None if early is None or part is early else (early, warm - 1)
+            return First(chain, f"{step}" if thin == 1 else f"{step} to {step + thin - 1}", before)
+    return None
 
-    Args:
-        form: the program.
-        args: its arguments.
-        choices: its choices.
-        state: values of all chains.
-        where: step and chain of the proposal.
 
-    Returns: the place; None where none is found.
-    """
-    values = {c.address: np.asarray(x)[where[1]] for c, x in zip(choices, state, strict=False)}
-    there = broken_nearby(form, tuple(args), values)
-    return None if there is None else _probed(form, args, there)
+def _before(
+    first: First, choices: Sequence[Choice], start: Sequence[Any], last: Sequence[Any]
+) -> dict[Address, np.ndarray]:
+    """Give the values of the row before a proposal; what it does not show is as at the end."""
+    state = start if first.before is None else last
+    found = {c.address: np.asarray(np.asarray(x)[first.chain]) for c, x in zip(choices, state, strict=False)}
+    part, row = first.before or (None, 0)
+    for choice in choices:
+        if part is not None and choice.name in part.posterior:
+            shown = np.asarray(part.posterior[choice.name][first.chain : first.chain + 1, row : row + 1])[0, 0]
+            found[choice.address] = np.where(np.isnan(shown), found[choice.address], shown).astype(choice.dtype)
+    return found
 
 
 def _probed(form: Form, args: Sequence[Any], values: Mapping[Address, Any]) -> Broken | None:
