@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.form import Loop, Plate, Var
+from lawful.form import Entering, Loop, Plate, Var
 from lawful.form.builder import Block, total
 from lawful.form.bundles import filled
 from lawful.passes.thread_sites import Threaded
@@ -26,15 +26,6 @@ from .axes import Axes
 from .records import Frame, Terms, Value, Walker, reached
 from .tables import PREFIX, NotChain, Picks, Pool, Summand, flat, unflat
 from .values import picked_choice, unravelled
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """What goes into a loop, or into its body: what all steps read, the state, and what each step reads of its own."""
-
-    constants: list[Var]
-    state: list[Var]
-    rows: list[Var]
 
 
 @dataclass(eq=False)
@@ -55,8 +46,8 @@ class _Setting:
 
     node: Loop
     body: Threaded
-    values: _Inputs
-    own: _Inputs
+    values: Entering
+    own: Entering
     outer: tuple[Plate, ...]
     label: Address
     carried: dict[Var, Axes]
@@ -74,7 +65,7 @@ class _Body:
     """A walked body: inputs, weights of the state before a step, and what it gives."""
 
     walk: Walker
-    inputs: _Inputs
+    inputs: Entering
     belief: Var
     previous: Plate
     frame: Frame
@@ -121,8 +112,8 @@ def _settle(walk: Walker, node: Loop, frame: Frame) -> _Setting:
     inside = [n for n in node.body.sites() if walk.job.sums(n)]
     address = inside[0].address if inside else pool.summands[outer[0]].address
     body = walk.job.recorded(node)
-    values, own = _Inputs(*node.split(plain)), _Inputs(*node.split(body.form.inputs))
-    carried = {v: _common(walk, x, node) for v, x in zip(own.state, values.state, strict=True) if x.plates}
+    values, own = node.split(plain), node.split(body.form.inputs)
+    carried = {v: _common(walk, x, node) for v, x in zip(own.carry, values.carry, strict=True) if x.plates}
     return _Setting(node, body, values, own, outer, walk.job.label(address), carried, shape)
 
 
@@ -142,7 +133,7 @@ def _find_state(walk: Walker, setting: _Setting, size: int) -> _Body:
         walk.job.names.clear()
         walk.job.names.update(names)
         known = dict(setting.carried)
-        for own, value in zip(setting.own.state, body.carry(setting), strict=True):
+        for own, value in zip(setting.own.carry, body.carry(setting), strict=True):
             if isinstance(value, Terms):
                 raise NotChain(setting.node, "it carries a sum over elements")
             if value.plates:
@@ -183,13 +174,13 @@ def _walk_body(walk: Walker, setting: _Setting, size: int) -> _Body:
     after = inner.plates([frame.env[v] for v in setting.after])
     for plate in after:
         inner.pool.refuse_closed(plate)
-    fixed = any(v.plates for v in (*setting.values.constants, *setting.values.rows))
+    fixed = any(v.plates for v in (*setting.values.constants, *setting.values.xs))
     if fixed and after and after != (previous,):
         names = ", ".join(walk.pool.summands[p].name for p in setting.outer)
         raise NotChain(node, f"every step reads {names} besides the state before it")
     if previous in after and after != (previous,):
         raise NotChain(node, "its state after a step depends on more than the step's own sites")
-    return _Body(inner, _Inputs(*node.split(inputs)), belief, previous, frame, after or (previous,))
+    return _Body(inner, node.split(inputs), belief, previous, frame, after or (previous,))
 
 
 def _entering(walk: Walker, setting: _Setting) -> dict[Var, Axes]:
@@ -198,7 +189,7 @@ def _entering(walk: Walker, setting: _Setting) -> dict[Var, Axes]:
     for inside, value in zip(own.constants, values.constants, strict=True):
         if value.plates:
             found[inside] = _common(walk, value, node)
-    for inside, value in zip(own.rows, values.rows, strict=True):
+    for inside, value in zip(own.xs, values.xs, strict=True):
         if value.plates:
             axes = _common(walk, value, node)
             if 0 in axes:
@@ -226,7 +217,7 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     if pool.totals:
         block.factor((PREFIX, *walk.job.label(("~total", *setting.label))), total(block, pool.totals))
     carry: list[Var] = []
-    for v, value in zip(setting.own.state, body.carry(setting), strict=True):
+    for v, value in zip(setting.own.carry, body.carry(setting), strict=True):
         assert isinstance(value, Var)
         carry.append(_flat_padded(block, value, body.after, size) if v in setting.carried else value)
     _, ys = node.split_out(setting.body.parts.own)
@@ -235,7 +226,7 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     saved = _saved(body)
     given = _Outputs(plain, kept, tuple(flat(block, v, v.plates) if v.plates else v for v in saved))
     own = body.inputs
-    form = block.form((own.constants, (own.state, body.belief), own.rows), ((carry, weights), given))
+    form = block.form((own.constants, (own.carry, body.belief), own.xs), ((carry, weights), given))
     # The loop itself.
     shared, init, xs = _start(walk, setting, size)
     ended, stacked = walk.block.loop(form, node.length, shared, init, xs, node.reverse)
@@ -245,7 +236,7 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     after = Plate(f"state after {show_address(setting.label)}", size)
     place = (*setting.label, "after")
     walk.pool.declare(Summand(place, after, setting.shape, place, node))
-    for v, value, out in zip(setting.own.state, last, node.carry_out, strict=True):
+    for v, value, out in zip(setting.own.carry, last, node.carry_out, strict=True):
         if v in setting.carried:
             value = unflat(walk.block, value, (after,))
             walk.axes[value] = {after: setting.carried[v]}
@@ -296,11 +287,11 @@ def _start(walk: Walker, setting: _Setting, size: int) -> tuple[list[Var], list[
     constants = [_flat_padded(block, v, outer, size) if v.plates else v for v in values.constants]
     init = [
         _flat_padded(block, v, outer, size) if own in setting.carried else v
-        for own, v in zip(setting.own.state, values.state, strict=True)
+        for own, v in zip(setting.own.carry, values.carry, strict=True)
     ]
     xs = [
         block.det(_steps_first, _flat_padded(block, v, outer, size), label="steps first") if v.plates else v
-        for v in values.rows
+        for v in values.xs
     ]
     if outer:
         weights = flat(block, walk.pool.use_up(outer, node), outer)

@@ -8,6 +8,7 @@ May import: no other folder.
 from .nodes import CHECK as CHECK
 from .nodes import Branch as Branch
 from .nodes import Det as Det
+from .nodes import Entering as Entering
 from .nodes import Factor as Factor
 from .nodes import Form as Form
 from .nodes import Loop as Loop

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..addresses import Address, colliding, names_of, shared_key, show_address
 from ..errors import DuplicateSiteError
@@ -105,6 +105,14 @@ class Factor(Statement):
         return ()
 
 
+class Entering(NamedTuple):
+    """What goes into a loop, or into its body: what all steps read, the state, and what each step reads of its own."""
+
+    constants: list[Any]
+    carry: list[Any]
+    xs: list[Any]
+
+
 @dataclass(frozen=True, eq=False)
 class Loop:
     """`length` runs of a body Form whose inputs are (constants, carry, x) and outputs (carry, y).
@@ -134,10 +142,10 @@ class Loop:
         """Constants, initial carry, scanned values."""
         return (*self.constants, *self.init, *self.xs)
 
-    def split(self, ins: Sequence[V]) -> tuple[list[V], list[V], list[V]]:
+    def split(self, ins: Sequence[Any]) -> Entering:
         """Split what belongs to the inputs of the loop, or of its body: constants, carry, scanned values."""
         first, rest = len(self.constants), len(self.constants) + len(self.init)
-        return list(ins[:first]), list(ins[first:rest]), list(ins[rest:])
+        return Entering(list(ins[:first]), list(ins[first:rest]), list(ins[rest:]))
 
     def split_out(self, outs: Sequence[V]) -> tuple[list[V], list[V]]:
         """Split what belongs to the outputs of the loop, or of its body: carry, stacked values."""

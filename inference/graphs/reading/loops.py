@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import PathLimitError, UnsupportedProgramError
-from lawful.form import Loop, Var
+from lawful.form import Entering, Loop, Var
 
 from .lifted import Budget, Table, Terms, of, terms
 from .templates import LEAST, Lanes, at_steps, spread, states_of, template_of
@@ -51,51 +51,47 @@ class LoopReader:
     def read(self, env: dict[Var, Any]) -> None:
         """Walk the loop, and put what it gives among the values around it."""
         node, parts = self.node, self.reader.parts
-        inputs, init = [env[v] for v in (*node.constants, *node.xs)], [env[v] for v in node.init]
+        given = node.split([env[v] for v in node.ins])
         written = {name: len(own) for name, own in parts.items()}
         try:
-            found = self.at_once(inputs, init)
+            found = self.at_once(given)
         except (PathLimitError, Budget):  # elements of different steps would meet
             for name in list(parts):
                 del parts[name][written.get(name, 0) :]
                 if not parts[name]:
                     del parts[name]
             found = None
-        carry, outs = found or self.one_by_one(self.order, inputs, init)
+        carry, outs = found or self.one_by_one(self.order, given)
         env |= zip(node.carry_out, carry, strict=True)
         env |= {
             v: jnp.zeros(v.shape, v.dtype) if out is None else out
             for v, out in zip(node.ys, self.rows(outs), strict=True)
         }
 
-    def at_once(self, inputs: Sequence[Any], init: Sequence[Any]) -> tuple[list[Any], list[Any]] | None:
+    def at_once(self, given: Entering) -> tuple[list[Any], list[Any]] | None:
         """Read the first steps one by one and the others by a template; None where the loop is none."""
         node, reader = self.node, self.reader
         if node.length < LEAST or self.guard is not None or any(isinstance(s, np.ndarray) for s in self.steps):
             return None
-        has = [isinstance(x, Terms) for x in (*inputs, *init)]
-        found = template_of(node, reader.chosen, has[: len(inputs)], has[len(inputs) :])
+        lifted = Entering(*([isinstance(x, Terms) for x in part] for part in given))
+        found = template_of(node, reader.chosen, lifted)
         if found is None or node.length < found.alone + LEAST:
             return None
 
         def values(form: Any, env: dict[Var, Any], t: Any) -> list[Any]:
             return reader.values_of(form, env, (*self.steps, t))
 
-        states = states_of(node, found, self.order, inputs, init, values)
+        states = states_of(node, found, self.order, given, values)
         if any(self.is_wide(x) for x in states.lifted.values()):
             return None
-        _, outs = self.one_by_one(self.order[: found.alone], inputs, init)
-        names, first, late = node.body.inputs, len(node.constants), self.order[found.alone :]
-        env = dict(
-            zip(
-                names,
-                [*inputs[:first], *states.at(found, len(init)), *(Lanes(at_steps(x, late)) for x in inputs[first:])],
-                strict=True,
-            )
-        )
-        after = reader.nodes(node.body, env, (*self.steps, late), None)
-        last = [at_steps(x.value, -1) if isinstance(x, Lanes) else x for x in after[: len(init)]]
-        return last, [*outs, [Lanes(spread(x, len(late))) for x in after[len(init) :]]]
+        _, outs = self.one_by_one(self.order[: found.alone], given)
+        late = self.order[found.alone :]
+        rows = (Lanes(at_steps(x, late)) for x in given.xs)
+        inner = [*given.constants, *states.at(found, len(given.carry)), *rows]
+        env = dict(zip(node.body.inputs, inner, strict=True))
+        after, ys = node.split_out(reader.nodes(node.body, env, (*self.steps, late), None))
+        last = [at_steps(x.value, -1) if isinstance(x, Lanes) else x for x in after]
+        return last, [*outs, [Lanes(spread(x, len(late))) for x in ys]]
 
     def is_wide(self, value: Lanes) -> bool:
         """Tell whether a state depends on several variables, so that it may become one of its own."""
@@ -103,17 +99,16 @@ class LoopReader:
             return False
         return self.reader.tried("the state of a loop", value.value.single, self.reader.budget).arity > 1
 
-    def one_by_one(self, order: np.ndarray, inputs: Sequence[Any], init: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    def one_by_one(self, order: np.ndarray, given: Entering) -> tuple[list[Any], list[Any]]:
         """Walk some steps; give the state, and what each gives out."""
-        node, first, carry = self.node, len(self.node.constants), list(init)
+        node, carry = self.node, given.carry
         outs: list[Any] = []
         for t in order.tolist():
-            inner = dict(
-                zip(node.body.inputs, [*inputs[:first], *carry, *(at_steps(x, t) for x in inputs[first:])], strict=True)
-            )
-            found = self.reader.nodes(node.body, inner, (*self.steps, t), self.guard)
-            carry = [self.state(value) for value in found[: len(carry)]]
-            outs.append(found[len(carry) :])
+            inner = [*given.constants, *carry, *(at_steps(x, t) for x in given.xs)]
+            env = dict(zip(node.body.inputs, inner, strict=True))
+            after, ys = node.split_out(self.reader.nodes(node.body, env, (*self.steps, t), self.guard))
+            carry = [self.state(value) for value in after]
+            outs.append(ys)
         return carry, outs
 
     def state(self, value: Any) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.form import Branch, Form, Loop, Node, Site, Var, walk
+from lawful.form import Branch, Entering, Form, Loop, Node, Site, Var, walk
 
 from .lifted import Table, Terms, elements, known, numbers_of, of, taken
 from .lifting import Each, Lifting
@@ -102,28 +102,22 @@ class Template(NamedTuple):
         return max(self.levels.values(), default=-1) + 1
 
 
-def template_of(
-    node: Loop, chosen: Mapping[Address, Any], lifted: Sequence[bool], lifted_init: Sequence[bool]
-) -> Template | None:
+def template_of(node: Loop, chosen: Mapping[Address, Any], lifted: Entering) -> Template | None:
     """Find how a loop hands on its state; None where a part with variables depends on itself.
 
     Args:
         node: the loop.
         chosen: the sites that are variables.
-        lifted: whether the inputs of the body beside the state, constants and then values of a step, have variables.
-        lifted_init: whether the state that the loop starts with has.
+        lifted: whether what goes into the loop has variables.
     """
     if any(isinstance(inner, Loop) for inner in walk(node.body)):
         return None
-    count, first = len(node.init), len(node.constants)
-    known: dict[Var, tuple[bool, frozenset[int]]] = {}
-    for k, v in enumerate(node.body.inputs):
-        if first <= k < first + count:
-            known[v] = (False, frozenset([k - first]))
-        else:
-            known[v] = (lifted[k if k < first else k - count], frozenset())
-    outputs = _dependence(node.body, known, chosen)[:count]
-    has = [own or given for (own, _), given in zip(outputs, lifted_init, strict=True)]
+    count, own = len(node.init), node.split(node.body.inputs)
+    known: dict[Var, tuple[bool, frozenset[int]]] = {v: (False, frozenset([k])) for k, v in enumerate(own.carry)}
+    for v, given in zip((*own.constants, *own.xs), (*lifted.constants, *lifted.xs), strict=True):
+        known[v] = (given, frozenset())
+    outputs, _ = node.split_out(_dependence(node.body, known, chosen))
+    has = [inside or given for (inside, _), given in zip(outputs, lifted.carry, strict=True)]
     while True:
         more = [h or any(has[j] for j in outputs[k][1]) for k, h in enumerate(has)]
         if more == has:
@@ -199,46 +193,41 @@ class States(NamedTuple):
         ]
 
 
-def states_of(
-    node: Loop, found: Template, order: np.ndarray, inputs: Sequence[Any], init: Sequence[Any], walk: Walk
-) -> States:
+def states_of(node: Loop, found: Template, order: np.ndarray, given: Entering, walk: Walk) -> States:
     """Give the state at the start of each step.
 
     Args:
         node: the loop.
         found: its template.
         order: the steps in the order in which they run (T,).
-        inputs: its constants, then its scanned values.
-        init: the state that it starts with.
+        given: what goes into the loop.
         walk: gives the values of the outputs of a form, from those of its inputs, at some steps.
 
     Returns: the state.
     """
-    first, count = len(node.constants), len(node.init)
-    constants, xs = inputs[:first], inputs[first:]
-    names = node.body.inputs
-    of_xs = names[first + count :]
+    own = node.split(node.body.inputs)
+    constants, xs = dict(zip(own.constants, given.constants, strict=True)), list(zip(own.xs, given.xs, strict=True))
     plain: dict[int, Any] = {}
     if found.plain:
         sliced = slice_of(node.body, found.plain)
-        held = tuple(names[first + k] for k in found.plain)
+        held = tuple(own.carry[k] for k in found.plain)
 
         def step(carry: Any, t: Any) -> tuple[Any, Any]:
-            env = dict(zip(names[:first], constants, strict=True)) | dict(zip(held, carry, strict=True))
-            env |= {v: taken(x, t) for v, x in zip(of_xs, xs, strict=True) if not isinstance(x, Terms)}
+            env = constants | dict(zip(held, carry, strict=True))
+            env |= {v: taken(x, t) for v, x in xs if not isinstance(x, Terms)}
             after = walk(sliced, env, t)
             return tuple(jnp.asarray(a, c.dtype) for a, c in zip(after, carry, strict=True)), carry
 
-        _, rows = jax.lax.scan(step, tuple(jnp.asarray(init[k]) for k in found.plain), jnp.asarray(order))
+        _, rows = jax.lax.scan(step, tuple(jnp.asarray(given.carry[k]) for k in found.plain), jnp.asarray(order))
         plain = dict(zip(found.plain, map(known, rows), strict=True))
     lifted: dict[int, Lanes] = {}
     for level in sorted(set(found.levels.values())):
-        places = [k for k, own in found.levels.items() if own == level]
-        sliced, env = slice_of(node.body, places), dict(zip(names[:first], constants, strict=True))
-        env |= {v: Lanes(at_steps(x, order[level:])) for v, x in zip(of_xs, xs, strict=True)}
-        env |= {names[first + k]: Lanes(x[level:]) for k, x in plain.items()}
+        places = [k for k, there in found.levels.items() if there == level]
+        sliced = slice_of(node.body, places)
+        env = constants | {v: Lanes(at_steps(x, order[level:])) for v, x in xs}
+        env |= {own.carry[k]: Lanes(x[level:]) for k, x in plain.items()}
         # What entered step `level` left the step before; the part of place j is known from step levels[j] + 1 on.
-        env |= {names[first + j]: x[level - found.levels[j] - 1 :] for j, x in lifted.items()}
+        env |= {own.carry[j]: x[level - found.levels[j] - 1 :] for j, x in lifted.items()}
         after = walk(sliced, env, order[level:])
         lifted |= {k: Lanes(spread(x, len(order) - level)) for k, x in zip(places, after, strict=True)}
         ready = {k: x[:-1] for k, x in lifted.items() if found.levels[k] == level}
