@@ -61,6 +61,9 @@ from .transformers.collapse import Collapse as Collapse
 from .transformers.enumeration import Enumeration as Enumeration
 from .transformers.enumeration import enumeration as enumeration
 from .transformers.gaussian.integrate_normals import integrate_normals as integrate_normals
+from .transformers.gaussian.moments import NormalMoments as NormalMoments
+from .transformers.gaussian.moments import filtered as filtered
+from .transformers.gaussian.moments import smoothed as smoothed
 from .transformers.marginalise import marginalise as marginalise
 from .transformers.nested import nested as nested
 from .transformers.noncentred import noncentred as noncentred

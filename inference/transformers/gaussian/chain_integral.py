@@ -63,6 +63,16 @@ class Conditional(NamedTuple):
     gains: Gains
 
 
+class Shape(NamedTuple):
+    """What is the same on all paths: derivatives, gains, and the precision of the noises before the loop."""
+
+    steps: Steps
+    gains: Gains
+    ends: Ends
+    root: jax.Array
+    precision: jax.Array
+
+
 @dataclass(frozen=True, eq=False)
 class ChainIntegral:
     """The log integral over the noises of a chain, then its conditional, from the operands."""
@@ -71,32 +81,37 @@ class ChainIntegral:
 
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         """Integrate."""
-        chain, dtype = self.chain, jnp.result_type(float)
-        length, (_, m, p) = chain.loop.length, chain.sizes
-        zero = jnp.zeros((*chain.lanes, p), dtype), jnp.zeros((length, *chain.lanes, m), dtype)
-        steps, ends = self._derivatives(*zero, operands)
-        found, inner = self._each(gains, (1, 0), (1, 0))(steps, ends.last)
-        precision = jnp.eye(p, dtype=dtype) + ends.curvature + _t(ends.start) @ inner @ ends.start
-        shape = _Shape(steps, found, ends, cholesky(precision))
-        mean = self.drawn(self._seen(shape, *zero, operands)[1], *map(jnp.zeros_like, zero))
+        shape, mean = self.mean(operands)
+        steps, found, _, root, precision = shape
         path = [jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, x)) for x in mean]
         value, conditional = self._seen(shape, path[0], path[1], operands)
-        volume = _log_diagonal(found.root) + _log_diagonal(shape.root)
+        volume = _log_diagonal(found.root) + _log_diagonal(root)
         finite = jnp.isfinite(jnp.sum(steps.curvature) + jnp.sum(precision))
         infinite = jnp.isnan(volume) & finite  # a square that grows faster than the normal law falls
         return jnp.where(infinite, jnp.inf, value - volume), *jax.tree.leaves(conditional)
 
-    def _each(self, function: Callable[..., Any], ins: Sequence[int], outs: Any) -> Callable[..., Any]:
+    def mean(self, operands: Sequence[Any]) -> tuple[Shape, tuple[jax.Array, jax.Array]]:
+        """Give the derivatives and gains, and the means of the noises before the loop and of its steps."""
+        chain, dtype = self.chain, jnp.result_type(float)
+        length, (_, m, p) = chain.loop.length, chain.sizes
+        zero = jnp.zeros((*chain.lanes, p), dtype), jnp.zeros((length, *chain.lanes, m), dtype)
+        steps, ends = self._derivatives(*zero, operands)
+        found, inner = self.each(gains, (1, 0), (1, 0))(steps, ends.last)
+        precision = jnp.eye(p, dtype=dtype) + ends.curvature + _t(ends.start) @ inner @ ends.start
+        shape = Shape(steps, found, ends, cholesky(precision), precision)
+        return shape, self.drawn(self._seen(shape, *zero, operands)[1], *map(jnp.zeros_like, zero))
+
+    def each(self, function: Callable[..., Any], ins: Sequence[int], outs: Any) -> Callable[..., Any]:
         """Apply a function to each lane; the axis of the lanes in what goes in, and in what comes out."""
         return jax.vmap(function, ins, outs) if self.chain.lanes else function
 
     def drawn(self, given: Conditional, before: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Give the noises before the loop (p,) and those of its steps (T, m) from standard normals of these shapes."""
-        first = self._each(partial(solved, back=True), (0, 0), 0)(given.root, given.first + before)
+        first = self.each(partial(solved, back=True), (0, 0), 0)(given.root, given.first + before)
         state = (given.start @ first[..., None])[..., 0]
-        whitened = given.whitened + self._ordered(steps)
-        rest = self._each(forward, (1, 1, 1, 0), 1)(given.moves, given.gains, whitened, state)
-        return given.before + first, given.steps + self._ordered(rest)
+        whitened = given.whitened + self.ordered(steps)
+        rest = self.each(forward, (1, 1, 1, 0), 1)(given.moves, given.gains, whitened, state)
+        return given.before + first, given.steps + self.ordered(rest)
 
     def draw(self, block: Block, conditional: Sequence[Var], names: str) -> tuple[Var, ...]:
         """Draw the noises back, from the first step on."""
@@ -107,14 +122,18 @@ class ChainIntegral:
         noise = normal_site(block, (PREFIX, "noise", names), (size + math.prod(rows),), droppable=True)
 
         def back(noise: jax.Array, *leaves: jax.Array) -> tuple[jax.Array, ...]:
-            given = jax.tree.unflatten(_TREE, leaves)
-            found = self.drawn(given, noise[:size].reshape(early), noise[size:].reshape(rows))
+            found = self.drawn(self.read(leaves), noise[:size].reshape(early), noise[size:].reshape(rows))
             return tuple(chain.noises(*found))
 
         drawn: tuple[Var, ...] = block.det(back, noise, *conditional, label="drawn back")
         return drawn
 
-    def _ordered(self, rows: jax.Array) -> jax.Array:
+    def read(self, leaves: Sequence[jax.Array]) -> Conditional:
+        """Read the conditional from what is given after the integral."""
+        found: Conditional = jax.tree.unflatten(_TREE, leaves)
+        return found
+
+    def ordered(self, rows: jax.Array) -> jax.Array:
         """Put rows in the order of the steps, or back."""
         return rows[::-1] if self.chain.loop.reverse else rows
 
@@ -156,7 +175,7 @@ class ChainIntegral:
         ended = _blocks([[last.last, early.last], [_t(early.last), none]])
         own = jnp.broadcast_to(jnp.eye(p, dtype=dtype)[:k], (*lead[1:], k, p))
         start = jnp.concatenate([self._first(before, operands), own], -2)
-        ordered = Steps(self._ordered(moves), self._ordered(-curvature))
+        ordered = Steps(self.ordered(moves), self.ordered(-curvature))
         return ordered, Ends(start, -early.before, -ended)
 
     def _first(self, before: jax.Array, operands: Sequence[Any]) -> jax.Array:
@@ -170,31 +189,24 @@ class ChainIntegral:
         return jax.vmap(column, out_axes=-1)(jnp.eye(before.shape[-1], dtype=before.dtype))
 
     def _seen(
-        self, shape: _Shape, before: jax.Array, steps: jax.Array, operands: Sequence[Any]
+        self, shape: Shape, before: jax.Array, steps: jax.Array, operands: Sequence[Any]
     ) -> tuple[jax.Array, Conditional]:
         """See the chain from a path: what the path and the slopes on it weigh, and the conditional."""
         chain, k = self.chain, before.shape[-1] if self.chain.shared else 0
         point, still = chain.walk(before, steps, operands)
         value, slope = jax.value_and_grad(lambda point: chain.apart(point, still, operands)[0])(point)
         none = jnp.zeros((*steps.shape[:-1], k), steps.dtype)
-        slopes = self._ordered(jnp.concatenate([slope.states, none, slope.noises - steps], -1))
+        slopes = self.ordered(jnp.concatenate([slope.states, none, slope.noises - steps], -1))
         ended = jnp.concatenate([slope.last, none[0]], -1)
-        whitened, inner = self._each(slopes_back, (1, 1, 1, 0), (1, 0))(shape.steps, shape.gains, slopes, ended)
+        whitened, inner = self.each(slopes_back, (1, 1, 1, 0), (1, 0))(shape.steps, shape.gains, slopes, ended)
         early = slope.before - before + (_t(shape.ends.start) @ inner[..., None])[..., 0]
-        first = self._each(solved, (0, 0), 0)(shape.root, early)
+        first = self.each(solved, (0, 0), 0)(shape.root, early)
         squares = _total(whitened**2) + _total(first**2) - _total(steps**2) - _total(before**2)
         own = first, whitened, shape.root, shape.ends.start, shape.steps.moves
         return value + 0.5 * squares, Conditional(before, steps, *own, shape.gains)
 
 
 _TREE = jax.tree.structure(Conditional._make([*range(7), Gains._make(range(2))]))
-
-
-class _Shape(NamedTuple):
-    steps: Steps
-    gains: Gains
-    ends: Ends
-    root: jax.Array
 
 
 def _log_diagonal(root: jax.Array) -> jax.Array:

@@ -78,7 +78,13 @@ class Chain:
 
     @classmethod
     def of(cls, form: Form, noises: int) -> Chain | None:
-        """Find the chain in a log density, a form of noises and operands; None where there is none."""
+        """Find the chain in a log density, a form of noises and operands; None where none is seen."""
+        found = cls.read(form, noises)
+        return found._in_lanes() if found is not None and found._is_linear() and found._is_apart() else None
+
+    @classmethod
+    def read(cls, form: Form, noises: int) -> Chain | None:
+        """Find the loop that reads the noises of a form, whatever it does with them."""
         own, operands = form.inputs[:noises], form.inputs[noises:]
         moving = dependents(form, own)
         loops = [node for node in form.nodes if isinstance(node, Loop) and not moving.isdisjoint(node.ins)]
@@ -98,8 +104,7 @@ class Chain:
         nodes = tuple(node for node in form.nodes if node is not loop)
         rest = without_dead_code(replace(form, inputs=(*before, *loop.outs, *operands), nodes=nodes))
         types = tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands)
-        found = cls(loop, start, rest, tuple(v.shape for v in own), rows, _moving_state(loop, moving), types)
-        return found._in_lanes() if found._is_linear() and found._is_apart() else None
+        return cls(loop, start, rest, tuple(v.shape for v in own), rows, _moving_state(loop, moving), types)
 
     # How values are laid out.
 
@@ -166,20 +171,24 @@ class Chain:
 
     def apart(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
         """Give the log density, and the states that the steps lead to, each from a state of its own (T, *lanes, n)."""
+        (weight, *_), after = self.outputs(point, still, operands)
+        return weight, after
+
+    def outputs(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[Arrays, jax.Array]:
+        """Give what the form returns, and the states that the steps lead to, each from a state of its own."""
         constants, _, rows = self._reads(point.before, point.noises, operands)
         state, count = self._parts(point.states, still[0], 1), len(self.loop.init)
         body = _emitted(self.loop.body)
         outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
-        weight = self._weight(point.last, outs[count:], point.before, still, operands)
-        return weight, self._split(outs[:count], 1)[0]
+        found = self._returned(point.last, outs[count:], point.before, still, operands)
+        return found, self._split(outs[:count], 1)[0]
 
-    def _weight(
+    def _returned(
         self, last: jax.Array, given: Sequence[jax.Array], before: jax.Array, still: Any, operands: Any
-    ) -> jax.Array:
+    ) -> Arrays:
         steps = jnp.zeros((self.loop.length, *self.lanes, self.sizes[1]), before.dtype)
         early = [x for x, row in zip(self.noises(before, steps), self.rows, strict=True) if row is None]
-        found: jax.Array = _emitted(self.rest)(*early, *self._parts(last, still[1], 0), *given, *operands)[0]
-        return found
+        return _emitted(self.rest)(*early, *self._parts(last, still[1], 0), *given, *operands)
 
     # That it is one.
 
@@ -293,7 +302,7 @@ class Chain:
             stacked, (last, before, *leaves) = iter(values[: len(rows)]), values[len(rows) :]
             every = [next(stacked) if own else jnp.zeros(x.shape, x.dtype) for x, own in zip(given, used, strict=True)]
             still, operands = jax.tree.unflatten(tree, leaves)
-            return self._for_proofs._weight(last, every, before, still, operands)
+            return self._for_proofs._returned(last, every, before, still, operands)[0]
 
         return weight, [*rows, last, before, *leaves], rows
 

@@ -1,0 +1,302 @@
+"""Moments: means and covariances of the normal sites of a chain, given all data, or those up to each step.
+
+Law: they are those of the program's posterior. Given all data they are what `integrate_normals` draws from: from the
+first step on, the covariance of a state and its noises follows from that of the state by the gains. Given the data up
+to a step they go forward by roots of covariances, of which none has to be inverted.
+
+Reference: Särkkä (2013), Bayesian Filtering and Smoothing, theorems 4.2 (filter) and 8.2 (smoother).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from lawful.backends.xla import emit
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Form
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.builder import Block
+from lawful.form.cached import per_form
+from lawful.form.choices import Choice, choices_of
+from lawful.form.liveness import dependents, without_dead_code
+from lawful.passes.condition import conditioned
+from lawful.passes.record import record
+from lawful.tracing.trace import trace
+
+from ..noncentred import is_normal
+from .backward import Gains, cholesky, solved
+from .chain_integral import ChainIntegral, Shape
+from .chains import Arrays, Chain, Point
+from .groups import Joint
+from .terms import refused
+
+
+@dataclass(frozen=True)
+class NormalMoments:
+    """Moments of normal sites.
+
+    Attributes:
+        log_evidence: log density of the data and of the values that were given.
+        mean: by name of each site, of its shape (steps, ...).
+        covariance: the same of the variances of its elements; of a multivariate site covariances (steps, ..., n, n).
+    """
+
+    log_evidence: jax.Array
+    mean: dict[str, jax.Array]
+    covariance: dict[str, jax.Array]
+
+
+def smoothed(program: Any, *args: Any, given: Mapping[str, Any] | None = None) -> NormalMoments:
+    """Give the moments of the normal sites of a linear Gaussian program given all of its data: the Kalman smoother.
+
+    Args:
+        program: a program or a Form whose normal sites stand in a loop, perhaps with some before it.
+        args: its arguments.
+        given: values of its other sites, by name.
+
+    Raises:
+        LawfulError: a site that is not normal has no value.
+        UnsupportedProgramError: the normal sites are not seen to be a chain of the steps of a loop.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def level(y):
+    ...     def step(x, y):
+    ...         x = lawful.sample("x", dist.Normal(x, 1.0))
+    ...         lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+    ...         return x, None
+    ...     lawful.scan(step, 0.0, y)
+    >>> found = smoothed(level, jnp.array([1.0, 2.0]))
+    >>> [[round(float(x), 6) for x in moment["x"]] for moment in (found.mean, found.covariance)]
+    [[0.8, 1.4], [0.4, 0.6]]
+    """
+    return _moments(program, args, given or {}, _smoothed)
+
+
+def filtered(program: Any, *args: Any, given: Mapping[str, Any] | None = None) -> NormalMoments:
+    """Give the moments of the normal sites of each step given the data up to it: the Kalman filter.
+
+    Args:
+        program: as for `smoothed`.
+        args: its arguments.
+        given: values of its other sites, by name.
+
+    Raises: as `smoothed`; also where all steps read a normal site that stands before the loop.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def level(y):
+    ...     def step(x, y):
+    ...         x = lawful.sample("x", dist.Normal(x, 1.0))
+    ...         lawful.sample("y", dist.Normal(x, 1.0), obs=y)
+    ...         return x, None
+    ...     lawful.scan(step, 0.0, y)
+    >>> found = filtered(level, jnp.array([1.0, 2.0]))
+    >>> [[round(float(x), 6) for x in moment["x"]] for moment in (found.mean, found.covariance)]
+    [[0.5, 1.4], [0.5, 0.6]]
+    """
+    return _moments(program, args, given or {}, _filtered)
+
+
+type Numbers = Callable[[ChainIntegral, Shape, tuple[jax.Array, jax.Array], Sequence[Any]], tuple[Any, ...]]
+
+
+def _moments(program: Any, args: tuple[Any, ...], given: Mapping[str, Any], numbers: Numbers) -> NormalMoments:
+    form = trace(program, *args)
+    choices = choices_of(form)
+    known = tuple(c for c in choices if c.name in given)
+    for name in given.keys() - {c.name for c in known}:
+        raise LawfulError(
+            f"given: no site is called {name!r}. Fix: give some of {', '.join(repr(c.name) for c in choices)}.",
+            given=name,
+        )
+    names, run = _compiled(form, tuple(c.address for c in known), numbers)
+    inputs, _, _ = split_arguments(args)
+    values = [jnp.asarray(given[c.name], c.dtype) for c in known]
+    evidence, *found = run(*inputs, *values)
+    means, covariances = found[: len(names)], found[len(names) :]
+    return NormalMoments(evidence, dict(zip(names, means, strict=True)), dict(zip(names, covariances, strict=True)))
+
+
+@per_form
+def _compiled(form: Form, known: tuple[Any, ...], numbers: Numbers) -> tuple[list[str], Callable[..., Arrays]]:
+    """Compile the moments, once per form and what is given."""
+    recorded = record(conditioned(form, known).form, ("sample",))
+    group = recorded.choices
+    for choice in group:
+        if not is_normal(choice):
+            raise LawfulError(
+                f"site '{choice.name}' ({choice.source}) is not normal: its value must be given. Fix: "
+                f"given={{'{choice.name}': ...}}.",
+                site=choice.address,
+            )
+    source = replace(recorded.form, outputs=recorded.form.outputs[recorded.own :], out_tree=None)
+    joint = Joint.of(source, group)
+    if joint.chain is None:
+        raise refused(
+            group, "they are not seen to be the steps of a loop whose state is linear in them",
+            "conditional_means(enumeration(form, integrate_normals()), {}) for means",
+        )  # fmt: skip
+    form, part = joint.form, joint.part
+    moving = dependents(form, [site.out for site in part.noises])
+    values = Chain.read(conditioned(part.form(form.outputs), (), ()).form, len(part.noises))
+    assert values is not None and moving
+    places = [part.operands.index(v) for v in joint.density.operands]
+    function = _Moments(joint.chain, replace(values, lanes=joint.chain.lanes), group, places, numbers)
+    block = Block()
+    block.constants.extend(form.constants)
+    block.nodes.extend(part.before)
+    outs = block.det(jax.jit(function), *part.operands, label="moments")
+    run = emit(without_dead_code(block.form(form.inputs, outs)))
+
+    def moments(*inputs: Any) -> Arrays:
+        (evidence, *rest), weight = run(jax.random.key(0), *inputs)
+        return [evidence + weight, *rest]  # the second is of what no normal site enters
+
+    return [c.name for c in group], jax.jit(moments)
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """The log evidence, then the means of the sites, then their covariances, from the operands.
+
+    Attributes:
+        chain: of the log density.
+        values: the same loop, as what gives the values of the sites.
+        group: the sites.
+        places: of the operands of the former among those of the latter.
+        numbers: what is given: all data, or those up to each step.
+    """
+
+    chain: Chain
+    values: Chain
+    group: Sequence[Choice]
+    places: Sequence[int]
+    numbers: Numbers
+
+    def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
+        """Compute."""
+        integral, own = ChainIntegral(self.chain), [operands[i] for i in self.places]
+        evidence, *leaves = integral(*own)
+        conditional = integral.read(leaves)
+        path = integral.drawn(conditional, *map(jnp.zeros_like, (conditional.before, conditional.steps)))
+        early, late = self.numbers(integral, integral.mean(own)[0], path, own)
+        point, still = self.values.walk(*path, operands)
+        outs = self.values.outputs(point, still, operands)[0]
+        slopes = [self._slopes(point, still, operands, place) for place in (0, 3, 1)]
+        means, covariances = [], []
+        for i, (choice, value) in enumerate(zip(self.group, outs, strict=True)):
+            by_state, by_early, by_noise = (slope[i] for slope in slopes)
+            shared = by_early if self.chain.shared else by_early[..., :0]
+            by = jnp.concatenate([by_state, shared, by_noise], -1) if choice.loops else by_early
+            given = late if choice.loops else early
+            lead = len(choice.loops[:1]) + len(self.chain.lanes)
+            middle = (1,) * (value.ndim - lead)
+            away = given.mean.reshape(*given.mean.shape[:-1], *middle, given.mean.shape[-1])
+            spread = given.root.reshape(*given.root.shape[:-2], *middle, *given.root.shape[-2:])
+            means.append(value + jnp.sum(by * away, -1))
+            own_root = (by[..., None, :] @ jnp.swapaxes(spread, -1, -2))[..., 0, :]
+            if choice.law.label == "MultivariateNormal":
+                covariances.append(own_root @ jnp.swapaxes(own_root, -1, -2))
+            else:
+                covariances.append(jnp.sum(own_root**2, -1))
+        return evidence, *means, *covariances
+
+    def _slopes(self, point: Point, still: Any, operands: Sequence[Any], place: int) -> Arrays:
+        """Differentiate the values of the sites by numbers of each lane, along a last axis."""
+
+        def column(unit: jax.Array) -> Arrays:
+            way = [jnp.zeros_like(x) for x in point]
+            way[place] = jnp.broadcast_to(unit, point[place].shape)
+            function = lambda point: self.values.outputs(point, still, operands)[0]  # noqa: E731
+            found: Arrays = jax.jvp(function, (point,), (Point._make(way),))[1]
+            return found
+
+        return jax.vmap(column, out_axes=-1)(jnp.eye(point[place].shape[-1], dtype=point.before.dtype))
+
+
+class Spread(NamedTuple):
+    """Means of numbers, as differences from a path (..., d), and roots of their covariances, C = R'R (..., r, d)."""
+
+    mean: jax.Array
+    root: jax.Array
+
+
+def _smoothed(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Spread, Spread]:
+    """Give the noises before the loop, and state and noises of each step, given all data."""
+    early, n = _inverse(shape.root), shape.steps.states
+
+    def forward(state: jax.Array, own: tuple[jax.Array, Gains]) -> tuple[jax.Array, jax.Array]:
+        moves, (root, gain) = own
+        rest = _inverse(root)
+        by_state = jnp.concatenate([state, state @ gain.T], -1)
+        both = jnp.concatenate([by_state, jnp.concatenate([jnp.zeros((len(rest), n), rest.dtype), rest], -1)])
+        return _reduced(both @ moves.T), both
+
+    def through(start: jax.Array, early: jax.Array, moves: jax.Array, gains: Gains) -> jax.Array:
+        return jax.lax.scan(forward, _reduced(early @ start.T), (moves, gains))[1]
+
+    function = integral.each(through, (0, 0, 1, 1), 1)
+    late = integral.ordered(function(shape.ends.start, early, shape.steps.moves, shape.gains))
+    return _about_zero(early), _about_zero(late)
+
+
+def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Spread, Spread]:
+    """Give the noises before the loop given the data there, and state and noises of each step given those up to it."""
+    chain, (before, steps) = integral.chain, path
+    if chain.shared:
+        raise UnsupportedProgramError(
+            "filtered: all steps read a normal site that stands before the loop, so that the data up to a step are not "
+            "apart. Fix: carry the site in the state of the loop; or take smoothed()."
+        )
+    point, still = chain.walk(before, steps, operands)
+    slope = jax.grad(lambda point: chain.apart(point, still, operands)[0])(point)
+    slopes = integral.ordered(jnp.concatenate([slope.states, slope.noises], -1))
+
+    def seen(prior: Spread, curvature: jax.Array, slope: jax.Array) -> Spread:
+        by = prior.root
+        root = cholesky(jnp.eye(len(by), dtype=by.dtype) + by @ curvature @ by.T)
+        white = solved(root, by @ (slope - curvature @ prior.mean))
+        return Spread(prior.mean + by.T @ solved(root, white, back=True), solved(root, by))
+
+    def forward(state: Spread, own: Sequence[jax.Array]) -> tuple[Spread, Spread]:
+        moves, curvature, slope, noises = own
+        both = Spread(jnp.concatenate([state.mean, -noises]), _diagonal(state.root, len(noises)))
+        found = seen(both, curvature, slope)
+        return Spread(moves @ found.mean, _reduced(found.root @ moves.T)), found
+
+    def through(before: jax.Array, curvature: jax.Array, slope: jax.Array, start: jax.Array, *rows: jax.Array) -> Any:
+        early = seen(Spread(-before, jnp.eye(len(before), dtype=before.dtype)), curvature, slope)
+        first = Spread(start @ early.mean, _reduced(early.root @ start.T))
+        return early, jax.lax.scan(forward, first, rows)[1]
+
+    ends, rows = shape.ends, (shape.steps.moves, shape.steps.curvature, slopes, integral.ordered(steps))
+    function = integral.each(through, (0, 0, 0, 0, 1, 1, 1, 1), (0, 1))
+    early, late = function(before, ends.curvature, slope.before, ends.start, *rows)
+    return early, Spread(*map(integral.ordered, late))
+
+
+def _about_zero(root: jax.Array) -> Spread:
+    return Spread(jnp.zeros((*root.shape[:-2], root.shape[-1]), root.dtype), root)
+
+
+def _inverse(root: jax.Array) -> jax.Array:
+    return solved(root, jnp.eye(root.shape[-1], dtype=root.dtype)) if root.ndim == 2 else jax.vmap(_inverse)(root)
+
+
+def _reduced(root: jax.Array) -> jax.Array:
+    """Give a square root of the same covariance."""
+    rows, size = root.shape
+    padded = jnp.concatenate([root, jnp.zeros((max(size - rows, 0), size), root.dtype)])
+    return jnp.linalg.qr(padded, mode="r")
+
+
+def _diagonal(root: jax.Array, noises: int) -> jax.Array:
+    """Put standard normals beside what has a root."""
+    rows, size = root.shape
+    above = jnp.concatenate([root, jnp.zeros((rows, noises), root.dtype)], -1)
+    below = jnp.concatenate([jnp.zeros((noises, size), root.dtype), jnp.eye(noises, dtype=root.dtype)], -1)
+    return jnp.concatenate([above, below])
