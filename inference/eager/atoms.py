@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from lawful.addresses import Address, show_address
 from lawful.distributions.families import core_of
-from lawful.errors import LawfulError, NonFiniteError, UnsupportedProgramError
+from lawful.errors import ImpureProgramError, LawfulError, NonFiniteError, UnsupportedProgramError
+from lawful.messages import FactorMessage, SampleMessage
 
 NOT_FINITE = "not finite: give breakpoints, or use level='statistical'"
 
@@ -39,6 +42,26 @@ class FiniteSite(NamedTuple):
 
     elements: Sequence[Atoms]
     assemble: Callable[[Sequence[Any]], Any]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Names the statement of a message in errors; the text is made only when there is one."""
+
+    message: SampleMessage | FactorMessage
+
+    def __str__(self) -> str:
+        kind = "site" if isinstance(self.message, SampleMessage) else "factor"
+        return f"{kind} '{show_address(self.message.address)}' ({self.message.source})"
+
+
+def diverged(address: Address, what: str) -> ImpureProgramError:
+    """Make the error of a program that does not repeat itself."""
+    return ImpureProgramError(
+        f"site '{show_address(address)}' {what} when the program was run again with the same choices. Fix: take all "
+        "randomness from sites, and change nothing outside the program.",
+        site=address,
+    )
 
 
 class _Table(NamedTuple):

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.errors import ImpureProgramError, PathLimitError, UnsupportedProgramError
+from lawful.errors import PathLimitError, UnsupportedProgramError
 from lawful.messages import Handler, Message, SampleMessage, only
 
-from .atoms import finite_site
+from .atoms import Statement, diverged, finite_site
 from .log_total import LogTotal
 from .run import Run
 from .running import Paused, Runner, execute
@@ -151,7 +151,7 @@ class _Search:
             guide.wait()
             raise self.too_many(f"a run is deeper than Python's recursion allows, at '{guide.last}'") from error
         if len(guide.steps) < len(guide.beginning.steps):
-            raise _diverged(guide.beginning.steps[len(guide.steps)][0], "was not reached")
+            raise diverged(guide.beginning.steps[len(guide.steps)][0], "was not reached")
         if guide.left:
             guide.wait()
             return
@@ -205,7 +205,7 @@ class _Guide(Handler):
         if not isinstance(message, SampleMessage):
             return
         self.last = show_address(message.address)
-        site = finite_site(message.distribution, f"site '{self.last}' ({message.source})")
+        site = finite_site(message.distribution, Statement(message))
         positions = [self._position(message.address, atoms.probabilities) for atoms in site.elements]
         message.value = site.assemble([a.values[i] for a, i in zip(site.elements, positions, strict=True)])
 
@@ -216,7 +216,7 @@ class _Guide(Handler):
         if place < len(self.beginning.steps):
             expected, position = self.beginning.steps[place]
             if expected != address or position >= len(probabilities):
-                raise _diverged(expected, f"became '{show_address(address)}'")
+                raise diverged(expected, f"became '{show_address(address)}'")
         else:
             if many:
                 self._leave_or_go_on()
@@ -278,16 +278,8 @@ class _Probe(Handler):
     def process(self, message: Message) -> None:
         if not isinstance(message, SampleMessage):
             return
-        site = finite_site(message.distribution, f"site '{show_address(message.address)}' ({message.source})")
+        site = finite_site(message.distribution, Statement(message))
         self.ways *= math.prod(len(atoms.probabilities) for atoms in site.elements)
         if self.ways >= self.far:
             raise Paused
         message.value = site.assemble([self.source.choice(atoms.values) for atoms in site.elements])
-
-
-def _diverged(address: Address, what: str) -> ImpureProgramError:
-    return ImpureProgramError(
-        f"site '{show_address(address)}' {what} when the program was run again with the same choices. Fix: take all "
-        "randomness from sites, and change nothing outside the program.",
-        site=address,
-    )

@@ -10,13 +10,12 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 
 from lawful.addresses import Address, indices_of, names_of, show_address
-from lawful.errors import ImpureProgramError, NonFiniteError, UnsupportedProgramError
+from lawful.errors import NonFiniteError, UnsupportedProgramError
 from lawful.form.arguments.arrays import is_array
 from lawful.form.arguments.calls import call
 from lawful.handlers.standard import Boundary, refuse_duplicate
@@ -37,6 +36,7 @@ from lawful.messages import (
 )
 from lawful.tracing.refused_parameters import refused_parameter
 
+from .atoms import Statement, diverged
 from .run import START, Run
 from .scoring import bound, log_prob
 
@@ -205,7 +205,7 @@ class Runner(Handler):
         self.choices[message.address] = message.value
         if self.scored:
             self.laws[message.address] = bound(message.distribution).law
-            self.log_probs[message.address] = log_prob(message.distribution, message.value, _Statement(message))
+            self.log_probs[message.address] = log_prob(message.distribution, message.value, Statement(message))
 
     def _given(self, message: SampleMessage) -> None:
         """Weigh by the density of a value that is given: an observation, or a choice that an inner handler made."""
@@ -216,7 +216,7 @@ class Runner(Handler):
             self.fixed.add(message.address)
             if message.address in self.after.choices:
                 self.repeated.add(message.address)
-        self._weigh(lambda: log_prob(message.distribution, message.value, _Statement(message)), message)
+        self._weigh(lambda: log_prob(message.distribution, message.value, Statement(message)), message)
 
     def _weigh(self, log_weight: Callable[[], float], message: SampleMessage | FactorMessage) -> None:
         self.weighings += 1
@@ -228,7 +228,7 @@ class Runner(Handler):
         if not weight < math.inf:
             raise _not_finite(message, weight)
         if weight == -math.inf:
-            self.vanished = str(_Statement(message))
+            self.vanished = str(Statement(message))
             if isinstance(message, FactorMessage) and message.role == OVERFLOW:
                 self.log_cut = self.log_weight
         self.log_weight += weight
@@ -244,12 +244,7 @@ class Runner(Handler):
         """Close the record."""
         if self.keep is None and len(self.repeated) < len(self.after.choices):
             lost = next(a for a in self.after.choices if a not in self.repeated)
-            raise ImpureProgramError(
-                f"site '{show_address(lost)}' was not reached when the program was run again with the same choices. "
-                "Fix: take all randomness from sites, and change nothing outside the program.",
-                site=lost,
-            )
-        # Copies: a random function that the program returned may make further choices when it is asked later.
+            raise diverged(lost, "was not reached")
         return Run(
             dict(self.choices),
             self.log_weight,
@@ -286,21 +281,10 @@ def _place(head: Address, middle: Address, last: int, address: Address) -> Addre
     return (*head, *names_of(address), *middle, *indices_of(address), last)
 
 
-@dataclass(frozen=True)
-class _Statement:
-    """Names the statement of a message in errors; the text is made only when there is one."""
-
-    message: SampleMessage | FactorMessage
-
-    def __str__(self) -> str:
-        kind = "site" if isinstance(self.message, SampleMessage) else "factor"
-        return f"{kind} '{show_address(self.message.address)}' ({self.message.source})"
-
-
 def _not_finite(message: SampleMessage | FactorMessage, weight: float) -> NonFiniteError:
     remedy = "; nonfinite='dead' reads NaN as weight zero and counts it" if math.isnan(weight) else ""
     return NonFiniteError(
-        f"{_Statement(message)}: the log weight is {weight}. Fix: check the parameters of that site at values its "
+        f"{Statement(message)}: the log weight is {weight}. Fix: check the parameters of that site at values its "
         f"parents can take{remedy}.",
         sites=(show_address(message.address),),
         value=weight,

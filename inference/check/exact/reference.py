@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address, show_address
-from lawful.errors import ImpureProgramError, LawfulError, NonFiniteError, PathLimitError
+from lawful.errors import LawfulError, NonFiniteError, PathLimitError
 from lawful.handlers.standard import Boundary, refuse_duplicate
 from lawful.messages import OVERFLOW, FactorMessage, Handler, Message, SampleMessage, Source, only
 
-from ...eager.atoms import FiniteSite, finite_site, probabilities_at, rational
+from ...eager.atoms import FiniteSite, Statement, diverged, finite_site, probabilities_at, rational
 from ...eager.decisions import note, recording
 from .measure import LARGEST_LOG, Measure, Trace, Weight, exact_sum, freeze
 
@@ -82,7 +82,7 @@ def enumerate_measure(
         with only(run), recording(coverage):
             output = program(*args)
         if run.position != len(prefix):
-            raise ImpureProgramError(_diverged(prefix[run.position].address, "was not reached"))
+            raise diverged(prefix[run.position].address, "was not reached")
         trace = Trace(frozenset(run.choices.items()), freeze(output))
         probability = run.probability()
         if run.overflow:
@@ -172,10 +172,10 @@ class _Run(Handler):
 
     def _choose(self, message: SampleMessage) -> Any:
         if self.position == len(self.prefix):
-            self.prefix.append(_Choice(message.address, finite_site(message.distribution, _Place(message))))
+            self.prefix.append(_Choice(message.address, finite_site(message.distribution, Statement(message))))
         choice = self.prefix[self.position]
         if choice.address != message.address:
-            raise ImpureProgramError(_diverged(choice.address, f"became '{show_address(message.address)}'"))
+            raise diverged(choice.address, f"became '{show_address(message.address)}'")
         self.position += 1
         value = choice.value()
         return jax.tree.map(jnp.asarray, value) if self.jax_values else value
@@ -184,7 +184,7 @@ class _Run(Handler):
         """Weigh by the density of a value that is given: an observation, or a choice that an inner handler made."""
         if self.overflow:
             return
-        probabilities = probabilities_at(message.distribution, message.value, _Place(message))
+        probabilities = probabilities_at(message.distribution, message.value, Statement(message))
         if probabilities is None:
             scores = np.asarray(message.distribution.log_prob(message.value), np.float64)
             for score in scores.ravel().tolist():
@@ -198,7 +198,7 @@ class _Run(Handler):
         if self.overflow:
             return
         if not log_weight < math.inf:
-            raise NonFiniteError(f"{_Place(message)}: the log weight is {log_weight}.", log_weight=log_weight)
+            raise NonFiniteError(f"{Statement(message)}: the log weight is {log_weight}.", log_weight=log_weight)
         if self.exact:
             self.exact_weight *= rational(math.exp(log_weight))
         else:
@@ -218,24 +218,6 @@ class _Run(Handler):
     def zero(self) -> Weight:
         """The weight of a run that a bounded loop cut off."""
         return Fraction(0) if self.exact else -math.inf
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Names the statement of a message in errors; the text is made only when there is one."""
-
-    message: SampleMessage | FactorMessage
-
-    def __str__(self) -> str:
-        kind = "site" if isinstance(self.message, SampleMessage) else "factor"
-        return f"{kind} '{show_address(self.message.address)}' ({self.message.source})"
-
-
-def _diverged(address: Address, what: str) -> str:
-    return (
-        f"site '{show_address(address)}' {what} when the program was run again with the same choices. "
-        "Fix: take all randomness from sites, and change nothing outside the program."
-    )
 
 
 def _progress(prefix: list[_Choice]) -> float:
