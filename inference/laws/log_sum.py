@@ -1,4 +1,4 @@
-"""Log sum: the log of a sum of exponentials, where nothing but minus infinities may be summed.
+"""Log sum: the log of a sum of exponentials, where nothing but minus infinities may be summed; and that of weights.
 
 Law: -inf says zero, so a sum of nothing else is -inf, and its derivative zero.
 """
@@ -34,3 +34,12 @@ def _log_and_shares(terms: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     total = jnp.sum(parts, axis=axis)  # 0, or at least the 1 of the largest term
     log = jnp.where(top == jnp.inf, top, top + jnp.log(total))
     return log, parts / jnp.expand_dims(jnp.maximum(total, 0.5), axis)
+
+
+def safe_log(weights: jax.Array) -> jax.Array:
+    """Log of weights: -inf for 0, with derivative zero.
+
+    >>> safe_log(jnp.array([1.0, 0.0])).tolist()
+    [0.0, -inf]
+    """
+    return jnp.where(weights > 0, jnp.log(jnp.where(weights > 0, weights, 1)), -jnp.inf)

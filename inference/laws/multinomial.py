@@ -20,6 +20,7 @@ from lawful.distributions.sampling import uint64 as wide
 from lawful.distributions.sampling.integer_weights import cumulative, find, integer_masses, running_sum, shares
 from lawful.distributions.sampling.uint64 import Wide
 
+from .log_sum import safe_log
 from .resampling import Scheme, named
 from .strata import ancestors_from_ends, untouched
 
@@ -111,7 +112,7 @@ def enumerate_multinomial(
     grid = jnp.asarray(product_grid(size, n_offspring))
     probabilities = shares(integer_masses(weights), weights.dtype)
     usable = jnp.any(probabilities > 0)
-    log_masses = _log(jnp.where(usable, probabilities, 1 / size))
+    log_masses = safe_log(jnp.where(usable, probabilities, 1 / size))
     return jnp.where(usable, grid, untouched(size, n_offspring)), jnp.sum(log_masses[grid], axis=1)
 
 
@@ -129,13 +130,9 @@ def enumerate_residual(weights: Float[Array, " N"], n_offspring: int) -> tuple[I
     certain = jnp.arange(n_offspring, dtype=jnp.int32) < jnp.sum(whole, dtype=jnp.int32)
     probabilities = jnp.where(usable, shares(integer_masses(remainders), weights.dtype), 1 / size)
     own = grid == _place(whole, grid)
-    log_masses = jnp.where(certain, jnp.where(own, 0, -jnp.inf), _log(probabilities)[grid])
+    log_masses = jnp.where(certain, jnp.where(own, 0, -jnp.inf), safe_log(probabilities)[grid])
     ancestors = jnp.where(usable, _place(whole, grid), untouched(size, n_offspring))
     return ancestors, jnp.sum(log_masses, axis=1)
-
-
-def _log(mass: jax.Array) -> jax.Array:
-    return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1)), -jnp.inf)
 
 
 def _pair_per_offspring(n_weights: int, n_offspring: int) -> tuple[int, ...]:

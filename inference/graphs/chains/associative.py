@@ -20,10 +20,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ...laws.log_sum import log_sum
+from ...laws.log_sum import log_sum, safe_log
 from .chain import Chain
 from .linear import divisor, floor_for, rounding_for
-from .logs import Messages, lowered, safe_log
+from .logs import Messages, lowered
 
 Element = tuple[jax.Array, jax.Array]
 

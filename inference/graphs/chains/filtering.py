@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from lawful.errors import LawfulError
 
+from ...laws.log_sum import safe_log
 from . import associative, linear, logs
 from .chain import Chain, chain
 from .smoothing import where_certified
@@ -134,6 +135,6 @@ def _linear(given: Chain) -> tuple[Filtered, _Bounds]:
     of_last = last[1] / linear.divisor(last[0])
     bounds = _Bounds(totals[:, 1] / total_of_step, of_last, linear.rounding_for(v.dtype))
     terms = linear.terms_of(given, moves, evidence, totals[:, 0])
-    law = logs.safe_log(v) - jnp.log(jnp.where(totals[:, 0] == 0, 1, totals[:, 0]))[:, None]
+    law = safe_log(v) - jnp.log(jnp.where(totals[:, 0] == 0, 1, totals[:, 0]))[:, None]
     increments = (terms[0] + terms[1]).at[1:].add(terms[2])
     return Filtered(*total(jnp.concatenate(terms)), increments, law), bounds

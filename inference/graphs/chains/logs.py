@@ -22,11 +22,6 @@ def lowered(scores: jax.Array, by: jax.Array) -> jax.Array:
     return scores - lax.stop_gradient(jnp.where(by == -jnp.inf, 0, by))
 
 
-def safe_log(weights: jax.Array) -> jax.Array:
-    """Log of weights; minus infinity for 0, with derivative zero."""
-    return jnp.where(weights > 0, jnp.log(jnp.where(weights > 0, weights, 1)), -jnp.inf)
-
-
 class Messages(NamedTuple):
     """Log messages.
 

@@ -17,8 +17,8 @@ import numpy as np
 
 from lawful.form.operations.device import device_array
 
+from ...laws.log_sum import safe_log
 from .. import chains
-from ..chains.logs import safe_log
 from ..model.beliefs import layout_of
 from ..model.potentials import Potentials, scores_of
 from .elimination import Places, drawn, largest, marginals, total

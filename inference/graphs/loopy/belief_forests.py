@@ -24,7 +24,7 @@ import numpy as np
 
 from lawful.late import networkx
 
-from ..chains.logs import safe_log
+from ...laws.log_sum import safe_log
 from ..model.graph import FactorGraph
 from ..model.potentials import Potentials
 from ..model.structure import Structure

@@ -69,12 +69,12 @@ def log_z(net: Net, scores: Scores, messages: Messages, point: Point, temperatur
             shared = column.read(masses[card])[0]  # what a factor sends and what it is sent are all of the variable
             own = own - jnp.where(jnp.isneginf(shared), 0.0, shared)
         total = total + _sum(scores.counting[k] * own)
-    for k, evidence in enumerate(point.evidence, len(net.blocks)):
+    for evidence, told, heard in zip(point.evidence, net.parted(messages)[1], net.parted(point.sent)[1], strict=True):
         total = total + _sum(evidence)
-        for message, sent in zip(messages[k], point.sent[k], strict=True):
+        for message, sent in zip(told, heard, strict=True):
             shared = reduced(message + sent, (0,), temperature)
             total = total - _sum(jnp.where(jnp.isneginf(shared), 0.0, shared))
-        total = total + _sum(reduced(point.sent[k][0], (0,), temperature))
+        total = total + _sum(reduced(heard[0], (0,), temperature))
     return total
 
 
@@ -91,9 +91,9 @@ def free_energy(net: Net, scores: Scores, point: Point) -> Any:
         for column, card in zip(net.blocks[k].columns, net.blocks[k].cardinalities, strict=True):
             taken = jnp.broadcast_to(jnp.asarray(counting, factors.dtype), shape)[None]
             weights[card] = column.add(weights[card][None].astype(factors.dtype), -taken)[0]
-    for k, tally in enumerate(net.tallies, len(net.blocks)):
-        total = total + _sum(point.evidence[k - len(net.blocks)]) + _sum(reduced(point.sent[k][0], (0,), ONE))
-        for column, card, sent in zip(tally.columns, tally.cardinalities, point.sent[k], strict=True):
+    for tally, evidence, heard in zip(net.tallies, point.evidence, net.parted(point.sent)[1], strict=True):
+        total = total + _sum(evidence) + _sum(reduced(heard[0], (0,), ONE))
+        for column, card, sent in zip(tally.columns, tally.cardinalities, heard, strict=True):
             if sent.size:
                 beliefs = probabilities(column.read(point.variables[card]), 1)
                 total = total - _sum(_weighed(beliefs, sent))

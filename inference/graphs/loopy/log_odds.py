@@ -39,8 +39,8 @@ class LogOdds:
     """How binary variables in pairs exchange messages, and those in bags with counts that nothing else reads.
 
     Attributes:
-        tables: what is known of the tables of each piece (`layouts.pieces_of`): "any", "ising" for one score of equal
-            states and one of unequal ones, "weak" where they are also nearly the same.
+        tables: what is known of the tables of each piece (`layouts.pieces_of`): "any", or "weak" for one score of equal
+            states and one of unequal ones that are nearly the same.
     """
 
     tables: tuple[str, ...] = ()
@@ -145,9 +145,8 @@ def _logs(odds: Any) -> Any:
 
 def kind_of(tables: Sequence[np.ndarray]) -> str:
     """Tell what is known of tables (G, 2, 2)."""
-    if not all((t[:, 0, 0] == t[:, 1, 1]).all() and (t[:, 0, 1] == t[:, 1, 0]).all() for t in tables):
-        return "any"
-    return "weak" if all(np.abs(t[:, 0, 0] - t[:, 0, 1]).max() <= REACH for t in tables) else "ising"
+    alike = all((t[:, 0, 0] == t[:, 1, 1]).all() and (t[:, 0, 1] == t[:, 1, 0]).all() for t in tables)
+    return "weak" if alike and all(np.abs(t[:, 0, 0] - t[:, 0, 1]).max() <= REACH for t in tables) else "any"
 
 
 def _any_weights(layout: Layout, table: Any) -> tuple[Any, ...]:
@@ -161,7 +160,7 @@ def _couplings(layout: Layout, table: Any) -> tuple[Any, ...]:
     return layout.weights(c, c, 0.0)
 
 
-_WEIGHTS = {"any": _any_weights, "ising": _any_weights, "weak": _couplings}
+_WEIGHTS = {"any": _any_weights, "weak": _couplings}
 
 
 def _by_ratio(weights: tuple[Any, ...], total: Any, back: Any) -> Any:

@@ -127,7 +127,7 @@ def run(
         if turns is not None:
             # Counts have no turns: they hear at the end of a sweep what the factors before them have left.
             now = _largest(moved(), dtype)
-            mixed = (*old[: len(net.blocks)], *mixed[len(net.blocks) :])
+            mixed = (*net.parted(old)[0], *net.parted(mixed)[1])
         elif settings.schedule == "residual":
             every = moved()
             mixed, now = _most_changed(mixed, old, every, settings.share), _largest(every, dtype)

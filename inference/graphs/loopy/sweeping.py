@@ -143,12 +143,10 @@ def swept(net: Net, scores: Scores, logs: Logs, steps: Steps, messages: Messages
     )
     if not net.tallies:
         return ended
-    told = logs.sweep(net, scores, scores.tables, ended)
-    mixed = [
-        tuple(logs.damped(*pair, damping) for pair in zip(*block, strict=True))
-        for block in list(zip(told, ended, strict=True))[len(net.blocks) :]
-    ]
-    return (*ended[: len(net.blocks)], *mixed)
+    factors, counts = net.parted(ended)
+    _, told = net.parted(logs.sweep(net, scores, scores.tables, ended))
+    both = zip(told, counts, strict=True)
+    return (*factors, *(tuple(logs.damped(*pair, damping) for pair in zip(*own, strict=True)) for own in both))
 
 
 def _heard(totals: Totals, card: int, rows: Any, own: Any) -> Any:

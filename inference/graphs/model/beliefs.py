@@ -21,6 +21,7 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from ...findings.findings import Finding, Status, status_of
+from ...laws.log_sum import safe_log
 from .structure import Structure
 
 SMALL = 1 << 16  # entries of all beliefs that leave a program as one array; more are worth an array each
@@ -227,8 +228,7 @@ def _finding(verdict: str, where: str, info: Mapping[str, Any], bags: tuple[str,
 def _log(probabilities: Any) -> Any:
     if isinstance(probabilities, np.ndarray):
         return np.log(probabilities, out=np.full_like(probabilities, -np.inf), where=probabilities > 0)
-    positive = probabilities > 0
-    return jnp.where(positive, jnp.log(jnp.where(positive, probabilities, 1.0)), -jnp.inf)
+    return safe_log(probabilities)
 
 
 @dataclass(frozen=True)
