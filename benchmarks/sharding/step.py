@@ -25,9 +25,8 @@ import lawful
 from lawful import inference
 from lawful.inference.devices import Axis, exchanged
 from lawful.inference.devices.axis import blocks_of
-from lawful.inference.devices.exact_resampling import draw_ends
 from lawful.inference.devices.island_resampling import Apart
-from lawful.inference.devices.routing import Whole, Within
+from lawful.inference.devices.routing import Whole, Within, draw_ends
 from lawful.inference.laws.strata import ancestors_from_ends, systematic
 
 PACKAGES = ("jax", "jaxlib", "numpy", "numpyro")

@@ -1,9 +1,11 @@
 """Exchange: particles go to the devices on which their offspring live.
 
 Law: slot j of the new population is a copy of the first particle whose running count of offspring exceeds j; moving
-changes no bit. `gathered` puts the whole population on every device. `exchanged` looks at the borders where that is
-enough (see `neighbour_exchange`). Else particles with offspring go to every device that needs them in 2 ceil(log2 P)
-rounds of one buffer each, and no device ever holds more than two buffers.
+changes no bit. Where `is_near` says, the same on all devices, that offspring live on the device of their parent or not
+far beyond its borders, `fetched` looks at these alone. That is the usual case: particles that are spread at random have
+about as many offspring on one device as on another, and only an eighth of a device's particles goes to each neighbour.
+Else particles with offspring go to every device that needs them in 2 ceil(log2 P) rounds of one buffer each, and no
+device ever holds more than two buffers.
 
 Both families, running counts and slots, are ordered, so particles move in one direction at a time, and those that go
 stand side by side, as do those that stay. First they are packed: a particle that is number k among those with offspring
@@ -24,13 +26,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from lawful.distributions.sampling.integer_weights import running_sum
 
 from ..laws.strata import ancestors_from_ends
 from .axis import Axis
-from .neighbour_exchange import fetched, is_near
 
 type Packets = dict[str, Any]
 
@@ -115,3 +116,45 @@ def _shifted(buffer: jax.Array, by: jax.Array) -> jax.Array:
     widths = [(size, size, 0), *((0, 0, 0) for _ in buffer.shape[1:])]
     padded = jax.lax.pad(buffer, jnp.zeros((), buffer.dtype), widths)
     return jax.lax.dynamic_slice_in_dim(padded, size + by, size)
+
+
+# Where offspring are near
+
+
+def margin(size: int) -> int:
+    """Give the number of particles at a border of a device that the neighbour there is told of.
+
+    >>> margin(1 << 18), margin(20), margin(1)
+    (32768, 2, 1)
+    """
+    return max(size // 8, 1)
+
+
+def is_near(axis: Axis, starts: Int[Array, " M"], ends: Int[Array, " M"]) -> Bool[Array, ""]:
+    """Tell whether offspring that live elsewhere live next door, and their parents within the margin.
+
+    `starts` and `ends` are the offspring of all particles before and up to each of this device's.
+    """
+    size = ends.shape[0]
+    most, first = margin(size), axis.index() * size
+    inside = (ends[most - 1] >= first) & (starts[size - most] <= first + size)
+    return jnp.all(axis.gather(inside[None]))
+
+
+def fetched(axis: Axis, ends: Int[Array, " M"], values: Any) -> Any:
+    """Give this device's slots, from its own particles and those at the near borders of its neighbours.
+
+    `ends` are the offspring of all particles up to each of this device's.
+    """
+    size = ends.shape[0]
+    most, first = margin(size), axis.index() * size
+    below, own, above = _window(axis, ends, most)
+    # Nobody stands before the first device or after the last: what came round the circle has no offspring here.
+    below, above = jnp.where(axis.reaches(1), below, 0), jnp.where(axis.reaches(-1), above, axis.count(ends))
+    counts = jnp.clip(jnp.concatenate([below, own, above]) - first, 0, size)
+    parents = ancestors_from_ends(counts, size)
+    return jax.tree.map(lambda x: jnp.concatenate(_window(axis, x, most))[parents], values)
+
+
+def _window(axis: Axis, part: jax.Array, most: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return axis.rotated(part[-most:], 1), part, axis.rotated(part[:most], -1)

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from lawful.inference.devices import Axis, exchanged
-from lawful.inference.devices.exact_resampling import offspring_ends
-from lawful.inference.devices.exchange import in_rounds
-from lawful.inference.devices.neighbour_exchange import fetched, is_near
-from lawful.inference.devices.routing import Systematic, Within
+from lawful.inference.devices.exchange import fetched, in_rounds, is_near
+from lawful.inference.devices.routing import Systematic, Within, offspring_ends
 from lawful.inference.laws.resampling import Distinct
 from lawful.inference.laws.resampling import scheme as scheme_named
 from lawful.inference.laws.strata import ancestors_from_ends

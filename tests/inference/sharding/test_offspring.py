@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.inference.devices import exchanged
-from lawful.inference.devices.exact_resampling import ancestors, draw_ends, offspring_ends
+from lawful.inference.devices.routing import ancestors, draw_ends, offspring_ends
 from lawful.inference.laws.strata import enumerate_systematic, push_systematic
 from tests.inference.sharding.test_exchange import across
 
