@@ -115,7 +115,7 @@ class KernelForm:
         after = block.splice(self.step, [*inputs, *here])
         there, numbers = after[: self.carried], after[self.carried :]
         new = self.left(block, inputs, there)
-        if self.enter is not None:  # what stays is not carried there and back
+        if self.gradient:  # what stays is not carried there and back
             moved = block.det(_differs, *here, *there, label="moved?")
             new = tuple(block.det(jnp.where, moved, x, y, label="moved?") for x, y in zip(new, state, strict=True))
         return without_dead_code(block.form((*inputs, *state), (*new, *numbers)))

@@ -29,7 +29,7 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of, is_own
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
-from lawful.passes.thread_sites import Given, interpose
+from lawful.passes.thread_sites import Given, Parts, interpose
 
 from ...contract import Contract
 from ...registered import stored_as
@@ -46,6 +46,7 @@ from ..base.base import (
     refuse_nothing_to_move,
     scoped,
     scored,
+    scored_anew,
     state_inputs,
 )
 from ..base.redraw import PREFIX
@@ -65,7 +66,7 @@ class Run(NamedTuple):
 @stored_as("kernels.refresh")
 @dataclass(frozen=True)
 class Refresh:
-    """The kernel; see `refresh`. A state without all choices ends with log of density of parameters x weight."""
+    """The kernel; see `refresh`. What is carried ends with the log of density of parameters x weight."""
 
     proposal: Any
     sites: tuple[Any, ...]
@@ -86,19 +87,14 @@ class Refresh:
             new = self._near(block, known, inputs, proposed.state.values, state)
         else:
             new = anew(block, known, inputs, proposed.state.values, self.keep)
-        there, flags = tuple(new.values[c.address] for c in kept), new.flags
+        before = kept_weight(block, known, inputs, here, state.log_density)
+        prior, weight = proposed.state.log_density, new.log_weight
+        ratio = block.det(_ratio, proposed.log_ratio, prior, weight, before, label="log ratio")
+        there = (*(new.values[c.address] for c in kept), *new.flags, _both(block, prior, weight))
+        step = finished(block.form((*inputs, *state.flat), chosen(block, state.flat, there, ratio)))
         if self.keep == "all":
-            before = _weight(block, program, inputs, state.values)
-            log_density, flags = scored(block, program, inputs, there)
-        else:
-            before = kept_weight(block, known, inputs, here, state.log_density)
-            log_density = block.det(jnp.add, proposed.state.log_density, new.log_weight, label="log density x weight")
-        ratio = block.det(
-            _ratio, proposed.log_ratio, proposed.state.log_density, new.log_weight, before, label="log ratio"
-        )
-        after = chosen(block, state.flat, (*there, *flags, log_density), ratio)
-        form = block.form((*inputs, *state.flat), after)
-        return KernelForm(finished(form), kept, INFO, states=None if self.keep == "all" else self._states(known))
+            return KernelForm(step, kept, INFO, enter=_enter(known), leave=scored_anew(program))
+        return KernelForm(step, kept, INFO, states=self._states(known))
 
     def _kept(self, known: Parameters) -> tuple[Choice, ...]:
         """List what a state has values for."""
@@ -115,7 +111,7 @@ class Refresh:
         log_density, _ = scored(block, known.prior, inputs, values)
         run = anew(block, known, inputs, values, self.keep)
         block.factor(("~estimate", "evidence"), run.log_weight)
-        both = block.det(jnp.add, log_density, run.log_weight, label="log density x weight")
+        both = _both(block, log_density, run.log_weight)
         return finished(block.form(inputs, (*(run.values[c.address] for c in self._kept(known)), *run.flags, both)))
 
     def _proposed(self, block: Block, known: Parameters, inputs: Sequence[Var], here: tuple[Var, ...]) -> Proposed:
@@ -143,7 +139,8 @@ class Refresh:
                 )
             noise = normal_site(block, (PREFIX, "refresh", *choice.address), choice.full_shape)
             there[choice.address] = block.det(partial(_step, self.correlation), old, noise, label="noise")
-        return Run(there, (), _weight(block, known.program, inputs, [there[c.address] for c in known.choices]))
+        at = _given(block, known, inputs, [there[c.address] for c in known.choices])
+        return Run(there, at.flags, at.sums[1])
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""
@@ -242,9 +239,22 @@ def joint_proposal(proposal: Any, who: str) -> Any:
     return found
 
 
-def _weight(block: Block, program: Form, inputs: Sequence[Var], values: Sequence[Var]) -> Var:
-    """Append the log of the weight of a program at given choices: its factors and observations alone."""
-    return interpose(program, Given(), weighing(program)).spliced(block, [*inputs, *values]).sums[1]
+def _given(block: Block, known: Parameters, inputs: Sequence[Var], values: Sequence[Var]) -> Parts[Var]:
+    """Append the program at given choices; the second sum is the log of its weight, of factors and observations."""
+    return interpose(known.program, Given(), weighing(known.program)).spliced(block, [*inputs, *values])
+
+
+def _enter(known: Parameters) -> Form:
+    """Write the way from a state of the program to one that ends with log of density of parameters x weight."""
+    block, inputs, state = Block(), tuple(v.like() for v in known.program.inputs), state_inputs(known.choices)
+    log_density, _ = scored(block, known.prior, inputs, known.among(state.values))
+    both = _both(block, log_density, _given(block, known, inputs, state.values).sums[1])
+    return finished(block.form((*inputs, *state.flat), (*state.values, *state.flags, both)))
+
+
+def _both(block: Block, log_density: Var, log_weight: Var) -> Var:
+    both: Var = block.det(jnp.add, log_density, log_weight, label="log density x weight")
+    return both
 
 
 def _ratio(proposed: jax.Array, prior: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
