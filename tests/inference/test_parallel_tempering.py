@@ -12,7 +12,7 @@ from lawful import cond, factor, inference, plate, sample, trace
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, invariant
-from lawful.inference.check.exact.extended import extended_matrix
+from lawful.inference.check.exact.transition import extended_matrix
 from lawful.inference.kernels.particles.replica_exchange import Tempering
 
 module = importlib.import_module("lawful.inference.kernels.particles.replica_exchange")

@@ -1,7 +1,9 @@
 """Transition matrices (tier 0): a kernel on a finite program, enumerated row by row.
 
 Law: pi K = pi and, where it is claimed, the flux pi_x K_xy is symmetric; every state of the support is reached from
-every other, which invariance alone does not say.
+every other, which invariance alone does not say. Where a state ends with an estimate, pi is the measure of the kernel's
+own states (`KernelForm.states`), every outcome of the estimate weighed by it; states of equal choices and estimate are
+one state.
 """
 
 from __future__ import annotations
@@ -18,9 +20,8 @@ from lawful.language.run_form import run_nodes
 
 from ...kernels.base.base import KernelForm
 from ..statistics.report import Report
-from .extended import extended_matrix
 from .measure import Measure, Trace, differences, show_outcome
-from .outcomes import Layout
+from .outcomes import Layout, compiled_worlds
 from .reference import enumerate_measure
 
 TOLERANCE = 1e-12
@@ -141,3 +142,42 @@ def _irreducible(matrix: np.ndarray) -> bool:
     graph.add_nodes_from(range(len(matrix)))
     graph.add_edges_from(zip(*np.nonzero(matrix > 0), strict=True))
     return networkx.is_strongly_connected(graph)
+
+
+# States that end with an estimate
+
+
+type _Found = dict[Trace, tuple[list[Any], float]]  # a state with its arrays and its mass
+
+DIGITS = 9  # of an estimate: what rounding separates is one state
+
+
+def extended_matrix(kernel: KernelForm, inputs: Sequence[Any]) -> tuple[np.ndarray, list[Trace], np.ndarray, int]:
+    """Enumerate a kernel on all states of positive mass: (matrix, states, pi, paths); a state returns its estimate."""
+    assert kernel.states is not None
+    arrays = [np.asarray(x) for x in inputs]
+    found, paths = _outcomes(kernel, kernel.states, arrays)
+    weights = np.array([weight for _, weight in found.values()])
+    place = {state: i for i, state in enumerate(found)}
+    matrix = np.zeros((len(found), len(found)))
+    for row, (values, _) in enumerate(found.values()):
+        ends, count = _outcomes(kernel, kernel.form, [*arrays, *values])
+        paths += count
+        for state, (_, mass) in ends.items():
+            if state in place:
+                matrix[row, place[state]] += mass
+    return matrix, list(found), weights / weights.sum() if len(found) else weights, paths
+
+
+def _outcomes(kernel: KernelForm, form: Form, inputs: Sequence[Any]) -> tuple[_Found, int]:
+    """List the states that a form ends in, each with its arrays and its mass."""
+    worlds = jax.device_get(compiled_worlds(form)(*inputs))
+    mass = np.exp(np.asarray(worlds.log_mass, np.float64))
+    layout = Layout(kernel.choices, 0, jax.tree.structure(()))
+    found: _Found = {}
+    for world in np.flatnonzero(mass > 0):
+        values = [np.asarray(x)[world] for x in worlds.outputs[: kernel.size]]
+        state = Trace(layout.trace(values[:-1]).choices, round(float(values[-1]), DIGITS))
+        first, before = found.get(state, (values, 0.0))
+        found[state] = first, before + float(mass[world])
+    return found, len(mass)
