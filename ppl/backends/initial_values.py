@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from ..distributions.law import IMPROPER
+from ..distributions.sampling.threefry import fold_in
 from ..form import Form
 from ..form.builder import Block
 from ..form.liveness import without_dead_code
@@ -86,7 +87,7 @@ def found_start(target: Target, size: int, dtype: Any, key: jax.Array, prior: Dr
     """
 
     def candidate(number: jax.Array) -> tuple[jax.Array, jax.Array]:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, 2 * number + jnp.arange(2))  # compiled once for both
+        keys = fold_in(key, 2 * number + jnp.arange(2))
         drawn = jax.random.uniform(keys[0], (size + 2,), dtype, -2.0, 2.0)
         cube, side, height = drawn[:size], drawn[size], 0.5 + 0.125 * drawn[size + 1]
         aim = jnp.sign(side) * jnp.sqrt(height * size)

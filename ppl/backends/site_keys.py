@@ -1,6 +1,6 @@
 """Site keys: the random keys of many sites, derived together from one key.
 
-Law: a site's key is that of its address, `key_at(root, address)`, at a step of a loop with the step folded in; which
+Law: a site's key is that of its address, `key_at(root, address)`, at a step of a loop with the step fold_in in; which
 sites are derived with it changes no bit. Why together: on CPUs each derivation that stands alone is a loop of its own
 in the compiled program, and compiling those took longer than compiling the sites.
 """
@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..addresses import Address, address_code, indices_of, key_at
+from ..addresses import Address, address_code, indices_of
+from ..distributions.sampling.threefry import fold_in
 
 type Keys = dict[Address, jax.Array]
 
@@ -34,13 +35,9 @@ def keys_of(root: jax.Array, addresses: Iterable[Address]) -> Keys:
         groups[len(indices_of(address))].append(address)
     keys: Keys = {}
     for group in groups.values():
-        if len(group) == 1:
-            keys[group[0]] = key_at(root, group[0])
-            continue
         rows = root
         for column in zip(*((address_code(a), *indices_of(a)) for a in group), strict=True):
-            codes = np.array(column, np.uint32)
-            rows = jax.vmap(jax.random.fold_in, (None if rows.ndim == 0 else 0, 0))(rows, codes)
+            rows = fold_in(rows, np.array(column, np.uint32))
         keys |= dict(zip(group, rows, strict=True))
     return keys
 
@@ -50,7 +47,7 @@ def row_keys(root: jax.Array, rows: dict[Address, Sequence[Address]]) -> Keys:
     if not rows:
         return {}
     codes = np.array([[address_code(step) for step in steps] for steps in rows.values()], np.uint32)
-    return dict(zip(rows, jax.vmap(jax.vmap(lambda code: jax.random.fold_in(root, code)))(codes), strict=True))
+    return dict(zip(rows, fold_in(root, codes), strict=True))
 
 
 def step_keys(keys: Keys, steps: Any) -> tuple[list[jax.Array], Callable[[Sequence[jax.Array]], Keys]]:
@@ -66,9 +63,5 @@ def step_keys(keys: Keys, steps: Any) -> tuple[list[jax.Array], Callable[[Sequen
     def unstack(rows: Sequence[jax.Array]) -> Keys:
         return {a: row[i] for group, row in zip(groups.values(), rows, strict=True) for i, a in enumerate(group)}
 
-    return [jax.vmap(folded, (None, 0))(stack, jnp.asarray(steps)) for stack in stacks], unstack
-
-
-def folded(keys: jax.Array, index: jax.Array) -> jax.Array:
-    """Fold a number into a key, or into each of an array of keys."""
-    return jax.random.fold_in(keys, index) if keys.ndim == 0 else jax.vmap(folded, (0, None))(keys, index)
+    steps = jnp.asarray(steps)
+    return [fold_in(stack, steps.reshape(-1, *(1,) * stack.ndim)) for stack in stacks], unstack

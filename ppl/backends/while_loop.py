@@ -12,9 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ..addresses import Address, show_address
 from ..distributions.random_words import SeedLaw, key_of_seed
+from ..distributions.sampling.threefry import fold_in
 from ..form import Form
 from ..messages import Source
 from .xla import emit
@@ -42,8 +44,8 @@ class ForwardLoop:
         """Run the loop; each step has keys of its own."""
         key = key_of_seed(seed)
         first, second = self.counts
-        test = _under(self.condition, operands[:first], jax.random.fold_in(key, 0))
-        step = _under(self.body, operands[first : first + second], jax.random.fold_in(key, 1))
+        test = _under(self.condition, operands[:first], fold_in(key, np.zeros((), np.uint32)))
+        step = _under(self.body, operands[first : first + second], fold_in(key, np.ones((), np.uint32)))
         start = (jnp.zeros((), jnp.int32), tuple(operands[first + second :]))
 
         def advance(state: tuple[Any, tuple[Any, ...]]) -> tuple[Any, tuple[Any, ...]]:
@@ -54,4 +56,4 @@ class ForwardLoop:
 
 def _under(form: Form, constants: tuple[Any, ...], key: jax.Array) -> Callable[..., list[jax.Array]]:
     run = emit(form)
-    return lambda index, values: run(jax.random.fold_in(key, index), *constants, *values)[0]
+    return lambda index, values: run(fold_in(key, index), *constants, *values)[0]

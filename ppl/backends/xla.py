@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from ..addresses import Address, show_address
 from ..distributions.batched import draw_lanes
+from ..distributions.sampling.threefry import fold_in
 from ..errors import ImproperPriorError, LawfulError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
 from ..form.cached import Pass, per_form, through
@@ -23,7 +24,7 @@ from ..form.operations.compensated_sum import Sum
 from ..form.operations.equation import Equation
 from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
-from .site_keys import Keys, folded, keys_of, row_keys, step_keys
+from .site_keys import Keys, keys_of, row_keys, step_keys
 
 DEFAULT: tuple[Pass, ...] = (without_dead_code, rolled)
 
@@ -153,7 +154,7 @@ class Run(Fold[jax.Array]):
         # All arms run, so a site of two arms must not draw with one key.
         runs = []
         for number, form in enumerate(node.forms):
-            keys = {a: folded(k, jnp.asarray(number)) for a, k in inner_keys([form], self.keys).items()}
+            keys = {a: fold_in(k, jnp.asarray(number)) for a, k in inner_keys([form], self.keys).items()}
             runs.append(arm(form)(operands, keys)[0])
         columns = zip(node.outs, zip(*runs, strict=True), strict=True)
         return [select_arms(node.index, out, index, *column) for out, column in columns]
