@@ -4,6 +4,7 @@ Law: the kernel keeps the posterior; in mode "eager", and with sites summed out,
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 from lawful.errors import LawfulError
@@ -57,10 +58,14 @@ class Mcmc(MarkovChains):
         """The kernel is the method."""
         return self.kernel
 
-    @property
+    @cached_property
     def composition(self) -> str:
         """The kernel, as people read it."""
         return "kernel chosen by the program" if self.kernel is None else repr(self.kernel)
+
+    def told(self, **texts: str) -> dict[str, Any]:
+        """Tell the settings; the kernel as people read it."""
+        return super().told(kernel=self.composition, **texts)
 
     @property
     def contract(self) -> Contract:
@@ -71,7 +76,7 @@ class Mcmc(MarkovChains):
     def engine(self, form: Form, plan: Plan) -> Engine:
         """Write the chains, of a kernel that the program chooses where none is given."""
         if self.kernel is not None:
-            return super().engine(form, plan)
+            return chains(plan, form, self.kernel, plan.reasons)
         sums = plan.asked.enumerate is None and (plan.run is None or plan.run.store is None)
         choice = default_kernel(form, sums=sums)
         if choice.sums is None:

@@ -32,6 +32,7 @@ from ..plans.refusals import EAGER, USUAL, refuse
 from ..plans.setting_types import Count, Keep, Mode, NonFinite, OnFault, Options, Scheme, Start, Steps, Sums, read
 from ..registered import METHODS
 from ..running.bar import with_bar
+from ..running.environment import person_watches
 from ..running.options import RunOptions
 from ..transformers.enumeration import Enumeration
 from ..transformers.temper import ADAPTIVE
@@ -102,8 +103,10 @@ class Method(ABC):
     @functools.cached_property
     def watched(self) -> RunOptions | None:
         """The options of a run, with a bar where a person watches."""
+        if self.progress is False or not (self.progress or person_watches()):
+            return self.run
         one_by_one = getattr(self, "chain_method", None) == "sequential"
-        return with_bar(self.run, self.progress, self.mesh, one_by_one=one_by_one)
+        return with_bar(self.run, self.mesh, at_once=bool(self.progress), one_by_one=one_by_one)
 
     @property
     @abstractmethod
@@ -135,10 +138,11 @@ class Method(ABC):
         """Give the same method for the marginal of the sites that are not summed."""
         return replace(self, enumerate=None)
 
-    def told(self) -> dict[str, Any]:
-        """Tell the settings, without those that change no draw, in types that a file can hold."""
+    def told(self, **texts: str) -> dict[str, Any]:
+        """Tell the settings, without those that change no draw, in types that a file can hold; `texts` of some."""
         said = {f.name: (getattr(self, f.name), f.default) for f in fields(self) if f.name not in UNTOLD}
-        return {name: _told(value) for name, (value, usual) in said.items() if value is not None or usual is not None}
+        known = {name: value for name, (value, usual) in said.items() if value is not None or usual is not None}
+        return {name: texts[name] if name in texts else _told(value) for name, value in known.items()}
 
     def recipe(self) -> dict[str, Any]:
         """Give the settings from which the method is built again, without those that a resumed run is given anew."""
@@ -211,9 +215,9 @@ class Populations(Method):
         """The kernel that moves particles, if one does."""
         return getattr(self, "kernel" if self.on_path else "move", None)
 
-    def told(self) -> dict[str, Any]:
+    def told(self, **texts: str) -> dict[str, Any]:
         """Tell the settings; of a scheme by its name."""
-        said = super().told()
+        said = super().told(**texts)
         said.pop("resampling", None)
         islands = {"islands": str(self.scheme)} if isinstance(self.scheme, Islands) else {}
         return {**said, "scheme": self.drawing, **islands}
@@ -361,6 +365,6 @@ def call[**P](kind: Callable[P, Method]) -> Callable[Concatenate[Any, P], Plan]:
     return build
 
 
-def _told(value: Any) -> Any:
+def _told(value: Any) -> bool | int | float | str | None:
     value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, bool | int | float | str | None) else repr(value)

@@ -217,3 +217,31 @@ def map_findings(numbers: Mapping[str, Any]) -> Iterator[Finding]:
         if count:
             text = f"{count} moves were rejected because {what}. The posterior is kept, but these moves are lost."
             yield Finding(code, f"{text} Fix: {fix}.", value=count, limit=0)
+
+
+def restart_findings(restarted: Any, below: Any) -> Iterator[Finding]:
+    """Tell which chains were restarted, why, and from which: a remark.
+
+    >>> [told] = restart_findings([-1, 0, 1], [0.0, 0.0, 57.2])
+    >>> told.code, told.value, list(restart_findings([-1, -1], [0.0, 0.0]))
+    ('RESTARTED', 2, [])
+    """
+    rows = [(i, place, gap) for i, (place, gap) in enumerate(zip(restarted, below, strict=True)) if place >= 0]
+    still = [f"chain {i} from chain {place}" for i, place, gap in rows if not gap > 0]
+    sunk = [f"chain {i} from chain {place} (log mass {gap:.0f} lower)" for i, place, gap in rows if gap > 0]
+    told = []
+    if still:
+        told.append(
+            f"chains that stood still were restarted in the warm-up from others: {', '.join(still)}. No step size led "
+            "away from where they stood, which may be a mode of its own"
+        )
+    if sunk:
+        told.append(
+            f"chains were restarted in the warm-up from others where the posterior has much more mass: "
+            f"{', '.join(sunk)}, as normal laws of the same spread tell it"
+        )
+    if told:
+        words = ". ".join(text[0].upper() + text[1:] if number else text for number, text in enumerate(told))
+        yield Finding(
+            "RESTARTED", f"{words}: see result.warmup, or give other starts (init=).", value=len(rows), limit=0
+        )

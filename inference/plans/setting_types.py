@@ -16,7 +16,7 @@ import numpy as np
 
 from lawful.errors import IndexRangeError, LawfulError
 
-from ..kernels.combine.mh import as_kernel
+from ..kernels.combine.mh import mh
 from ..missing_call import refuse_uncalled
 from ..representations.sequential import Cuts as WrittenCuts
 from ..running.options import RunOptions
@@ -64,9 +64,11 @@ def _start(name: str, value: Any) -> Any:
 
 
 def _kernel(name: str, value: Any) -> Any:
-    if value is not None and not hasattr(value, "build") and not hasattr(value, "propose") and not callable(value):
+    if hasattr(value, "build") and not isinstance(value, type):
+        return value
+    if value is not None and not hasattr(value, "propose") and not hasattr(value, "whole") and not callable(value):
         raise LawfulError(f"{name}: expected a kernel or a proposal, as kernels.mh(), got {value!r}.")
-    return as_kernel(value)
+    return mh(value)
 
 
 def _uncalled(name: str, value: Any) -> Any:

@@ -17,7 +17,7 @@ from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.record import record
 
-from .densities_of import without_weights
+from .kernel_form import without_weights
 from .naming import named_sites
 
 

@@ -24,7 +24,7 @@ from lawful.passes.record import record
 from lawful.passes.thread_sites import score
 
 from .annealing_paths import Path
-from .densities_of import without_weights
+from .kernel_form import without_weights
 from .tempered_program import Before, Entered, Entering, Entries, powered
 from .traced import Traced
 

@@ -1,4 +1,4 @@
-"""Bar: what shows how far a run is, and whether a person watches a run that asks for nothing.
+"""Bar: what shows how far a run is, to one who asks for it, or watches.
 
 Law: it changes no draw. In a terminal or a notebook a run goes in chunks, which costs a few milliseconds a call, and
 the bar appears once the run has taken 3 s, without compiling. Nowhere else is anything shown, or any run divided. A run
@@ -9,48 +9,37 @@ from __future__ import annotations
 
 import functools
 import math
-import os
 import sys
 import time
 import warnings
 from dataclasses import replace
 from typing import Any
 
+from .environment import in_notebook
 from .options import RunOptions
 from .progress import Callback, Progress
 
 WAIT = 3.0  # seconds of a run before the bar is worth showing
-SWITCH = "LAWFUL_PROGRESS"  # "0" in the environment: nobody watches
 
 
-def with_bar(
-    run: RunOptions | None, progress: bool | None, mesh: Any = None, *, one_by_one: bool = False
-) -> RunOptions | None:
-    """Add a bar to the options of a run where a person watches.
+def with_bar(run: RunOptions | None, mesh: Any = None, *, at_once: bool, one_by_one: bool = False) -> RunOptions | None:
+    """Add a bar to the options of a run.
 
     Args:
         run: the options, or None for a run as a whole.
-        progress: None for a bar after 3 s where a person watches, True for one at once, False for none.
         mesh: the devices, or None for one.
+        at_once: whether it appears at once, or after 3 s.
         one_by_one: whether chains follow each other.
 
-    >>> with_bar(None, False), with_bar(None, True)
-    (None, RunOptions(chunk='auto', checkpoint=None, callbacks=(progress_bar(),), store=None))
+    >>> with_bar(None, at_once=True), with_bar(None, at_once=True, one_by_one=True)
+    (RunOptions(chunk='auto', checkpoint=None, callbacks=(progress_bar(),), store=None), None)
     """
-    whole = one_by_one or (mesh is not None and mesh.is_multi_process)
-    if progress is False or whole or not (progress or person_watches()):
+    if one_by_one or (mesh is not None and mesh.is_multi_process):
         return run
     if run is not None and any(isinstance(callback, Bar) for callback in run.callbacks):
         return run
-    bar = Bar(wait=0.0 if progress else WAIT)
+    bar = Bar(wait=0.0 if at_once else WAIT)
     return RunOptions(callbacks=(bar,)) if run is None else replace(run, callbacks=(*run.callbacks, bar))
-
-
-def person_watches() -> bool:
-    """Tell whether the standard error is a terminal, or this is a notebook, and nobody has said otherwise."""
-    if os.environ.get(SWITCH) == "0":
-        return False
-    return in_notebook() or bool(sys.stderr is not None and sys.stderr.isatty())
 
 
 def told(progress: Progress) -> str:
@@ -136,16 +125,6 @@ def progress_bar() -> Callback:
     progress_bar()
     """
     return Bar()
-
-
-def in_notebook() -> bool:
-    """Tell whether this process is the kernel of a notebook.
-
-    >>> in_notebook()
-    False
-    """
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell"
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Environment: what a result tells of how it was made: seed, wall time and compile time, versions, device.
+"""Environment: what a result tells of how it was made: seed, times, versions, device; and whether a person watches.
 
 Law: compiling is counted once, however its parts lie inside each other, and never above the wall time. JAX is listened
 to while something is timed, and at no other time.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -20,29 +22,14 @@ from jax.sharding import Mesh
 from ..devices.mesh import placed_on
 
 LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
+SWITCH = "LAWFUL_PROGRESS"  # "0" in the environment: nobody watches
 PREFIX = "/jax/core/compile/"  # events of tracing, lowering and compiling
 
 _spans: ContextVar[list[tuple[float, float]] | None] = ContextVar("lawful_compiling", default=None)
 
 
-class Seconds(float):
-    """Wall time in seconds; `compiling` of them went into tracing and compiling.
-
-    >>> Seconds(3.0, 2.0).compiling, Seconds(3.0, 2.0) + 1.0
-    (2.0, 4.0)
-    """
-
-    compiling: float
-
-    def __new__(cls, seconds: float, compiling: float = 0.0) -> Seconds:
-        """Make one of both numbers."""
-        made = super().__new__(cls, seconds)
-        made.compiling = compiling
-        return made
-
-
-def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, Seconds]:
-    """Run a function to its end and give the wall time in seconds, and how much of it compiled."""
+def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, dict[str, float]]:
+    """Run a function to its end, and give the times that it took."""
     spans: list[tuple[float, float]] = []
     token, start = _spans.set(spans), time.perf_counter()
     jax.monitoring.register_event_duration_secs_listener(_note)
@@ -52,7 +39,7 @@ def timed(function: Callable[..., Any], *operands: Any) -> tuple[Any, Seconds]:
         jax.monitoring.unregister_event_duration_listener(_note)
         _spans.reset(token)
     stop = time.perf_counter()
-    return out, Seconds(stop - start, covered([(max(a, start), min(b, stop)) for a, b in spans]))
+    return out, times(stop - start, covered([(max(a, start), min(b, stop)) for a, b in spans]))
 
 
 def covered(spans: list[tuple[float, float]]) -> float:
@@ -90,12 +77,28 @@ def environment(
     }
 
 
-def times(seconds: float) -> dict[str, float]:
+def times(seconds: float, compiling: float = 0.0) -> dict[str, float]:
     """Tell compiling and running apart, where that was measured."""
-    compiling = getattr(seconds, "compiling", 0.0)
     return {"seconds": float(seconds), "compile_seconds": compiling, "run_seconds": float(seconds) - compiling}
 
 
 @functools.cache
 def _versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
+def person_watches() -> bool:
+    """Tell whether the standard error is a terminal, or this is a notebook, and nobody has said otherwise."""
+    if os.environ.get(SWITCH) == "0":
+        return False
+    return in_notebook() or bool(sys.stderr is not None and sys.stderr.isatty())
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is the kernel of a notebook.
+
+    >>> in_notebook()
+    False
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"

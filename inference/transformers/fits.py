@@ -16,7 +16,7 @@ from lawful.form import Plate, Var
 from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Contract
-from ..representations.kernel_parts import SIGNAL, parts_of, replaced
+from ..representations.kernel_form import SIGNAL, parts_of, replaced
 from ..representations.tempered import Point
 
 

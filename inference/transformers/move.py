@@ -27,8 +27,7 @@ from lawful.passes.thread_sites import score
 from ..contract import PRESERVES, Transformer
 from ..findings.move_statistics import kept_of, of_particles, over_moves, told
 from ..representations.absent_elements import refuse_absent
-from ..representations.densities_of import exact, scoped, scored
-from ..representations.kernel_parts import SIGNAL
+from ..representations.kernel_form import SIGNAL, exact, scoped, scored
 from ..representations.population import Pause, Population, gather, weighed_by
 from ..representations.tempered import Point
 from ..representations.tempered_program import times

@@ -23,7 +23,7 @@ from lawful.passes.add_plate import lift
 from lawful.passes.thread_sites import score
 
 from ..findings.move_statistics import of_particles, told
-from ..representations.densities_of import scoped
+from ..representations.kernel_form import scoped
 from ..representations.population import Population, equal_log_weight, weighed_by
 from ..representations.sequential import Sequential
 from .move import Moved, stepped

@@ -11,7 +11,7 @@ import lawful
 from lawful.errors import LawfulError
 from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, orbit
-from lawful.inference.kernels.gradient import orbit as tree
+from lawful.inference.kernels.gradient import trajectories as tree
 
 table_of = importlib.import_module("lawful.inference.check.identities.orbit")
 Table, random_table, shifted, transitions = (

@@ -15,7 +15,7 @@ from lawful.inference.findings.findings import Limits
 from lawful.inference.findings.long_trajectories import long_ways
 from lawful.inference.findings.tail_steps import tail_steps
 from lawful.inference.kernels.gradient.window_adaptation import Tuner, schedule
-from lawful.inference.plans.chains.warm_up_restarts import closed, margin, moved, observed, seen, watched, window
+from lawful.inference.plans.chains.warm_up import closed, margin, moved, observed, seen, watched, window
 
 NUTS, HMC = kernels.nuts(), kernels.hmc()
 

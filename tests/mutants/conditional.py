@@ -4,7 +4,7 @@ import importlib
 
 from lawful.form.builder import Block
 from lawful.inference.representations import conditional
-from lawful.inference.representations.densities_of import scoped
+from lawful.inference.representations.kernel_form import scoped
 from lawful.inference.transformers import backward_sampling as backward
 from lawful.inference.transformers import conditional_smc
 from tests.mutants.patching import patched

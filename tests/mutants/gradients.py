@@ -5,7 +5,7 @@ import importlib
 
 import jax.numpy as jnp
 
-from lawful.inference.kernels.gradient import leapfrog, orbit
+from lawful.inference.kernels.gradient import gradient, trajectories
 from lawful.inference.kernels.gradient.window_adaptation import Schedule
 from lawful.inference.plans.chains import chain_loop
 from tests.mutants.patching import patched
@@ -20,7 +20,7 @@ def half_step_missing():
     def make(original):
         def flow(target, root, step, phase, steps):
             end, passed = original(target, root, step, phase, steps)
-            return end._replace(momentum=end.momentum - leapfrog.kicked(root, end.gradient, 0.5 * step)), passed
+            return end._replace(momentum=end.momentum - trajectories.kicked(root, end.gradient, 0.5 * step)), passed
 
         return flow
 
@@ -36,12 +36,12 @@ def momentum_not_refreshed():
     """Every move starts with the same momentum."""
 
     def make(original):
-        def refreshed(block, frame, inputs):
-            return block.constant(jnp.ones(frame.size, jnp.result_type(float)))
+        def refreshed(block, size):
+            return block.constant(jnp.ones(size, jnp.result_type(float)))
 
         return refreshed
 
-    return patched(hmc, "refreshed", make)
+    return patched(gradient, "refreshed", make)
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def progressive_choice_wrong():
 
     finite_orbits._functions.clear()
     try:
-        with patched(orbit, "half_share", make) as reached:
+        with patched(trajectories, "half_share", make) as reached:
             yield reached
     finally:
         finite_orbits._functions.clear()

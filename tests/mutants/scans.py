@@ -5,7 +5,7 @@ import importlib
 import jax.numpy as jnp
 
 from lawful.form.builder import Block
-from lawful.inference.kernels.base.base import KernelForm, State, scoped, state_inputs
+from lawful.inference.representations.kernel_form import KernelForm, State, scoped, state_inputs
 from tests.mutants.patching import patched
 
 gibbs = importlib.import_module("lawful.inference.kernels.gibbs.gibbs")  # the package gives the name to a function

@@ -14,7 +14,7 @@ import numpy as np
 
 from lawful.form.arguments.arrays import split_arguments
 
-from ...kernels.base.base import KernelForm
+from ...representations.kernel_form import KernelForm
 from .measure import Trace
 from .outcomes import Layout, compiled_worlds
 from .suite import Instance

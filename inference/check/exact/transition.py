@@ -18,7 +18,7 @@ import numpy as np
 from lawful.form import Form
 from lawful.language.run_form import run_nodes
 
-from ...kernels.base.base import KernelForm
+from ...representations.kernel_form import KernelForm
 from ..statistics.report import Report
 from .measure import Measure, Trace, differences, show_outcome
 from .outcomes import Layout, compiled_worlds

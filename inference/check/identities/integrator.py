@@ -20,7 +20,7 @@ from lawful.tracing.trace import trace
 
 from ...kernels.base.base import initial_state
 from ...kernels.base.frame import Frame, frame_of
-from ...kernels.gradient import leapfrog
+from ...kernels.gradient import trajectories
 from ...kernels.gradient.hmc import involution as along
 from ..statistics.keys import key_of
 from ..statistics.report import Report
@@ -86,18 +86,18 @@ def _errors(frame: Frame, inputs: Any) -> Callable[[jax.Array, jax.Array, jax.Ar
         return frame.value_and_grad(inputs, x)
 
     def errors(position: jax.Array, momentum: jax.Array, root: jax.Array) -> tuple[jax.Array, ...]:
-        start = leapfrog.Phase(position, momentum, *target(position))
+        start = trajectories.Phase(position, momentum, *target(position))
         there, _ = along(target, root, step, start, STEPS)
         back, _ = along(target, root, step, there, STEPS)
         involution = jnp.maximum(*(jnp.max(jnp.abs(a - b)) for a, b in zip(back[:2], start[:2], strict=True)))
 
         def one(both: jax.Array) -> jax.Array:
-            end = leapfrog.leapfrog(target, root, step, leapfrog.Phase(both[:d], both[d:], *target(both[:d])))
+            end = trajectories.leapfrog(target, root, step, trajectories.Phase(both[:d], both[d:], *target(both[:d])))
             return jnp.concatenate(end[:2])
 
         volume = jnp.abs(jnp.linalg.slogdet(jax.jacfwd(one)(jnp.concatenate([position, momentum])))[1])
-        ends = [leapfrog.flow(target, root, step / divided, start, STEPS * divided)[0] for divided in (1, 2)]
-        return involution, volume, *(jnp.abs(leapfrog.energy(end) - leapfrog.energy(start)) for end in ends)
+        ends = [trajectories.flow(target, root, step / divided, start, STEPS * divided)[0] for divided in (1, 2)]
+        return involution, volume, *(jnp.abs(trajectories.energy(end) - trajectories.energy(start)) for end in ends)
 
     return jax.jit(errors)
 

@@ -26,10 +26,11 @@ from lawful.passes.record import record
 from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
 
-from ...kernels.base.base import flag_per_choice, initial_state, state_inputs
+from ...kernels.base.base import flag_per_choice, initial_state
 from ...kernels.base.proposal_rules import Score
 from ...kernels.jumps.involutive import Involutive, Parts
 from ...kernels.jumps.program_proposal import Data
+from ...representations.kernel_form import state_inputs
 from ..statistics.keys import key_of
 from ..statistics.report import Report
 from ..statistics.repro import line, named

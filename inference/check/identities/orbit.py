@@ -18,7 +18,7 @@ import numpy as np
 from lawful.backends.compile_options import QUICK
 from lawful.errors import LawfulError
 
-from ...kernels.gradient.leapfrog import Phase
+from ...kernels.gradient.trajectories import Phase
 from ..statistics.keys import key_of
 from ..statistics.report import Report
 

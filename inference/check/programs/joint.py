@@ -20,7 +20,7 @@ from lawful.passes.condition import conditioned
 from lawful.passes.predict import unobserved
 from lawful.passes.record import record
 
-from ...kernels.base.base import scored
+from ...representations.kernel_form import scored
 
 
 @dataclass(frozen=True)

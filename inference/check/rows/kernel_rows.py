@@ -33,9 +33,10 @@ from ...kernels import (
     refresh,
     smcp3,
 )
-from ...kernels.base.base import INVARIANT, KernelForm
+from ...kernels.base.base import INVARIANT
 from ...kernels.default_kernel import default_kernel
 from ...kernels.particles.replica_exchange import Tempering
+from ...representations.kernel_form import KernelForm
 from ...transformers.nested import nested as nested_filter
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.

@@ -18,8 +18,9 @@ from lawful.form.builder import Block
 from lawful.form.choices import Choice
 
 from ...contract import Contract
-from ...kernels.base.base import INVARIANT, Proposed, State, scored
+from ...kernels.base.base import INVARIANT
 from ...kernels.combine.mh import MH
+from ...representations.kernel_form import Proposed, State, scored
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from lawful.form.liveness import without_dead_code
 from lawful.passes.predict import rerun, unobserved
 from lawful.passes.thread_sites import score
 
-from ...kernels.base.base import scored
+from ...representations.kernel_form import scored
 from ..programs.joint import Joint, joint
 from .quantities import Columns, Statistic
 

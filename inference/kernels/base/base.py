@@ -7,12 +7,8 @@ accept or not) is made of sites, so its transition matrix on a finite program ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import UnsupportedProgramError
@@ -25,113 +21,12 @@ from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
 
 from ...contract import Contract
-from ...representations.densities_of import exact as exact
-from ...representations.densities_of import scoped as scoped
-from ...representations.densities_of import scored as scored
-from ...representations.densities_of import unweighed as unweighed
-from ...representations.densities_of import without_weights as without_weights
+from ...representations.kernel_form import KernelForm, state_inputs, without_weights
+from ...representations.kernel_form import Proposed as Proposed
+from ...representations.kernel_form import State as State
+from ...representations.kernel_form import scored as scored
 
 INVARIANT = Contract("invariant_kernel", target="the program's posterior", reversible=True, parametric=True)
-
-
-@dataclass(frozen=True)
-class State:
-    """Where the state of a chain lies among a Form's values.
-
-    It has one value per choice, one flag per conditional choice, and the log density. The value of a choice whose arm
-    does not run is kept but means nothing.
-    """
-
-    values: tuple[Var, ...]
-    flags: tuple[Var, ...]
-    log_density: Var
-
-    @property
-    def flat(self) -> tuple[Var, ...]:
-        """All of it, in this order."""
-        return (*self.values, *self.flags, self.log_density)
-
-
-@dataclass(frozen=True)
-class Proposed:
-    """A proposal: the new state, the log of the Hastings ratio, and how the state is left, as of a `KernelForm`."""
-
-    state: State
-    log_ratio: Var
-    leave: Form | None = None
-
-
-@dataclass(frozen=True)
-class KernelForm:
-    """A kernel built for a program: the way from a state to what the kernel carries, its step, and the way back.
-
-    Inputs of each form: the program's, then the state, or what is carried. A kernel without a way in carries a state.
-    One whose way back scores the state anew carries a log density to which differences were added.
-
-    Attributes:
-        step: from what is carried to that, then the numbers named in `info`.
-        choices: the program's choices, in the order of the state.
-        info: names of the numbers.
-        enter: from a state to what is carried; None where what is carried is the state.
-        leave: from what is carried to a state; None where it is one.
-        states: where a state has more than the choices of the program and their log density, as an estimate in its
-            place, or copies: draws a state, weighed so that its measure is what the kernel keeps.
-        begin: where a state has copies: from a state of the program to one of the kernel.
-        gradient: whether what is carried begins with coordinates without bounds, the log density there, its gradient.
-    """
-
-    step: Form
-    choices: tuple[Choice, ...]
-    info: tuple[str, ...]
-    enter: Form | None = None
-    leave: Form | None = None
-    states: Form | None = None
-    begin: Form | None = None
-    gradient: bool = False
-
-    @property
-    def size(self) -> int:
-        """Number of values of the state."""
-        return state_size(self.choices)
-
-    @property
-    def first(self) -> Form | None:
-        """Draws where a chain begins, weighed as `states` is; None where that is a state of the program."""
-        return self.states if self.begin is None else None
-
-    @property
-    def carried(self) -> int:
-        """Number of values that are carried."""
-        return len(self.step.outputs) - len(self.info)
-
-    @cached_property
-    def form(self) -> Form:
-        """One step from a state to a state, then the numbers."""
-        if self.enter is None and self.leave is None:
-            return self.step
-        block, state = Block(), state_inputs(self.choices).flat
-        inputs = tuple(v.like() for v in self.step.inputs[: len(self.step.inputs) - self.carried])
-        here = self.entered(block, inputs, state)
-        after = block.splice(self.step, [*inputs, *here])
-        there, numbers = after[: self.carried], after[self.carried :]
-        new = self.left(block, inputs, there)
-        if self.gradient:  # what stays is not carried there and back
-            moved = block.det(_differs, *here, *there, label="moved?")
-            new = tuple(block.det(jnp.where, moved, x, y, label="moved?") for x, y in zip(new, state, strict=True))
-        return without_dead_code(block.form((*inputs, *state), (*new, *numbers)))
-
-    @property
-    def on_states(self) -> KernelForm:
-        """The kernel, carrying a state."""
-        return self if self.enter is None else KernelForm(self.form, self.choices, self.info, states=self.states)
-
-    def entered(self, block: Block, inputs: Sequence[Var], state: Sequence[Var]) -> tuple[Var, ...]:
-        """Append the way from a state to what is carried."""
-        return tuple(state) if self.enter is None else block.splice(self.enter, [*inputs, *state])
-
-    def left(self, block: Block, inputs: Sequence[Var], carried: Sequence[Var]) -> tuple[Var, ...]:
-        """Append the way from what is carried to a state."""
-        return tuple(carried) if self.leave is None else block.splice(self.leave, [*inputs, *carried])
 
 
 @runtime_checkable
@@ -154,10 +49,9 @@ def finished(form: Form) -> Form:
     return through(form, SIMPLIFIED)
 
 
-def refuse_nothing_to_move(choices: Sequence[Choice]) -> None:
-    """Refuse a program without choices."""
-    if not choices:
-        raise UnsupportedProgramError("mcmc: the program has no latent site to move.")
+def nothing_to_move() -> UnsupportedProgramError:
+    """Make the error of a program without choices."""
+    return UnsupportedProgramError("mcmc: the program has no latent site to move.")
 
 
 def opened(program: Form) -> tuple[tuple[Choice, ...], Block, tuple[Var, ...], State]:
@@ -166,20 +60,9 @@ def opened(program: Form) -> tuple[tuple[Choice, ...], Block, tuple[Var, ...], S
     Raises: UnsupportedProgramError where there is nothing to move.
     """
     choices = choices_of(program)
-    refuse_nothing_to_move(choices)
+    if not choices:
+        raise nothing_to_move()
     return choices, Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-
-
-def state_size(choices: Sequence[Choice]) -> int:
-    """Number of values of a state."""
-    return len(choices) + sum(c.conditional for c in choices) + 1
-
-
-def state_inputs(choices: Sequence[Choice]) -> State:
-    """Make fresh values for the state that a kernel receives."""
-    values = tuple(Var(c.full_shape, c.dtype) for c in choices)
-    flags = tuple(Var(c.loops, jnp.dtype(bool)) for c in choices if c.conditional)
-    return State(values, flags, Var((), jnp.result_type(float)))
 
 
 def flag_per_choice(block: Block, choices: Sequence[Choice], flags: Sequence[Var]) -> list[Var]:
@@ -205,8 +88,3 @@ def scored_anew(program: Form) -> Form:
     block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
     log_density, _ = scored(block, program, inputs, state.values)
     return without_dead_code(block.form((*inputs, *state.flat), (*state.values, *state.flags, log_density)))
-
-
-def _differs(*values: jax.Array) -> jax.Array:
-    half = len(values) // 2
-    return jnp.any(jnp.stack([jnp.any(a != b) for a, b in zip(values[:half], values[half:], strict=True)]))

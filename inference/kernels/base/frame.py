@@ -20,13 +20,15 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
+from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.passes.fill_absent import guarded_choices
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ...representations.absent_elements import Presence, presence_of
-from .base import refuse_nothing_to_move, state_inputs
+from ...representations.kernel_form import state_inputs
+from .base import nothing_to_move
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +36,16 @@ class Frame:
     """A program in one vector of coordinates.
 
     Attributes:
+        program: the program.
         found: the program in coordinates, choice by choice.
-        inputs: number of the program's inputs.
         presence: which elements of the choices are there; None where all of them are.
         choices: in the order of their coordinates.
         shapes: of the coordinates of each choice.
         size: number of coordinates.
     """
 
+    program: Form
     found: Coordinates
-    inputs: int
     presence: Presence | None
     choices: tuple[Choice, ...]
     shapes: tuple[tuple[int, ...], ...]
@@ -106,15 +108,17 @@ class Frame:
         dtype = jnp.result_type(float)
         return Var((self.size,), dtype), Var((), dtype), Var((self.size,), dtype)
 
-    def way_in(self, program: Form) -> Form:
-        """Write the way from the inputs of the program and a state to coordinates, log density and gradient."""
-        block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(self.choices)
+    @cached_property
+    def way_in(self) -> Form:
+        """The way from the inputs of the program and a state to coordinates, log density and gradient."""
+        block, inputs, state = Block(), tuple(v.like() for v in self.program.inputs), state_inputs(self.choices)
         vector = self.enter(block, inputs, state.values)
         return without_dead_code(block.form((*inputs, *state.flat), (vector, *self.weigh(block, inputs, vector))))
 
-    def way_out(self, program: Form) -> Form:
-        """Write the way from the inputs of the program, coordinates, log density and gradient to a state."""
-        block, inputs, point = Block(), tuple(v.like() for v in program.inputs), self.point()
+    @cached_property
+    def way_out(self) -> Form:
+        """The way from the inputs of the program, coordinates, log density and gradient to a state."""
+        block, inputs, point = Block(), tuple(v.like() for v in self.program.inputs), self.point()
         return without_dead_code(block.form((*inputs, *point), self.leave(block, inputs, *point[:2])))
 
 
@@ -133,7 +137,8 @@ def frame_of(program: Form, name: str) -> Frame:
     (3, [0.0, 0.0, 0.0])
     """
     choices = choices_of(program)
-    refuse_nothing_to_move(choices)
+    if not choices:
+        raise nothing_to_move()
     discrete = [c for c in choices if not jnp.issubdtype(c.dtype, jnp.floating)]
     some = [c for c in choices if c.conditional]
     for bad, what, ways in (
@@ -149,10 +154,15 @@ def frame_of(program: Form, name: str) -> Frame:
                 f"kernel, cycle(on({rest}, {name}(...)), on([{other}], gibbs())), {ways}.",
                 site=bad[0].address,
             )
+    return _written(program)
+
+
+@per_form
+def _written(program: Form) -> Frame:
     presence = presence_of(program) if guarded_choices(program) else None
-    found, inputs = coordinates_of(program), len(program.inputs)
-    shapes = tuple(v.shape for v in found.values.inputs[inputs:])
-    return Frame(found, inputs, presence, found.choices, shapes, sum(map(math.prod, shapes)))
+    found = coordinates_of(program)
+    shapes = tuple(v.shape for v in found.values.inputs[len(program.inputs) :])
+    return Frame(program, found, presence, found.choices, shapes, sum(map(math.prod, shapes)))
 
 
 def refuse_other_size(name: str, root: Var, size: int) -> None:

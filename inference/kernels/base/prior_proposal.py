@@ -18,7 +18,8 @@ from lawful.passes.thread_sites import interpose
 
 from ...contract import Contract
 from ...registered import stored_as
-from .base import INVARIANT, Proposed, State
+from ...representations.kernel_form import Proposed, State
+from .base import INVARIANT
 from .redraw import Redraw, ScoreKept
 
 

@@ -16,8 +16,8 @@ from lawful.form import Form
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
+from ...representations.kernel_form import KernelForm
 from ..base.acceptance import by_barkers_rule
-from ..base.base import KernelForm
 from .mh import as_kernel
 
 

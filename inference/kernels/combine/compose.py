@@ -27,7 +27,8 @@ from ...findings.move_statistics import OF
 from ...laws.picks import PickLaw
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
-from ..base.base import Kernel, KernelForm, exact, finished, scoped, state_inputs, unweighed
+from ...representations.kernel_form import KernelForm, exact, scoped, state_inputs, unweighed
+from ..base.base import Kernel, finished
 from .mh import as_kernel
 
 

@@ -26,8 +26,9 @@ from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
 from ...contract import Contract
+from ...representations.kernel_form import KernelForm, exact, scoped, scored, state_inputs
 from ..base.acceptance import INFO, accept
-from ..base.base import INVARIANT, KernelForm, exact, finished, scoped, scored, state_inputs
+from ..base.base import INVARIANT, finished
 from ..jumps.program_proposal import positional
 from .compose import repeat
 from .mh import as_kernel

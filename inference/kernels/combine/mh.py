@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any, Protocol, runtime_checkable
 
 from lawful.errors import LawfulError
@@ -20,12 +19,13 @@ from ...missing_call import refuse_uncalled
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
 from ...representations.coordinates import walk_ratio
+from ...representations.kernel_form import KernelForm, Proposed, State
 from ...transformers.move import Parts
 from ..base.acceptance import INFO, chosen
 from ..base.acceptance import acceptance as acceptance
-from ..base.base import KernelForm, Proposed, State, finished, opened
+from ..base.base import finished, opened
 from ..jumps.program_proposal import ProgramProposal
-from ..local.single_site import SingleSite, single_site
+from ..local.single_site import single_site
 
 
 class Proposal(Protocol):
@@ -79,8 +79,9 @@ class MH:
 
     def build(self, program: Form) -> KernelForm:
         """Write proposal, coin and choice as one Form; a proposal that knows how to write all of it does."""
-        if hasattr(self.proposal, "build"):
-            built: KernelForm = self.proposal.build(program)
+        whole = getattr(self.proposal, "whole", None) or getattr(self.proposal, "build", None)
+        if whole is not None:
+            built: KernelForm = whole(program)
             return built
         choices, block, inputs, state, proposed = written(self.proposal, program)
         after = chosen(block, state.flat, proposed.state.flat, proposed.log_ratio)
@@ -131,7 +132,7 @@ def mh(proposal: Any = None) -> MH:
     refuse_uncalled(proposal, "kernel")
     if proposal is None:
         return MH(single_site())
-    if hasattr(proposal, "propose") or hasattr(proposal, "build"):
+    if any(hasattr(proposal, way) for way in ("propose", "whole", "build")):
         return MH(proposal)
     if callable(proposal):
         return MH(ProgramProposal(proposal))
@@ -143,8 +144,4 @@ def mh(proposal: Any = None) -> MH:
 
 def as_kernel(kernel: Any) -> Any:
     """Take a kernel as it is, a bare proposal or a program as the proposal of `mh`, and None as `mh()`."""
-    if isinstance(kernel, SingleSite):
-        return MH(kernel)
-    if isinstance(kernel, FunctionType | type):
-        refuse_uncalled(kernel, "kernel")
-    return kernel if hasattr(kernel, "build") and not hasattr(kernel, "propose") else mh(kernel)
+    return kernel if hasattr(kernel, "build") and not isinstance(kernel, type) else mh(kernel)

@@ -21,8 +21,9 @@ from lawful.passes.condition import conditioned
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.absent_elements import keeps_absent
+from ...representations.kernel_form import KernelForm, exact, scored, state_inputs
 from ...representations.naming import named_sites
-from ..base.base import KernelForm, exact, finished, scored, scored_anew, state_inputs
+from ..base.base import finished, scored_anew
 from .mh import as_kernel
 
 

@@ -33,22 +33,12 @@ from lawful.passes.thread_sites import Given, Parts, interpose
 
 from ...contract import Contract
 from ...registered import stored_as
+from ...representations.kernel_form import KernelForm, Proposed, State, scoped, scored, state_inputs
 from ...representations.parameters import Parameters, parameters_of
 from ...representations.standard_normals import NORMAL, normal_site
 from ...transformers.evidence_estimate import weighing, with_evidence
 from ..base.acceptance import INFO, chosen
-from ..base.base import (
-    INVARIANT,
-    KernelForm,
-    Proposed,
-    State,
-    finished,
-    refuse_nothing_to_move,
-    scoped,
-    scored,
-    scored_anew,
-    state_inputs,
-)
+from ..base.base import INVARIANT, finished, nothing_to_move, scored_anew
 from ..base.redraw import PREFIX
 from .mh import mh
 
@@ -77,7 +67,8 @@ class Refresh:
     def build(self, program: Form) -> KernelForm:
         """Write proposal, fresh run or step of the noise, coin and choice."""
         known = parameters_of(program, self.sites, "refresh")
-        refuse_nothing_to_move(known.choices)
+        if not known.choices:
+            raise nothing_to_move()
         kept, block, inputs = self._kept(known), Block(), tuple(v.like() for v in program.inputs)
         state = state_inputs(kept)
         values = dict(zip((c.address for c in kept), state.values, strict=True))

@@ -33,8 +33,9 @@ from ...graphs.reading.discrete_part import DiscretePart, discrete_part
 from ...graphs.reading.lifted import TABLE
 from ...laws.invalid_weights import cleaned
 from ...registered import stored_as
+from ...representations.kernel_form import KernelForm, State, scored, state_inputs
 from ...representations.naming import named_sites
-from ..base.base import KernelForm, State, finished, scored, state_inputs
+from ..base.base import finished
 from ..base.redraw import PREFIX
 
 INFO = ("n_changed", "n_nonfinite")

@@ -32,9 +32,10 @@ from ...contract import Contract
 from ...laws.invalid_weights import meaningless
 from ...registered import stored_as
 from ...representations.coordinates import static_support
+from ...representations.kernel_form import KernelForm, State, state_inputs
 from ...representations.naming import named_sites
 from ...transformers.spans import LOG, span
-from ..base.base import KernelForm, State, finished, scored_anew, state_inputs
+from ..base.base import finished, scored_anew
 from ..base.redraw import PREFIX
 from ..base.rescore import reached_score
 from .direct import probability_of

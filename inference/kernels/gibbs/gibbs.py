@@ -34,7 +34,8 @@ from ...contract import Contract
 from ...laws.invalid_weights import cleaned
 from ...laws.picks import PickLaw
 from ...registered import stored_as
-from ..base.base import KernelForm, State, finished, scored_anew, state_inputs
+from ...representations.kernel_form import KernelForm, State, state_inputs
+from ..base.base import finished, scored_anew
 from ..base.redraw import PREFIX
 from ..local.local import Local, write_move
 from ..local.local import State as Old

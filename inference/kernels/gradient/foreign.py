@@ -22,7 +22,8 @@ from lawful.form.liveness import without_dead_code
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 
 from ...contract import Contract
-from ..base.base import KernelForm, opened, scored
+from ...representations.kernel_form import KernelForm, scored
+from ..base.base import opened
 
 type Position = Mapping[str, jax.Array]
 type Step = Callable[[jax.Array, Position], Position]

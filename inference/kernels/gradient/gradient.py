@@ -11,8 +11,9 @@ each step, at the cost of one leapfrog.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -30,31 +31,39 @@ from lawful.form.operations.device import device_array
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.coordinates import map_of
-from ...representations.kernel_parts import SIGNAL as SIGNAL
-from ..base.base import KernelForm, state_inputs
+from ...representations.kernel_form import SIGNAL as SIGNAL
+from ...representations.kernel_form import KernelForm, parts_of, replaced, state_inputs
 from ..base.frame import Frame, frame_of, refuse_other_size
-from .leapfrog import root_of
+from .trajectories import root_of
+from .window_adaptation import Tuner
 
 PREFIX = "~gradient"  # begins the address of what these kernels draw
-SETTINGS = 3  # of a kernel that is tuned: its step size, the root of its inverse mass, whether that is known
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A point of a chain in its own coordinates."""
 
     vector: Var
     log_density: Var
     gradient: Var
 
-    @property
-    def flat(self) -> tuple[Var, Var, Var]:
-        """In this order."""
-        return self.vector, self.log_density, self.gradient
+
+class Settings(NamedTuple):
+    """What a move is tuned by: a step size, a root of the inverse mass, and whether that is one for the program.
+
+    A move may be shorter as long as it is not.
+    """
+
+    step: Var
+    root: Var
+    scaled: Var
+
+
+SETTINGS = len(Settings._fields)
 
 
 class Move(Protocol):
-    """A move of a point, at a step size and a root of the inverse mass."""
+    """A move of a point from a fresh momentum, at its settings."""
 
     @property
     def name(self) -> str:
@@ -69,12 +78,9 @@ class Move(Protocol):
         """Names of the numbers, `acceptance_rate` the first."""
 
     def append(
-        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
+        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, momentum: Var, settings: Settings
     ) -> tuple[Point, tuple[Var, ...]]:
-        """Append the move; gives the new point, and the numbers of `info`.
-
-        `scaled` says whether the root is one for the program: a move may be shorter as long as it is not.
-        """
+        """Append the move; gives the new point, and the numbers of `info`."""
 
     def words(self) -> str:
         """Say what it does."""
@@ -91,7 +97,8 @@ class Gradient:
         inverse_mass: a variance, (d,) variances or (d, d) covariance; "diagonal" or "dense" where a warm-up finds it,
             or None for "diagonal" if the step size is tuned, else one for every coordinate.
         target: the acceptance rate to tune for.
-        slot: where among the program's inputs the settings begin, in a kernel that is tuned.
+        slot: where among the program's inputs the settings begin, in a kernel that is tuned; where these end there, the
+            settings follow them as further inputs of the step.
         seen: is told the size of each frame that the kernel is built on; no move is then written.
     """
 
@@ -144,19 +151,30 @@ class Gradient:
     def build(self, program: Form) -> KernelForm:
         """Write the way into coordinates with its gradient, the move there, and the way back."""
         frame = frame_of(program, self.move.name)
+        here = Point(*frame.point())
         if self.seen is not None:
             return self._told(frame, program)
-        block, inputs, here = Block(), tuple(v.like() for v in program.inputs), Point(*frame.point())
-        there, numbers = self._moved(block, frame, inputs, here)
-        step = without_dead_code(block.form((*inputs, *here.flat), (*there.flat, *numbers)))
-        info = self.move.info if self.slot is None else (*self.move.info, f"{SIGNAL}{self.slot}")
-        return KernelForm(step, frame.choices, info, frame.way_in(program), frame.way_out(program), gradient=True)
+        block, inputs = Block(), tuple(v.like() for v in program.inputs)
+        more = self.variables(frame.size) if self.slot == len(inputs) else ()
+        settings, present = self._settings(block, frame, (*inputs, *more)), frame.present(block, inputs)
+        momentum = refreshed(block, frame.size)
+        if present is not None:
+            root = block.det(_among, settings.root, present, label="scales of what is there")
+            settings = settings._replace(root=root)
+            momentum = block.det(jnp.multiply, momentum, present, label="momentum of what is there")
+        there, numbers = self.move.append(block, frame, inputs, here, momentum, settings)
+        info = self.move.info
+        if self.slot is not None:
+            numbers = *numbers, block.det(_signal, numbers[0], there.vector, label="what a warm-up reads")
+            info = *info, f"{SIGNAL}{self.slot}"
+        step = without_dead_code(block.form((*inputs, *more, *here), (*there, *numbers)))
+        return KernelForm(step, frame.choices, info, frame.way_in, frame.way_out, gradient=True)
 
     def plan(self, program: Form) -> list[str]:
         """Say how the sites move."""
         frame_of(program, self.move.name)
         return [
-            f"{c.name}: {self.move.words()}, {self._settings()} ({map_of(c).space} coordinates)"
+            f"{c.name}: {self.move.words()}, {self._words()} ({map_of(c).space} coordinates)"
             for c in choices_of(program)
         ]
 
@@ -167,28 +185,31 @@ class Gradient:
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(frame.choices).flat
         return KernelForm(block.form((*inputs, *state), state), frame.choices, ())
 
-    def _moved(self, block: Block, frame: Frame, inputs: Sequence[Var], here: Point) -> tuple[Point, tuple[Var, ...]]:
-        """Append the move at its settings, and what a warm-up wants to know."""
+    def variables(self, size: int) -> Settings:
+        """Make fresh values for the settings in so many coordinates."""
+        dtype = jnp.result_type(float)
+        return Settings(Var((), dtype), Var((size,) * (2 if self.dense else 1), dtype), Var((), jnp.dtype(bool)))
+
+    def tuner(self, size: int) -> Tuner:
+        """Give what tunes the kernel in so many coordinates."""
+        return Tuner(size, self.dense, self.target, self.step_size, None if self.tunes_mass else self.root(size))
+
+    def _settings(self, block: Block, frame: Frame, inputs: Sequence[Var]) -> Settings:
+        """Give step size and scales: inputs, or those that were given."""
         if self.slot is not None:
-            step, root, scaled = inputs[self.slot : self.slot + SETTINGS]
-            refuse_other_size(self.move.name, root, frame.size)
-        elif not self.tuned:
-            step = block.constant(np.asarray(self.step_size, jnp.result_type(float)))
-            root, scaled = block.constant(self.root(frame.size)), block.constant(np.array(True))
-        else:
+            settings = Settings(*inputs[self.slot : self.slot + SETTINGS])
+            if settings.root.shape[0] != frame.size:
+                refuse_other_size(self.move.name, settings.root, frame.size)
+            return settings
+        if self.tuned:
             raise LawfulError(
                 f"{self.move.name}: nothing tunes the step size or the inverse mass here: that is done by the warm-up "
                 f"of inference.mcmc. Fix: give numbers, {self.move.name}(step_size=0.1, inverse_mass=variances)."
             )
-        present = frame.present(block, inputs)
-        if present is not None:
-            root = block.det(_among, root, present, label="scales of what is there")
-        there, numbers = self.move.append(block, frame, inputs, here, step, root, scaled)
-        if self.slot is None:
-            return there, numbers
-        return there, (*numbers, block.det(_signal, numbers[0], there.vector, label="what a warm-up reads"))
+        step = np.asarray(self.step_size, jnp.result_type(float))
+        return Settings(*map(block.constant, (step, self.root(frame.size), np.array(True))))
 
-    def _settings(self) -> str:
+    def _words(self) -> str:
         step = "tuned step" if self.step_size is None else f"step {self.step_size:g}"
         kind = "dense" if self.dense else "diagonal"
         if self.tunes_mass:
@@ -197,7 +218,7 @@ class Gradient:
 
     def __repr__(self) -> str:
         """Show move and settings."""
-        return f"{self.move!r} with {self._settings()}"
+        return f"{self.move!r} with {self._words()}"
 
 
 def _signal(acceptance: jax.Array, vector: jax.Array) -> jax.Array:
@@ -232,13 +253,51 @@ def checked(name: str, step_size: Any, inverse_mass: Any, target: Any) -> None:
         )
 
 
-def refreshed(block: Block, frame: Frame, inputs: Sequence[Var]) -> Var:
-    """Append the draw of a momentum, which is zero for the coordinates of what is absent."""
+def refreshed(block: Block, size: int) -> Var:
+    """Append the draw of a momentum."""
     dtype = jnp.result_type(float)
-    law, parameters = law_of(dist.Normal(np.zeros(frame.size, dtype), np.ones((), dtype)))
-    momentum = block.site((PREFIX, "momentum"), law, [block.constant(p) for p in parameters])
-    present = frame.present(block, inputs)
-    if present is None:
-        return momentum
-    still: Var = block.det(jnp.multiply, momentum, present, label="momentum of what is there")
-    return still
+    law, parameters = law_of(dist.Normal(np.zeros(size, dtype), np.ones((), dtype)))
+    momentum: Var = block.site((PREFIX, "momentum"), law, [block.constant(p) for p in parameters])
+    return momentum
+
+
+class Tuned(NamedTuple):
+    """A kernel that was built, the tuners of its parts, and whether one of these moves along gradients.
+
+    What a tuner finds are inputs of the step, `SETTINGS` for each, after the program's.
+    """
+
+    kernel: KernelForm
+    tuners: list[Tuner]
+    slopes: bool
+
+
+def tuned(kernel: Any, program: Form) -> Tuned:
+    """Build a kernel with what a warm-up tunes as inputs; ways in and out take those of the program alone."""
+    own = len(program.inputs)
+    if isinstance(kernel, Gradient) and kernel.tuned:
+        built = replace(kernel, slot=own).build(program)
+        return Tuned(built, [kernel.tuner(built.step.inputs[own + 1].shape[0])], True)
+    leaves = parts_of(kernel, Gradient)
+    chosen = {number: leaf for number, leaf in enumerate(leaves) if leaf.tuned}
+    if not chosen:
+        return Tuned(kernel.build(program), [], bool(leaves))
+    # Of a part only what holds it knows the program, and so the sizes: these are seen by building once.
+    sizes, count = dict[int, int](), iter(range(len(leaves)))
+    replaced(kernel, Gradient, lambda leaf: replace(leaf, seen=partial(sizes.__setitem__, next(count)))).build(program)
+    settings = [v for number, leaf in chosen.items() if number in sizes for v in leaf.variables(sizes[number])]
+    places = {number: own + SETTINGS * place for place, number in enumerate(n for n in chosen if n in sizes)}
+    count = iter(range(len(leaves)))
+    slotted = replaced(kernel, Gradient, lambda leaf: replace(leaf, slot=places.get(next(count))))
+    built = slotted.build(replace(program, inputs=(*program.inputs, *settings)))
+    ways = {name: getattr(built, name) for name in ("enter", "leave", "states", "begin")}
+    built = replace(built, **{name: form and _without_settings(form, own, settings) for name, form in ways.items()})
+    return Tuned(built, [chosen[number].tuner(sizes[number]) for number in places], True)
+
+
+def _without_settings(form: Form, own: int, settings: Sequence[Var]) -> Form:
+    """Give a way in or out or a draw, which no setting changes, on the inputs of the program alone."""
+    block, inputs = Block(), tuple(v.like() for v in form.inputs)
+    inputs, state = inputs[:own], inputs[own + len(settings) :]
+    none = [block.constant(np.zeros(v.shape, v.dtype)) for v in settings]
+    return block.form((*inputs, *state), block.splice(form, [*inputs, *none, *state]))

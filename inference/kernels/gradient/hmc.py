@@ -26,9 +26,8 @@ from ...contract import Contract
 from ...registered import stored_as
 from ..base.acceptance import accept, acceptance
 from ..base.frame import Frame
-from .gradient import PREFIX, Gradient, Point, checked, refreshed
-from .leapfrog import Passed, Phase, Target, energy, flipped, flow
-from .orbit import LARGEST_ERROR
+from .gradient import PREFIX, Gradient, Point, Settings, checked
+from .trajectories import LARGEST_ERROR, Passed, Phase, Target, energy, flipped, flow
 
 MOST = 64  # leapfrogs of a trajectory whose length is given
 REVERSIBLE = Contract("invariant_kernel", target="the program's posterior", reversible=True)
@@ -59,10 +58,10 @@ class Hamiltonian:
     length: float = 0.0
 
     def append(
-        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
+        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, momentum: Var, settings: Settings
     ) -> tuple[Point, tuple[Var, ...]]:
-        """Append momentum, flow, coin and choice."""
-        momentum = refreshed(block, frame, inputs)
+        """Append flow, coin and choice."""
+        step = settings.step
         if self.steps is None:
             count = block.det(_Count(self.length), step, label="number of leapfrogs")
         else:
@@ -73,11 +72,11 @@ class Hamiltonian:
             step = block.det(_Shortened(self.jitter), step, u, label="length of a step")
         flow_of = _Flow(frame, len(inputs), self.steps)
         *there, ratio, here_energy, there_energy, lost, slope = block.det(
-            flow_of, *inputs, count, *point.flat, momentum, step, root, label="leapfrogs"
+            flow_of, *inputs, count, *point, momentum, step, settings.root, label="leapfrogs"
         )
         probability, coin, broken = accept(block, ratio)
         broken = block.det(_by_the_model, broken, lost, slope, label="not a number?")
-        chosen = block.det(_choose, coin, *there, there_energy, *point.flat, here_energy, label="accept?")
+        chosen = block.det(_choose, coin, *there, there_energy, *point, here_energy, label="accept?")
         numbers = (probability, coin, broken, slope, lost, chosen[3], step, count)
         return Point(*chosen[:3]), numbers
 

@@ -1,8 +1,8 @@
 """NUTS, the no-U-turn sampler: Hamiltonian moves whose trajectory ends where it would turn back.
 
-Law: given a momentum, the point is drawn from the trajectory by `orbit`, which keeps exp(-energy); so the kernel keeps
-exp(log density). The draw of the point is one site with a structured law, as that of a resampling scheme; what it
-draws by is a stream of coins, whose tree logic `check.orbit` enumerates.
+Law: given a momentum, the point of the trajectory is drawn as `trajectories` says, which keeps exp(-energy); so
+the kernel keeps exp(log density). The draw of the point is one site with a structured law, as that of a resampling
+scheme; what it draws by is a stream of coins, whose tree logic `check.orbit` enumerates.
 """
 
 from __future__ import annotations
@@ -22,12 +22,26 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ...contract import Contract
-from ...laws.invalid_weights import meaningless
 from ...registered import stored_as
 from ..base.frame import Frame
-from .gradient import PREFIX, Gradient, Point, checked, refreshed
-from .leapfrog import Phase, energy, lacks_slope, leapfrog
-from .orbit import Chosen, Flip, Half, Tree, Turning, added, begun, joined, planted, turns
+from .gradient import PREFIX, Gradient, Point, Settings, checked
+from .trajectories import (
+    Chosen,
+    Flip,
+    Half,
+    Phase,
+    Tree,
+    Turning,
+    added,
+    begun,
+    coin,
+    energy,
+    faults,
+    joined,
+    leapfrog,
+    planted,
+    turns,
+)
 
 INVARIANT = Contract("invariant_kernel", target="the program's posterior")
 INFO = (
@@ -84,7 +98,7 @@ class OrbitLaw(Law):
             new = leapfrog(target, root, jnp.where(forward, size, -size), half.here)
             word, _ = blocks(stream, lane, number[0])
             after = added(half, new, here - energy(new), number[1], turns, partial(coin, word))
-            return after, bad + (half.growing & jnp.stack([meaningless(new.log_density), lacks_slope(new)]))
+            return after, bad + (half.growing & faults(new))
 
         def longer(carry: Any) -> Any:
             depth, tree, bad = carry
@@ -114,8 +128,7 @@ class OrbitLaw(Law):
 
         phases = tuple(axes[self.inputs + i] for i in (0, 3, 1, 2))
         start = Phase(position, momentum, score, gradient)
-        tree = mapped(lambda *phase: planted(Phase(*phase)), phases, *start)
-        here = mapped(lambda *phase: energy(Phase(*phase)), phases, *start)
+        tree, here = mapped(lambda *phase: (planted(Phase(*phase)), energy(Phase(*phase))), phases, *start)
         bad = jnp.zeros((count, 2), jnp.int32)
         _, tree, bad = jax.lax.while_loop(goes, longer, (jnp.zeros((), jnp.int32), tree, bad))
         return mapped(_packed, (0, 0, 0, phases[0]), tree, bad, here, position)
@@ -131,18 +144,6 @@ class OrbitLaw(Law):
         )
 
     enumerate = log_prob
-
-
-def coin(word: jax.Array, odds: jax.Array) -> jax.Array:
-    """Make a coin of a word, as exactly as its probability can be told.
-
-    >>> bool(coin(jnp.array(2**32 - 1, jnp.uint32), jnp.array(1.0)))
-    True
-    """
-    bits = 24 if odds.dtype == jnp.float32 else 32
-    heads = (word >> (32 - bits)).astype(odds.dtype) * 2.0**-bits < odds
-    # Without the barrier XLA makes the coin, its word included, once for each number that it chooses.
-    return jax.lax.optimization_barrier(heads)
 
 
 def _packed(tree: Tree, bad: jax.Array, here: jax.Array, position: jax.Array) -> jax.Array:
@@ -166,16 +167,15 @@ class NoUTurn:
     info: tuple[str, ...] = INFO
 
     def append(
-        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, step: Var, root: Var, scaled: Var
+        self, block: Block, frame: Frame, inputs: Sequence[Var], point: Point, momentum: Var, settings: Settings
     ) -> tuple[Point, tuple[Var, ...]]:
-        """Append momentum and point."""
-        momentum = refreshed(block, frame, inputs)
+        """Append the draw of the point."""
         law = OrbitLaw(frame, len(inputs), self.max_depth)
-        drawn = block.site((PREFIX, "point"), law, [*inputs, *point.flat, momentum, step, root, scaled])
+        drawn = block.site((PREFIX, "point"), law, [*inputs, *point, momentum, *settings])
         d = frame.size
         vector, gradient, score, *told = block.det(lambda x: _unpacked(x, d), drawn, label="point")
         reached = block.det(lambda depth: depth >= self.max_depth, told[-1], label="deepest?")
-        return Point(vector, score, gradient), (*told[:6], step, *told[6:], reached)
+        return Point(vector, score, gradient), (*told[:6], settings.step, *told[6:], reached)
 
     def words(self) -> str:
         """Say what it does."""

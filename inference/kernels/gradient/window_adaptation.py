@@ -9,12 +9,12 @@ into place, a last one sets the step for the last scales. Scales that are learnt
 they begin. All chains share both: the acceptance is their mean, the covariance that of all their states, so a few
 chains learn as much in a third of the steps. Only in the first part a chain that stands still, as one that begins where
 others would reject all, has a step size of its own. A chain that sits where no mass is when a window ends goes on from
-another one, and what follows learns without it (`warm_up_restarts`).
+another one, and what follows learns without it (`plans/chains/warm_up.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -235,6 +235,11 @@ def schedule(warmup: int) -> Schedule:
     return Schedule(warmup, first, stop, tuple(ends), ends[0] + 1 if len(ends) > 1 else first)
 
 
-def tuned_names(slots: Sequence[int]) -> list[str]:
-    """Name the kernels that were tuned, by their place in the kernel."""
-    return ["" if len(slots) == 1 else f"_{number}" for number in range(len(slots))]
+def has_scales(row: jax.Array) -> jax.Array:
+    """Tell from a row of the schedule whether the first scales are found, or none will be."""
+    return row[5] == 0
+
+
+def learns(row: jax.Array) -> jax.Array:
+    """Tell from a row of the schedule whether its step learns: 1, or 0."""
+    return (row[2] > 0).astype(jnp.int32)

@@ -30,17 +30,9 @@ from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
 
 from ...contract import Contract
+from ...representations.kernel_form import KernelForm, State, state_inputs
 from ..base.acceptance import INFO, accept
-from ..base.base import (
-    INVARIANT,
-    KernelForm,
-    State,
-    finished,
-    flag_per_choice,
-    refuse_nothing_to_move,
-    scored_anew,
-    state_inputs,
-)
+from ..base.base import INVARIANT, finished, flag_per_choice, nothing_to_move, scored_anew
 from ..base.proposal_rules import Draw, Score
 from ..base.rescore import rescored
 from ..base.way_back import Checked, Declared, Distance
@@ -127,7 +119,8 @@ class Involutive:
         Raises: LawfulError where the names, shapes or types of one of them do not fit.
         """
         choices = choices_of(program)
-        refuse_nothing_to_move(choices)
+        if not choices:
+            raise nothing_to_move()
         auxiliary = self._auxiliary(program, choices)
         drawn = choices_of(auxiliary)
         moved = map_form(self.map, choices, drawn, repr(self))

@@ -24,7 +24,8 @@ from lawful.form.choices import Choice, choices_of
 from lawful.tracing.trace import trace
 
 from ...contract import Contract
-from ..base.base import INVARIANT, KernelForm
+from ...representations.kernel_form import KernelForm
+from ..base.base import INVARIANT
 from ..local.arms import active_sites
 from .involutive import Involutive
 from .program_proposal import takes_arrays

@@ -30,7 +30,8 @@ from lawful.passes.thread_sites import interpose
 from lawful.tracing.trace import trace
 
 from ...contract import Contract
-from ..base.base import INVARIANT, Proposed, State, flag_per_choice, scored_anew
+from ...representations.kernel_form import Proposed, State
+from ..base.base import INVARIANT, flag_per_choice, scored_anew
 from ..base.prior_proposal import PriorProposal
 from ..base.proposal_rules import Draw, Replace, Score
 from ..base.redraw import ScoreKept

@@ -30,8 +30,9 @@ from lawful.form.markov_blanket import Blanket, reached
 from ...contract import Contract
 from ...laws.picks import CoinLaw, UniformIndexLaw
 from ...registered import stored_as
+from ...representations.kernel_form import Proposed, State
 from ...representations.naming import named_sites
-from ..base.base import INVARIANT, Proposed, State, scored_anew
+from ..base.base import INVARIANT, scored_anew
 from ..base.redraw import PREFIX, RedrawLaw
 from ..base.rescore import reached_score, rescored
 

@@ -29,8 +29,9 @@ from lawful.inference.kernels.local.slice_operations import Take
 from ...contract import Contract
 from ...laws.picks import UniformIndexLaw
 from ...registered import stored_as
+from ...representations.kernel_form import KernelForm
 from ..base.acceptance import INFO, accept
-from ..base.base import INVARIANT, KernelForm, finished, opened, scored_anew
+from ..base.base import INVARIANT, finished, opened, scored_anew
 from ..base.redraw import PREFIX
 from .local import Local, State, write_move
 from .slots import Starts, Unravel, apply, shape_in, slots_of, table_of
@@ -48,8 +49,8 @@ class SingleSite:
     contract: Contract = INVARIANT
     keeps_absent = True
 
-    def build(self, program: Form) -> KernelForm:
-        """Write choice of the part, its move, coin, and what is written where it shows heads."""
+    def whole(self, program: Form) -> KernelForm:
+        """Write its kernel: choice of the part, its move, coin, and what is written where it shows heads."""
         choices, block, inputs, state = opened(program)
         form = inlined(program)
         groups = [group for group in targets(form) if _parts(group)]

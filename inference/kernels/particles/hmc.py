@@ -23,9 +23,9 @@ from lawful.form.builder import Block
 from lawful.passes.add_plate import lift
 
 from ...registered import stored_as
+from ...representations.kernel_form import KernelForm
 from ...representations.tempered import Point
 from ...transformers.fits import Fit
-from ..base.base import KernelForm
 from ..base.frame import Frame, frame_of
 from ..gradient.gradient import Gradient
 from ..gradient.hmc import Hamiltonian

@@ -25,12 +25,13 @@ from ...laws.resampling import EssBelow
 from ...laws.resampling import scheme as scheme_named
 from ...registered import stored_as
 from ...representations.conditional import reference, retained, without_factors
+from ...representations.kernel_form import KernelForm, scored
 from ...representations.population import Population, gather
 from ...representations.sequential import Cuts, sequential
 from ...transformers.backward_sampling import backward
 from ...transformers.conditional_smc import Ancestors, conditional_filter, refuse_memory
 from ...transformers.pauses import finish
-from ..base.base import KernelForm, finished, opened, scored
+from ..base.base import finished, opened
 
 INFO = ("n_changed", "n_nonfinite")
 

@@ -36,10 +36,10 @@ from lawful.passes.thread_sites import score
 from ...contract import Contract
 from ...laws.picks import CoinLaw
 from ...representations.annealing_paths import prior_to_posterior
-from ...representations.kernel_parts import SIGNAL
+from ...representations.kernel_form import SIGNAL, KernelForm, exact, scoped, state_inputs, without_weights
 from ...representations.tempered_program import Entered, powered, times
 from ..base.acceptance import acceptance
-from ..base.base import KernelForm, exact, finished, refuse_nothing_to_move, scoped, state_inputs, without_weights
+from ..base.base import finished, nothing_to_move
 
 OTHERS = "~copies"  # begins the address of a choice of a copy at a power below 1
 
@@ -120,7 +120,8 @@ class _Writer:
         self.program, self.powers, self.size = program, powers, len(powers)
         self.plate = Plate("power", self.size)
         self.choices = choices_of(program)
-        refuse_nothing_to_move(self.choices)
+        if not self.choices:
+            raise nothing_to_move()
         self.others = tuple(
             replace(c, address=(OTHERS, *c.address), loops=(self.size - 1, *c.loops)) for c in self.choices
         )

@@ -18,8 +18,9 @@ from typing import Any
 from lawful.form import Form
 
 from ...contract import PRESERVES, Contract
+from ...representations.kernel_form import KernelForm
 from ...transformers.propose.support_check import require_way_back
-from ..base.base import KernelForm, finished
+from ..base.base import finished
 from ..base.redraw import PREFIX
 from ..combine.mh import written
 from ..jumps.program_proposal import ProgramProposal

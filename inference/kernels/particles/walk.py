@@ -21,10 +21,10 @@ from lawful.form.choices import Choice, choices_of
 from ...contract import Contract
 from ...registered import stored_as
 from ...representations.coordinates import Map, map_of
+from ...representations.kernel_form import KernelForm
 from ...representations.tempered import Point
 from ...transformers.fits import Fit
 from ...transformers.move import Parts
-from ..base.base import KernelForm
 from ..combine.mh import MH
 from ..walks.random_walk import RandomWalk
 from .scales import PopulationRoot, unfitted, weighed

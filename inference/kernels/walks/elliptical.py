@@ -30,8 +30,9 @@ from lawful.passes.thread_sites import Answer, Answers, Given, interpose
 
 from ...contract import Contract
 from ...registered import stored_as
+from ...representations.kernel_form import KernelForm, State, state_inputs
 from ...representations.naming import named_sites
-from ..base.base import INVARIANT, KernelForm, State, finished, scored_anew, state_inputs
+from ..base.base import INVARIANT, finished, scored_anew
 from ..base.redraw import PREFIX
 from .shrinkage import shrunk
 from .slice import INFO

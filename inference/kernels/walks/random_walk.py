@@ -26,7 +26,8 @@ from ...contract import Contract
 from ...registered import stored_as
 from ...representations.absent_elements import presence_of, stay
 from ...representations.coordinates import Map, Step, map_of, walk_ratio, walking
-from ..base.base import INVARIANT, Proposed, State, scored
+from ...representations.kernel_form import Proposed, State, scored
+from ..base.base import INVARIANT
 from ..base.frame import refuse_other_size
 from ..base.redraw import PREFIX
 

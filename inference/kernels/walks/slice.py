@@ -34,8 +34,9 @@ from ...contract import Contract
 from ...registered import stored_as
 from ...representations.absent_elements import presence_of, stay
 from ...representations.coordinates import Map, map_of
+from ...representations.kernel_form import KernelForm, State
 from ...representations.naming import named_sites
-from ..base.base import KernelForm, State, finished, opened, scored_anew
+from ..base.base import finished, opened, scored_anew
 from ..base.redraw import PREFIX
 from ..base.rescore import reached_score
 from .shrinkage import shrunk, stepped_out

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from lawful.addresses import show_address
 from lawful.backends.initial_values import TRIES
+from lawful.distributions.sampling.threefry import fold_in
 from lawful.errors import NoFiniteStartError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
@@ -29,9 +30,9 @@ from lawful.passes.record import record
 from ...checkpoints.checkpoints import Checkpoint
 from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
-from ...findings.findings import Finding, idle_device, map_findings, never_moved
-from ...kernels.base.base import KernelForm
+from ...findings.findings import Finding, idle_device, map_findings, never_moved, restart_findings
 from ...representations.absent_elements import form_for
+from ...representations.kernel_form import KernelForm
 from ...results.batches import in_one_row
 from ...results.collect import from_chains
 from ...results.copies import Told
@@ -39,18 +40,18 @@ from ...results.log_densities import log_densities
 from ...results.record import Warmup, masked
 from ...results.result import Result
 from ...running.driver import Chunk
-from ...running.environment import environment, timed, times
+from ...running.environment import environment, timed
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions
 from ..plan import Prepared
 from ..resuming import header_of
 from .chain_loop import ChainLoop, Drawn, chain_loop
-from .chain_result import BROKEN, Rows, Tally, deterministics
+from .chain_result import BROKEN, Rows, Tally, deterministics, parts_of
 from .chain_runs import iterate_chains, resume_chains, run_chains
 from .nan_proposals import broken_findings
 from .no_start import no_start
 from .starts import GIVEN, Begun, Start, drawn_starts, first_states, onward, starts_at
-from .warm_up_restarts import RESTARTS, restart_findings
+from .warm_up import RESTARTS
 
 type ChainMethod = Literal["vectorized", "sequential"]
 
@@ -74,13 +75,13 @@ class Chains:
     run: Callable[..., Any]
     drawn_start: Callable[..., Any]
     given_start: Callable[[tuple[Any, ...]], Start]  # of the names of what is given
-    onward: Callable[..., list[jax.Array]]  # from where chains begin to a state of the kernel
+    onward: Callable[..., list[jax.Array]] | None  # from where chains begin to a state of the kernel, if that is more
     rows: Rows
     form: Form
     whole: bool  # whether a state has a value for every choice of the program
     steps: dict[int | None, Any] = field(default_factory=dict)  # compiled for portions, by the most steps of a call
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings of the run, as results and checkpoints tell them."""
         told: dict[str, Any] = self.plan.method.told()
@@ -115,13 +116,13 @@ class Chains:
         if self.plan.run is not None:
             return run_chains(self, prepared, begun, self.plan.run)
         if self.mesh is None:
-            out, seconds = timed(self.run, run_key, prepared.inputs, begun.state)
+            out, run = timed(self.run, run_key, prepared.inputs, begun.state)
         else:
             with watched(self.mesh):
                 shared = replicated(self.mesh, (run_key, prepared.inputs))
-                out, seconds = timed(self.run, *shared, spread_over(self.mesh, begun.state))
+                out, run = timed(self.run, *shared, spread_over(self.mesh, begun.state))
                 out = readable(self.mesh, out)
-        return self.collected(prepared, self.loop.drawn(out), times(seconds), begun)
+        return self.collected(prepared, self.loop.drawn(out), run, begun)
 
     def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
         """Run the chains chunk by chunk."""
@@ -146,11 +147,9 @@ class Chains:
             start_key, run_key = _two_keys(one_key(key))
             state = self._state(start_key, inputs)[0]
             late = self.loop.parts(self.loop(run_key, inputs, state)["kept"])[1]
-            flat = [in_one_row(jnp.moveaxis(x, 1, 0)) for x in late]
-            flags = dict(zip((c.name for c in choices if c.conditional), flat[len(choices) : -1], strict=True))
+            values, flags, _ = parts_of(choices, [in_one_row(jnp.moveaxis(x, 1, 0)) for x in late])
             started = jnp.repeat(jnp.isfinite(state[-1]), draws)
             broken = {c.name: started for c in choices if jnp.issubdtype(c.dtype, jnp.floating)}
-            values = dict(zip((c.name for c in choices), flat, strict=False))
             drawn = masked(masked(values, broken), flags)
             return {name: value for name, value in drawn.items() if name in latent}
 
@@ -175,7 +174,7 @@ class Chains:
         """What a run takes: all states and numbers, one step of the chains, and the values named at each draw."""
         method = self.plan.method
         chains, warmup, draws, thin = method.chains, method.warmup, method.draws, method.thin
-        kept, peak = self.loop.memory()
+        kept, peak = self.loop.memory
         named = sum(int(np.prod(c.full_shape)) * np.dtype(c.dtype).itemsize for c in self.rows.named_choices)
         return Need(
             f"{self.plan.asked.name}: {chains} chains of {warmup + draws * thin} steps",
@@ -191,7 +190,7 @@ class Chains:
         """Remark that an accelerator has too little to do, where more chains would be taken side by side."""
         if device == "cpu" or self.loop.after_each_other:
             return ()
-        kept, peak = self.loop.memory()
+        kept, peak = self.loop.memory
         return idle_device(device, "chains", (peak - kept) // self.plan.method.devices)
 
     def _begun(self, prepared: Prepared, start_key: jax.Array, run_key: jax.Array) -> Begun:
@@ -210,12 +209,13 @@ class Chains:
         if not method.init:
             return self.start(key, inputs)
         origin = device_array(np.tile(np.array([GIVEN, 0], np.int32), (method.chains, 1)))
-        return self.onward(inputs, self.given_start(tuple(method.init))(key, inputs, method.init)), origin
+        state = self.given_start(tuple(method.init))(key, inputs, method.init)
+        return state if self.onward is None else self.onward(inputs, state), origin
 
     def start(self, key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
         """Draw a state of each chain, where none is given, with what it is from."""
         state, origin = self.drawn_start(key, inputs)
-        return self.onward(inputs, state), origin
+        return state if self.onward is None else self.onward(inputs, state), origin
 
     def _latent(self, prepared: Prepared) -> set[str]:
         """Name the latent sites that a state has values for; the path of a filter inside is one of named values."""
@@ -258,13 +258,16 @@ class Chains:
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
         told = {**environment(self.settings, 0.0, prepared.seed, self.mesh), **run}
+        restarts = [np.asarray(tuned.get(name, ())) for name in RESTARTS]
+        broken = int(tally.counts.get(BROKEN, 0))
+        names, moved = _moved(kernel.choices, latent, tally)
         found = (
             *fields.pop("found", ()),
-            *broken_findings(prepared, int(tally.counts.get(BROKEN, 0)), parts, begun.state, last),
-            *map_findings(tally.counts),
-            *restart_findings(*(np.asarray(tuned.get(name, ())) for name in RESTARTS)),
+            *(broken_findings(prepared, broken, parts, begun.state, last) if broken else ()),
+            *(map_findings(tally.counts) if any(tally.counts.values()) else ()),
+            *(restart_findings(*restarts) if np.any(restarts[0] >= 0) else ()),
             *prepared.unread,
-            *never_moved(*_moved(kernel.choices, latent, tally), int(tally.rows), tuned.get("step_size", 1.0)),
+            *(() if moved.all() else never_moved(names, moved, int(tally.rows), tuned.get("step_size", 1.0))),
             *self._idle(told["device"]),
         )
         return from_chains(
@@ -302,11 +305,11 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
     form, count = form_for(moves, form) if guarded_choices(form) else form, method.chains
     one_by_one = method.chain_method == "sequential"
     loop = chain_loop(moves, form, count, method.warmup, method.draws, method.thin, one_by_one=one_by_one)
-    loop.memory()  # what is too large for an index is refused here
+    assert loop.memory  # what is too large for an index is refused here
     kernel = loop.kernel
-    states = first_states(kernel, form)
     shown = [c for c in kernel.choices if not is_own(c)]
-    given_start = cache(lambda names: starts_at(form, states, shown, dict.fromkeys(names), count))
+    states = cache(lambda: first_states(kernel, form))
+    given_start = cache(lambda names: starts_at(form, states(), shown, dict.fromkeys(names), count))
     if method.init:
         given_start(tuple(method.init))  # a name that no site has is refused before anything runs
     choices = choices_of(form)
@@ -324,7 +327,7 @@ def chains(plan: Any, form: Form, moves: Any, reasons: tuple[str, ...] = ()) -> 
         jax.jit(loop),
         drawn_starts(loop.slopes, kernel, form, states, count),
         given_start,
-        onward(kernel, form, count),
+        None if kernel.begin is None else onward(kernel.begin, form, count),
         Rows(
             kernel.choices, len(choices_of(form)), kernel.info, method.thin, loop.learns, named_choices, naming, scored
         ),
@@ -342,10 +345,9 @@ def _moved(choices: Sequence[Choice], latent: Container[str], tally: Tally) -> t
     return [choices[i].name for i in shown], moved
 
 
-@jax.jit
 def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Derive the key of the starts and that of the run, in one call."""
-    starts, run = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(2))
+    """Derive the key of the starts and that of the run."""
+    starts, run = fold_in(key, np.arange(2))
     return starts, run
 
 

@@ -28,6 +28,21 @@ BROKEN = "n_nonfinite"
 COUNTED = (BROKEN, *(number for _, number, _, _ in MAP_FAULTS))
 
 
+class Parts(NamedTuple):
+    """The parts of states: values by name, flags of the conditional ones by name, and the log density."""
+
+    values: dict[str, Any]
+    flags: dict[str, Any]
+    log_density: Any
+
+
+def parts_of(choices: Sequence[Choice], state: Sequence[Any]) -> Parts:
+    """Take a state apart, or rows of states."""
+    names, conditional = [c.name for c in choices], [c.name for c in choices if c.conditional]
+    values = dict(zip(names, state[: len(names)], strict=True))
+    return Parts(values, dict(zip(conditional, state[len(names) : -1], strict=True)), state[-1])
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """How the rows of chains are read.
@@ -84,13 +99,10 @@ class Rows:
         told = {name: np.moveaxis(x, 1, 0) for name, x in numbers.items()}
         if phase:
             told = {name: thinned(name, x, self.thin) for name, x in told.items()}
-        choices, by_chain = self.choices, [np.moveaxis(x, 1, 0) for x in states]
-        values = dict(zip((c.name for c in choices), by_chain, strict=False))
-        flags = dict(zip((c.name for c in choices if c.conditional), by_chain[len(choices) : -1], strict=True))
-        draws = without_own(masked(values, flags) if flags else values, choices)
+        values, flags, lp = parts_of(self.choices, [np.moveaxis(x, 1, 0) for x in states])
+        draws = without_own(masked(values, flags) if flags else values, self.choices)
         if self.named is not None:
             draws |= named_values(self.named, self.named_choices, inputs, list(values.values())[: self.program])
-        lp = by_chain[-1]
         if self.scored is not None and lp.size:
             columns = [v.reshape(lp.size, *v.shape[2:]) for v in list(values.values())[: self.program]]
             lp = np.asarray(self.scored(inputs, columns)).reshape(lp.shape)
@@ -134,7 +146,7 @@ def named_values(
     """
     found = [np.asarray(x) for x in run(inputs, list(values))]
     flags = dict(zip((c.name for c in named if c.conditional), found[len(named) :], strict=True))
-    return masked(dict(zip((c.name for c in named), found, strict=False)), flags)
+    return masked(dict(zip((c.name for c in named), found[: len(named)], strict=True)), flags)
 
 
 def without_own[T](values: Mapping[str, T], choices: Sequence[Choice]) -> dict[str, T]:

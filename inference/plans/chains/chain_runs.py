@@ -25,6 +25,7 @@ from ..plan import Prepared
 from ..resuming import begun_of, put_back, taken_up
 from .chain_course import ChainCourse, portions_of
 from .chain_loop import Drawn
+from .chain_result import parts_of
 from .chain_store import Drawing, chain_stream, found_store
 from .row_streams import Stream
 from .starts import Begun
@@ -128,11 +129,12 @@ def chain_drive(
         return dict(zip(info, rows[size:], strict=True))
 
     def drawn(drive: Drive, number: int) -> Mapping[str, Any]:
-        names = [c.name for c in built.kernel.choices]
+        choices = built.kernel.choices
         if isinstance(drive.stream, Stream):
             known = drive.stream.part(number).posterior
-            return {name: known[name] for name in names if name in known}
-        return {name: np.moveaxis(x, 1, 0) for name, x in zip(names, drive.rows(number), strict=False)}
+            return {c.name: known[c.name] for c in choices if c.name in known}
+        values = parts_of(choices, drive.rows(number)[:size]).values
+        return {name: np.moveaxis(x, 1, 0) for name, x in values.items()}
 
     saver = None
     if options.checkpoint is not None:

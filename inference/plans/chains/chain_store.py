@@ -143,7 +143,9 @@ def _made(
     groups: dict[str, dict[str, Column]] = {}
     total: dict[str, int | None] = {}
     for phase, part, prefix in zip(phases, parts, PREFIXES, strict=True):
-        for names, kind in zip(names_of(prefix, *part) if phase.total else (), part, strict=False):
+        if not phase.total:
+            continue
+        for names, kind in zip(names_of(prefix, *part), part, strict=True):
             for name, (group, own) in names.items():
                 array = kind[name]
                 axes = tuple(map(str, tree.children[group].to_dataset()[own].dims[2:]))

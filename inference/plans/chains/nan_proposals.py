@@ -59,7 +59,7 @@ class First(NamedTuple):
 def broken_findings(
     prepared: Prepared, count: int, parts: tuple[Warmup, Warmup | None], start: Sequence[Any], last: Sequence[Any]
 ) -> tuple[Finding, ...]:
-    """Report proposals whose log density was not a number, with the place of the first.
+    """Report proposals whose log density was not a number, of which there are some, with the place of the first.
 
     Args:
         prepared: the program, its arguments, and what was built for them.
@@ -68,8 +68,6 @@ def broken_findings(
         start: the state at the start of the run, of all chains.
         last: the state at its end.
     """
-    if not count:
-        return ()
     message = f"{count} proposals had a log density that is NaN or +inf; they were rejected, so the chains target "
     message += "the posterior restricted to the rest"
     built, place, first = prepared.built, None, _first(prepared.built.rows, *parts)
@@ -102,7 +100,9 @@ def _before(
 ) -> dict[Address, np.ndarray]:
     """Give the values of the row before a proposal; what it does not show is as at the end."""
     state = start if first.before is None else last
-    found = {c.address: np.asarray(np.asarray(x)[first.chain]) for c, x in zip(choices, state, strict=False)}
+    found = {
+        c.address: np.asarray(np.asarray(x)[first.chain]) for c, x in zip(choices, state[: len(choices)], strict=True)
+    }
     part, row = first.before or (None, 0)
     for choice in choices:
         if part is not None and choice.name in part.posterior:

@@ -22,6 +22,7 @@ from lawful.backends.initial_values import TRIES, found_start, is_from_prior, pr
 from lawful.backends.log_density import gather_choices, scored
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
+from lawful.distributions.sampling.threefry import fold_in
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Plate
 from lawful.form.builder import Block
@@ -31,9 +32,10 @@ from lawful.inspection.lint.improper_priors import improper_sites
 from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
 
-from ...kernels.base.base import KernelForm, initial_state
+from ...kernels.base.base import initial_state
 from ...kernels.base.frame import frame_of
 from ...representations.conditional import without_factors
+from ...representations.kernel_form import KernelForm
 
 GIVEN, PRIOR, CUBE = range(3)  # what a chain begins from
 WORDS = ("given", "draw from the prior", "point of the cube (-2, 2)")
@@ -59,14 +61,14 @@ class Begun(NamedTuple):
         return [WORDS[kind] + (f", {steps} steps uphill" if steps else "") for kind, steps in np.asarray(self.origin)]
 
 
-def drawn_starts(slopes: bool, built: KernelForm, form: Form, states: Form, chains: int) -> Drawn:
+def drawn_starts(slopes: bool, built: KernelForm, form: Form, states: Callable[[], Form], chains: int) -> Drawn:
     """Compile `(key, inputs) -> (state, origin)` of all chains, where nothing is given.
 
     Args:
         slopes: whether the kernel moves along gradients.
         built: the kernel, built.
         form: the program.
-        states: draws a state from the prior; without weights.
+        states: gives what draws a state from the prior, without weights; asked where it is needed.
         chains: how many.
     """
     wanted = slopes or improper_sites(form)
@@ -74,8 +76,9 @@ def drawn_starts(slopes: bool, built: KernelForm, form: Form, states: Form, chai
         with suppress(UnsupportedProgramError):  # sites without coordinates: as the prior has them
             # A hundred evaluations or so: compiled in half the time, they take a fraction of a millisecond more.
             return quickly(_climbing(form, chains))
-    all_own = [True] * len(states.outputs)  # also what is the same in all chains
-    run = emit(lift(states, Plate("chain", chains), [False] * len(form.inputs), carried=all_own).form)
+    first = states()
+    all_own = [True] * len(first.outputs)  # also what is the same in all chains
+    run = emit(lift(first, Plate("chain", chains), [False] * len(form.inputs), carried=all_own).form)
     origin = np.tile(np.array([PRIOR, 0], np.int32), (chains, 1))
     return jax.jit(lambda key, inputs: (drawn(run, key, inputs), jnp.asarray(origin)))
 
@@ -94,12 +97,10 @@ def first_states(kernel: KernelForm, form: Form) -> Form:
     return without_dead_code(block.form(inputs, (*state[:-1], checked)))
 
 
-def onward(kernel: KernelForm, form: Form, chains: int) -> Callable[[Sequence[Any], list[jax.Array]], list[jax.Array]]:
+def onward(begin: Form, form: Form, chains: int) -> Callable[[Sequence[Any], list[jax.Array]], list[jax.Array]]:
     """Compile the way of all chains from a state of the program, where they begin there, to one of the kernel."""
-    if kernel.begin is None:
-        return lambda inputs, state: state
-    plated = [i >= len(form.inputs) for i in range(len(kernel.begin.inputs))]
-    run = emit(lift(kernel.begin, Plate("chain", chains), plated, carried=[True] * kernel.size).form)
+    plated = [i >= len(form.inputs) for i in range(len(begin.inputs))]
+    run = emit(lift(begin, Plate("chain", chains), plated, carried=[True] * len(begin.outputs)).form)
     return jax.jit(lambda inputs, state: list(run(jax.random.key(0), *inputs, *state)[0]))
 
 
@@ -110,7 +111,7 @@ def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
 def _climbing(form: Form, chains: int) -> Drawn:
     """Find starts in coordinates; a chain that has none gets the log density -inf."""
     frame, dtype = frame_of(form, "mcmc"), jnp.result_type(float)
-    leave = emit(frame.way_out(form), UNCHAINED)
+    leave = emit(frame.way_out, UNCHAINED)
     drawn = prior_coordinates(form)
     prior = None if drawn is None else emit(drawn, UNCHAINED)
 
@@ -120,7 +121,7 @@ def _climbing(form: Form, chains: int) -> Drawn:
             return frame.vector(*prior(key, *inputs)[0])
 
         def one(chain: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-            target, own = partial(frame.value_and_grad, inputs), jax.random.fold_in(key, chain)
+            target, own = partial(frame.value_and_grad, inputs), fold_in(key, chain)
             start = found_start(target, frame.size, dtype, own, None if prior is None else vector)
             state, _ = leave(own, *inputs, start.vector, start.log_density, start.gradient)
             from_prior = (prior is not None) & (start.candidate >= 0) & is_from_prior(start.candidate)
@@ -236,7 +237,7 @@ def drawn(start: Callable[..., Any], key: jax.Array, inputs: Sequence[Any]) -> l
 
     def redraw(carry: Any) -> Any:
         attempt, state = carry
-        fresh = start(jax.random.fold_in(key, attempt), *inputs)[0]
+        fresh = start(fold_in(key, attempt), *inputs)[0]
         bad = ~jnp.isfinite(state[-1])
         return attempt + 1, [
             jnp.where(bad.reshape((-1,) + (1,) * (old.ndim - 1)), new, old)

@@ -42,7 +42,7 @@ from ...results.invalid_draws import invalid_draws
 from ...results.record import masked
 from ...results.result import Result
 from ...running.driver import Chunk
-from ...running.environment import environment, timed, times
+from ...running.environment import environment, timed
 from ...running.memory import Held, Need, held_by, memory_for
 from ...running.mesh_runner import sharded_portions, sharded_runner
 from ...running.options import RunOptions
@@ -113,8 +113,8 @@ class Population:
                 return run_population(self, prepared, one_key(key), self.plan.run)
             mesh = self.plan.method.mesh
             with watched(mesh) if mesh is not None else nullcontext():
-                out, seconds = timed(self.run, one_key(key), prepared.inputs)
-            return self.collected(prepared, out, times(seconds))
+                out, run = timed(self.run, one_key(key), prepared.inputs)
+            return self.collected(prepared, out, run)
 
     def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
         """Run chunk by chunk, and give the numbers of the stages of each chunk."""

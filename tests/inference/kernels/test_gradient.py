@@ -16,7 +16,7 @@ from lawful.inference import kernels
 from lawful.inference.check import geweke, invariant
 from lawful.inference.kernels.base.frame import frame_of
 from lawful.inference.kernels.gradient.hmc import involution
-from lawful.inference.kernels.gradient.leapfrog import Phase, energy
+from lawful.inference.kernels.gradient.trajectories import Phase, energy
 from tests.check.test_invariance import Y, chain, positive, switch
 from tests.tiers import rest_slow
 

@@ -11,8 +11,8 @@ import pytest
 import lawful
 from lawful.inference import check
 from lawful.inference.kernels.base.frame import frame_of
-from lawful.inference.kernels.gradient import leapfrog
-from lawful.inference.kernels.gradient.leapfrog import Phase, energy, flipped, flow
+from lawful.inference.kernels.gradient import trajectories
+from lawful.inference.kernels.gradient.trajectories import Phase, energy, flipped, flow
 
 pytestmark = pytest.mark.tier0b
 
@@ -56,7 +56,7 @@ def test_steps_with_the_momentum_negated_lead_back(root, seed):
 def test_a_step_keeps_volume(root):
     def one(both):
         return jnp.concatenate(
-            leapfrog.leapfrog(target, root, jnp.array(0.1), Phase(both[:D], both[D:], *target(both[:D])))[:2]
+            trajectories.leapfrog(target, root, jnp.array(0.1), Phase(both[:D], both[D:], *target(both[:D])))[:2]
         )
 
     here = start(2)
@@ -79,7 +79,7 @@ def test_fused_steps_are_the_steps_one_by_one():
     here, root = start(3), ROOTS[1]
     there = here
     for _ in range(5):
-        there = leapfrog.leapfrog(target, root, jnp.array(0.1), there)
+        there = trajectories.leapfrog(target, root, jnp.array(0.1), there)
     for a, b in zip(flow(target, root, jnp.array(0.1), here, 5)[0], there, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
@@ -103,11 +103,11 @@ def test_the_flow_of_a_normal_goes_round():
 @pytest.mark.slow
 def test_the_check_of_the_integrator_passes_and_finds_a_step_without_its_last_half_kick(monkeypatch):
     assert check.integrator(bounded, points=2).passed
-    kept = leapfrog.flow
+    kept = trajectories.flow
 
     def lame(target, root, step, phase, steps):
         end, least = kept(target, root, step, phase, steps)
-        return end._replace(momentum=end.momentum - leapfrog.kicked(root, end.gradient, 0.5 * step)), least
+        return end._replace(momentum=end.momentum - trajectories.kicked(root, end.gradient, 0.5 * step)), least
 
     monkeypatch.setattr(importlib.import_module("lawful.inference.kernels.gradient.hmc"), "flow", lame)
     report = check.integrator(bounded, points=2)

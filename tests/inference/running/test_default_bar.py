@@ -13,6 +13,7 @@ import lawful
 from lawful import inference
 from lawful.inference import Progress, kernels
 from lawful.inference.running import bar as bar_module
+from lawful.inference.running import environment
 from lawful.inference.running.bar import Bar
 
 WALK = kernels.random_walk(0.5)
@@ -54,7 +55,7 @@ def terminal(monkeypatch):
     """Make the standard error a terminal, from when a test calls it on: pytest puts its own there before."""
 
     def begin():
-        monkeypatch.delenv(bar_module.SWITCH)
+        monkeypatch.delenv(environment.SWITCH)
         monkeypatch.setattr(sys, "stderr", Terminal())
         return sys.stderr
 
@@ -70,13 +71,13 @@ def bars(plan):
 def test_every_method_has_a_bar_where_a_person_watches_and_none_elsewhere(method, monkeypatch):
     build = METHODS[method]
     assert not bars(build()) and not bars(build(progress=False)) and bars(build(progress=True))
-    monkeypatch.delenv(bar_module.SWITCH)
+    monkeypatch.delenv(environment.SWITCH)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert not bars(build())  # as in a job whose errors go to a file
     monkeypatch.setattr(sys, "stderr", Terminal())
     (bar,) = bars(build())
     assert bar.wait == bar_module.WAIT == 3.0 and not bars(build(progress=False))
-    monkeypatch.setenv(bar_module.SWITCH, "0")
+    monkeypatch.setenv(environment.SWITCH, "0")
     assert not bars(build())
 
 
@@ -136,6 +137,6 @@ def test_the_kernel_of_a_notebook_is_told_by_its_shell(monkeypatch):
         get_ipython = staticmethod(ZMQInteractiveShell)
 
     monkeypatch.setitem(sys.modules, "IPython", IPython)
-    assert bar_module.in_notebook()
+    assert environment.in_notebook()
     monkeypatch.setattr(IPython, "get_ipython", staticmethod(lambda: None))
-    assert not bar_module.in_notebook()
+    assert not environment.in_notebook()

@@ -1,7 +1,13 @@
-"""Orbit: how the no-U-turn sampler picks a point of a trajectory, as pure functions of a tree that grows by halves.
+"""Trajectories: the leapfrog of Hamiltonian moves, and how the no-U-turn sampler picks a point on an orbit of it.
 
-Law: on any orbit of a map that keeps volume, with any energies and any symmetric rule on where trajectories turn, the
-choice of a point keeps exp(-energy) on the orbit; `check.orbit` enumerates this.
+Law: a leapfrog is reversible (with the momentum negated it leads back), keeps volume, and errs by O(step^3) in the
+energy; `flipped` after any number of them is an involution. On any orbit of a map that keeps volume, with any energies
+and any symmetric rule on where trajectories turn, the choice of a point keeps exp(-energy) on the orbit; `check.orbit`
+enumerates this.
+
+Momentum is that of coordinates in which the scale of the target is one: root has the scales, position = root @ those
+coordinates, so the mass is root^-T root^-1 and the kinetic energy half of the momentum's square. Source: Neal (2011),
+MCMC using Hamiltonian dynamics, section 5.2.
 
 A tree is doubled in a random direction. Inside a new half a leaf takes the place of the one chosen so far with its
 share of the weight (uniform progressive); a complete half takes the place of the old one with min(1, ratio of weights)
@@ -20,13 +26,107 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ...laws.invalid_weights import cleaned
-from .leapfrog import Phase
-
 LARGEST_ERROR = 1000.0  # of the energy: beyond, the integrator has lost its way
 
+type Target = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
 type Turning = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 type Flip = Callable[[jax.Array], Any]
+
+
+class Phase(NamedTuple):
+    """A position with momentum, log density and its gradient."""
+
+    position: jax.Array
+    momentum: jax.Array
+    log_density: jax.Array
+    gradient: jax.Array
+
+
+def stretched(root: jax.Array, vector: jax.Array) -> jax.Array:
+    """Multiply by the root: a vector of scales, or a triangle."""
+    return root * vector if root.ndim == 1 else root @ vector
+
+
+def kicked(root: jax.Array, gradient: jax.Array, size: jax.Array) -> jax.Array:
+    """Change of the momentum."""
+    return size * (root * gradient if root.ndim == 1 else gradient @ root)
+
+
+def half_kick(root: jax.Array, phase: Phase, step: jax.Array) -> jax.Array:
+    """Momentum after half a step."""
+    return phase.momentum + kicked(root, phase.gradient, 0.5 * step)
+
+
+def drifted(target: Target, root: jax.Array, position: jax.Array, momentum: jax.Array, step: jax.Array) -> Phase:
+    """Move the position by the momentum, and score it there."""
+    position = position + step * stretched(root, momentum)
+    return Phase(position, momentum, *target(position))
+
+
+def leapfrog(target: Target, root: jax.Array, step: jax.Array, phase: Phase) -> Phase:
+    """Take one step: half a kick, a drift, half a kick.
+
+    >>> normal = lambda x: (-0.5 * x @ x, -x)
+    >>> start = Phase(jnp.ones(1), jnp.zeros(1), *normal(jnp.ones(1)))
+    >>> there = leapfrog(normal, jnp.ones(1), jnp.array(0.1), start)
+    >>> abs(float(energy(there) - energy(start))) < 2e-5
+    True
+    """
+    after = drifted(target, root, phase.position, half_kick(root, phase, step), step)
+    return after._replace(momentum=half_kick(root, after, step))
+
+
+class Passed(NamedTuple):
+    """What was met on the way: the least log density that is a number, and a value whose gradient is not finite."""
+
+    least: jax.Array
+    no_slope: jax.Array
+
+
+def flow(
+    target: Target, root: jax.Array, step: jax.Array, phase: Phase, steps: int | jax.Array
+) -> tuple[Phase, Passed]:
+    """Take several steps; the half kicks between two drifts are one."""
+
+    def whole(_: jax.Array, carry: tuple[Phase, Passed]) -> tuple[Phase, Passed]:
+        now, passed = carry
+        after = drifted(target, root, now.position, now.momentum, step)
+        least = jnp.fmin(passed.least, after.log_density)
+        passed = Passed(least, passed.no_slope | lacks_slope(after))
+        return after._replace(momentum=after.momentum + kicked(root, after.gradient, step)), passed
+
+    start = phase._replace(momentum=half_kick(root, phase, step))
+    last, passed = jax.lax.fori_loop(0, steps, whole, (start, Passed(phase.log_density, jnp.zeros((), bool))))
+    return last._replace(momentum=half_kick(root, last, -step)), passed
+
+
+def lacks_slope(phase: Phase) -> jax.Array:
+    """Tell whether the log density is finite and its gradient is not."""
+    return jnp.isfinite(phase.log_density) & ~jnp.all(jnp.isfinite(phase.gradient))
+
+
+def faults(phase: Phase) -> jax.Array:
+    """Tell whether the log density is NaN or +inf, and whether it is finite and its gradient is not."""
+    return jnp.stack([~(phase.log_density < jnp.inf), lacks_slope(phase)])
+
+
+def flipped(phase: Phase) -> Phase:
+    """Negate the momentum."""
+    return phase._replace(momentum=-phase.momentum)
+
+
+def energy(phase: Phase) -> jax.Array:
+    """Potential plus kinetic energy."""
+    return 0.5 * jnp.vdot(phase.momentum, phase.momentum) - phase.log_density
+
+
+def root_of(inverse_mass: jax.Array) -> jax.Array:
+    """Scales of the coordinates, from variances (d,) or a covariance (d, d).
+
+    >>> root_of(jnp.array([4.0, 9.0])).tolist()
+    [2.0, 3.0]
+    """
+    return jnp.sqrt(inverse_mass) if inverse_mass.ndim == 1 else jnp.linalg.cholesky(inverse_mass)
 
 
 class Chosen(NamedTuple):
@@ -124,7 +224,7 @@ def added(half: Half, leaf: Phase, log_weight: jax.Array, number: Any, turning: 
         turning: (first momenta, last momentum, sums of momenta) -> whether each stretch turns; symmetric in the two.
         flip: gives a coin of a given probability.
     """
-    log_weight, _ = cleaned(log_weight)
+    log_weight = jnp.where(log_weight < jnp.inf, log_weight, -jnp.inf)  # a NaN is not less either
     diverging = half.growing & ~(log_weight > -LARGEST_ERROR)
     total_weight = jnp.logaddexp(half.log_weight, log_weight)
     total = half.total + leaf.momentum
@@ -207,3 +307,15 @@ def turns(first: jax.Array, last: jax.Array, total: jax.Array) -> jax.Array:
     """
     middle = total - 0.5 * (first + last)
     return (jnp.sum(first * middle, -1) <= 0) | (jnp.sum(last * middle, -1) <= 0)
+
+
+def coin(word: jax.Array, odds: jax.Array) -> jax.Array:
+    """Make a coin of a word, as exactly as its probability can be told.
+
+    >>> bool(coin(jnp.array(2**32 - 1, jnp.uint32), jnp.array(1.0)))
+    True
+    """
+    bits = 24 if odds.dtype == jnp.float32 else 32
+    heads = (word >> (32 - bits)).astype(odds.dtype) * 2.0**-bits < odds
+    # Without the barrier XLA makes the coin, its word included, once for each number that it chooses.
+    return jax.lax.optimization_barrier(heads)

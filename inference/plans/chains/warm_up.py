@@ -1,8 +1,9 @@
-"""Warm-up restarts: chains that stand still, or where no mass is, go on from where another chain is.
+"""Warm-up: what all chains learn together, and which go on from where another is, as they stand still or have no mass.
 
-Law: a warm-up changes where draws begin, never what a draw means; no chain is restarted once draws begin. A chain that
-cannot leave its start at any step size, or a mode without mass, says nothing about the posterior, and is told in the
-result. Before a chain that stands still is restarted, it is set apart, with steps of its own.
+Law: a warm-up changes where draws begin and by which kernel they are made, never what a draw means; no chain is
+restarted once draws begin. A chain that cannot leave its start at any step size, or a mode without mass, says nothing
+about the posterior, and is told in the result. Before a chain that stands still is restarted, it is set apart, with
+steps of its own.
 
 How much of the posterior lies where a chain is, is told from a window of its points; the estimate changes none of them.
 The log mass of a region is its mean log density and its entropy, that of a normal law with the logs of its standard
@@ -14,7 +15,9 @@ that is conservative as well where a chain has not yet moved about. Linear maps 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +26,7 @@ import numpy as np
 
 from lawful.form.operations.device import device_array
 
-from ...findings.findings import Finding
+from ...kernels.gradient.window_adaptation import Learnt, Tuner
 
 APART = 5  # steps without a move after which a chain gets a step size of its own, in the first part
 PATIENT, LONGER = 25, 100  # steps without a move after which a chain is restarted, in the first part and later
@@ -171,29 +174,78 @@ def seen(now: Watched, moved: jax.Array, first: Any, below: Any = 0.0) -> tuple[
     return Watched(still, apart[places], restarted, below), places
 
 
-def restart_findings(restarted: Any, below: Any) -> Iterator[Finding]:
-    """Tell which chains were restarted, why, and from which: a remark.
+@dataclass(frozen=True)
+class WarmUp:
+    """What the chains of a kernel learn in a warm-up; as a function, what is known after a step of it.
 
-    >>> [told] = restart_findings([-1, 0, 1], [0.0, 0.0, 57.2])
-    >>> told.code, told.value, list(restart_findings([-1, -1], [0.0, 0.0]))
-    ('RESTARTED', 2, [])
+    Operands of that: the row of the schedule, the signals of the kernels that are tuned, what was carried before the
+    step, what was known, what is carried. It gives what is known, then what is carried on, of all chains.
+
+    Attributes:
+        tuners: of the kernels that are tuned.
+        chains: how many.
+        carried: number of values that each chain carries.
+        size: number of coordinates that a chain is compared in; None where it carries none.
     """
-    rows = [(i, place, gap) for i, (place, gap) in enumerate(zip(restarted, below, strict=True)) if place >= 0]
-    still = [f"chain {i} from chain {place}" for i, place, gap in rows if not gap > 0]
-    sunk = [f"chain {i} from chain {place} (log mass {gap:.0f} lower)" for i, place, gap in rows if gap > 0]
-    told = []
-    if still:
-        told.append(
-            f"chains that stood still were restarted in the warm-up from others: {', '.join(still)}. No step size led "
-            "away from where they stood, which may be a mode of its own"
-        )
-    if sunk:
-        told.append(
-            f"chains were restarted in the warm-up from others where the posterior has much more mass: "
-            f"{', '.join(sunk)}, as normal laws of the same spread tell it"
-        )
-    if told:
-        words = ". ".join(text[0].upper() + text[1:] if number else text for number, text in enumerate(told))
-        yield Finding(
-            "RESTARTED", f"{words}: see result.warmup, or give other starts (init=).", value=len(rows), limit=0
-        )
+
+    tuners: Sequence[Tuner]
+    chains: int
+    carried: int
+    size: int | None
+
+    @cached_property
+    def learns(self) -> bool:
+        """Whether the warm-up has anything to do."""
+        return bool(self.tuners) or self.size is not None
+
+    @cached_property
+    def watches(self) -> bool:
+        """Whether chains are restarted: one alone has none to be restarted from."""
+        return self.chains > 1 and self.learns
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of what is told of it at the end."""
+        numbers = [""] if len(self.tuners) == 1 else [f"_{number}" for number in range(len(self.tuners))]
+        tuned = [f"{name}{number}" for number in numbers for name in ("step_size", "inverse_mass")]
+        return (*tuned, *(RESTARTS if self.watches else ()))
+
+    def start(self) -> list[jax.Array]:
+        """Give what is known before the first step."""
+        known: list[jax.Array] = []
+        if self.watches:
+            known += () if self.size is None else window(self.chains, self.size)
+            known += watched(self.chains)
+        return [x for tuner in self.tuners for x in tuner.start(self.chains)] + known
+
+    def of_each(self, known: Sequence[Any]) -> list[Sequence[Any]]:
+        """Split what is known by tuner."""
+        size = len(Learnt._fields)
+        return [known[number * size : (number + 1) * size] for number in range(len(self.tuners))]
+
+    def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
+        """Learn."""
+        count, size = len(self.tuners), self.carried
+        row, signals, before = operands[0], operands[1 : 1 + count], operands[1 + count : 1 + count + size]
+        known, after = operands[1 + count + size : -size], operands[-size:]
+        watch: tuple[jax.Array, ...] = ()
+        places = jnp.arange(self.chains)
+        apart, below = jnp.zeros(self.chains, bool), jnp.zeros(self.chains, row.dtype)
+        if self.watches:
+            found = Watched(*known[-len(Watched._fields) :])
+            if self.size is not None:
+                at = len(known) - len(Watched._fields)
+                # Before the first scales are found, a chain may still be on its way.
+                points = Window(*known[at - len(Window._fields) : at])
+                vector, log_density, gradient = after[:3]
+                points = observed(points, vector, log_density, gradient, row[0] * (1 - row[5]))
+                points, below = closed(points, row[1] * (1 - row[5]) > 0)
+                watch = points
+            found, places = seen(found, moved(before, after), row[4] == 0, below)
+            apart, watch = found.apart, (*watch, *found)
+            after = tuple(x[places] for x in after)
+        new: list[jax.Array] = []
+        for tuner, signal, own in zip(self.tuners, signals, self.of_each(known), strict=True):
+            learnt = tuner.update(row, apart, signal, *own)
+            new += tuner.taken(places, *learnt) if self.watches else learnt
+        return (*new, *watch, *after)
