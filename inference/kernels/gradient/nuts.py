@@ -152,8 +152,9 @@ def _packed(tree: Tree, bad: jax.Array, here: jax.Array, position: jax.Array) ->
         tree.acceptance / jnp.maximum(tree.steps, 1), jnp.any(chosen.position != position), *bad, tree.diverging,
         here - chosen.log_weight, tree.steps, tree.depth,
     ]  # fmt: skip
-    scalars = [jnp.asarray(x).astype(position.dtype) for x in (chosen.log_density, *told)]
-    return jnp.concatenate([chosen.position, chosen.gradient, jnp.stack(scalars)])
+    # XLA writes parts of up to eight at once, and each of more by itself.
+    scalars = jnp.stack([jnp.asarray(x).astype(position.dtype) for x in told])
+    return jnp.concatenate([chosen.position, chosen.gradient, chosen.log_density[None], scalars])
 
 
 @stored_as("kernels.nuts")

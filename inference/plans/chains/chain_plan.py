@@ -199,7 +199,7 @@ class Chains:
         Raises: NoFiniteStartError where the density or its gradient is not finite there.
         """
         state, origin = self._state(start_key, prepared.inputs)
-        if not bool(_all_finite(state[-1])):
+        if not np.isfinite(np.asarray(state[-1])).all():
             raise no_start(prepared, self.kernel.choices, state, whole=self.whole, origin=origin)
         return Begun(run_key, state, origin)
 
@@ -345,12 +345,8 @@ def _moved(choices: Sequence[Choice], latent: Container[str], tally: Tally) -> t
     return [choices[i].name for i in shown], moved
 
 
+@jax.jit
 def _two_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Derive the key of the starts and that of the run."""
+    """Derive the key of the starts and that of the run, in one call."""
     starts, run = fold_in(key, np.arange(2))
     return starts, run
-
-
-@jax.jit
-def _all_finite(values: jax.Array) -> jax.Array:
-    return jnp.isfinite(values).all()
