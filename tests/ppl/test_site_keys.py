@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 import pytest
 
@@ -59,3 +60,12 @@ def test_a_program_of_many_sites_derives_their_keys_in_one_pass(sites):
     rolled = sites > 7  # into a loop with a row of keys, at the top and in the step
     assert text.count("random_fold_in") == 0
     assert text.count("random_wrap") == (4 if rolled else 2)
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_numbers_are_folded_into_keys_one_by_one(impl):
+    keys, numbers = jax.random.split(jax.random.key(3, impl=impl), 3), np.array([0, 5, 2**31, 2**32 - 1], np.uint32)
+    found = fold_in(keys[:, None], numbers)
+    assert found.shape == (3, 4) and jax.random.key_impl(found) == jax.random.key_impl(keys)
+    for i, j in np.ndindex(3, 4):
+        assert same(found[i, j], jax.random.fold_in(keys[i], numbers[j]))

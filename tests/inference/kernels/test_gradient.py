@@ -236,3 +236,14 @@ def test_emitting_needs_no_more_than_the_form():
     state = emit(lawful.inference.kernels.base.base.initial_state(form))(jax.random.key(0), jnp.asarray(Y))[0]
     outputs, weight = emit(built.form)(jax.random.key(1), jnp.asarray(Y), *state)
     assert len(outputs) == built.size + len(built.info) and float(weight) == 0.0
+
+
+@pytest.mark.parametrize("kernel", [kernels.nuts(), kernels.hmc()], ids=repr)
+def test_a_tuned_kernel_that_stands_alone_is_built_once_and_named_once(kernel, monkeypatch):
+    built, named = [], []
+    build, name = type(kernel).build, type(kernel).__repr__
+    monkeypatch.setattr(type(kernel), "build", lambda self, program: built.append(program) or build(self, program))
+    monkeypatch.setattr(type(kernel), "__repr__", lambda self: named.append(1) or name(self))
+    result = inference.mcmc(positive, kernel, chains=2, warmup=5, draws=5)(0, Y)
+    assert len(built) == 1 and len(named) == 1
+    assert result.run["kernel"] == name(kernel) and np.ndim(result.run["step_size"]) == 0
