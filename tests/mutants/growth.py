@@ -48,7 +48,7 @@ def determinant_forgotten():
 def later_steps_forgotten():
     """The normals of a step are integrated without what its state weighs later."""
     owner = importlib.import_module("lawful.inference.transformers.gaussian.chain_integral")
-    return rewritten(owner, "gains", "own.moves.T @ after", "0.0 * own.moves.T @ after")
+    return rewritten(owner, "gains", "times(after, own.moves)", "0.0 * times(after, own.moves)")
 
 
 def chain_determinant_forgotten():

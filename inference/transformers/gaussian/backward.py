@@ -3,10 +3,11 @@
     (s, u) with u ~ N(0, I);    s' = J (s, u);    weight exp(g'(s, u) - (s, u)' Q (s, u) / 2) at each step
 
 Law: everything is seen from a path that obeys the steps, so that states and noises are what they differ from it by. The
-log of the integral over all noises is what the path itself weighs, plus the sum of w'w / 2 - log det R over the steps,
-where R R' is the precision of a step's noises given its state and R w their slope; and given the state the noises are
-R'^-1 (w + N(0, I)) + K s. A precision is at least one whatever a program's scales, zero among them, so no matrix is
-singular; that of a state is G'PG with G = (I; K), a sum of squares (Joseph's form), never a difference.
+log of the integral over all noises is what the path itself weighs, plus the sum of w'w / 2 + log det W over the steps,
+where W'W is the covariance of a step's noises given its state, W lower triangular, and w is W times their slope; and
+given the state the noises are W'(w + N(0, I)) + K s. Their precision is at least one whatever a program's scales, zero
+among them, so no matrix is singular; that of a state is G'PG with G = (I; K), a sum of squares (Joseph's form), never a
+difference.
 
 Reference: dynamic programming for a quadratic cost; Rauch, Tung and Striebel (1965) go the other way through the same
 posterior.
@@ -42,11 +43,11 @@ class Gains(NamedTuple):
     """How the noises of each step follow its state, given all that comes after (T, ...).
 
     Attributes:
-        root: lower triangular, R (T, m, m).
+        white: lower triangular, W (T, m, m).
         gain: K (T, m, n).
     """
 
-    root: jax.Array
+    white: jax.Array
     gain: jax.Array
 
 
@@ -61,20 +62,19 @@ def gains(steps: Steps, last: jax.Array) -> tuple[Gains, jax.Array]:
 
     >>> one = jnp.ones((1, 1, 1))  # s' = s + u, and a square of s' + u, in one step
     >>> found, first = gains(Steps(jnp.ones((1, 1, 2)), jnp.zeros((1, 2, 2))), jnp.ones((1, 1)))
-    >>> round(float(found.root[0, 0, 0] ** 2), 6), round(float(first[0, 0]), 6)  # 1 + 1, and 1 / (1 + 1)
+    >>> round(float(found.white[0, 0, 0] ** -2), 6), round(float(first[0, 0]), 6)  # 1 + 1, and 1 / (1 + 1)
     (2.0, 0.5)
     """
     n = steps.states
 
     def step(after: jax.Array, own: Steps) -> tuple[jax.Array, Gains]:
-        precision = own.curvature + own.moves.T @ after @ own.moves
+        precision = own.curvature + times(own.moves.T, times(after, own.moves))
         noises = precision[n:, n:] + jnp.eye(precision.shape[0] - n, dtype=precision.dtype)
-        root = cholesky(noises)
-        gain = -solved(root, solved(root, precision[n:, :n]), back=True)
-        whole = precision.at[n:, n:].set(noises)
-        both = jnp.concatenate([jnp.eye(n, dtype=precision.dtype), gain])
-        before = both.T @ whole @ both
-        return 0.5 * (before + before.T), Gains(root, gain)
+        white, mixed = whitening(noises), precision[n:, :n]
+        gain = -times(white.T, times(white, mixed))
+        rest = mixed + times(noises, gain)  # zero but for rounding, which a difference would keep
+        before = precision[:n, :n] + times(mixed.T, gain) + times(gain.T, rest)
+        return 0.5 * (before + before.T), Gains(white, gain)
 
     first, found = jax.lax.scan(step, last, steps, reverse=True)
     return found, first
@@ -94,9 +94,9 @@ def slopes_back(steps: Steps, found: Gains, slopes: jax.Array, last: jax.Array) 
     n = steps.states
 
     def step(after: jax.Array, own: tuple[Steps, Gains, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        (moves, _), (root, gain), slope = own
-        whole = slope + moves.T @ after
-        return whole[:n] + gain.T @ whole[n:], solved(root, whole[n:])
+        (moves, _), (white, gain), slope = own
+        whole = slope + times(moves.T, after)
+        return whole[:n] + times(gain.T, whole[n:]), times(white, whole[n:])
 
     first, whitened = jax.lax.scan(step, last, (steps, found, slopes), reverse=True)
     return whitened, first
@@ -113,24 +113,42 @@ def forward(moves: jax.Array, found: Gains, whitened: jax.Array, first: jax.Arra
     """
 
     def step(state: jax.Array, own: tuple[jax.Array, Gains, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        moves, (root, gain), white = own
-        noises = solved(root, white, back=True) + gain @ state
-        return moves @ jnp.concatenate([state, noises]), noises
+        moves, (white, gain), towards = own
+        noises = times(white.T, towards) + times(gain, state)
+        return times(moves, jnp.concatenate([state, noises])), noises
 
     return jax.lax.scan(step, first, (moves, found, whitened))[1]
 
 
-def cholesky(matrix: jax.Array) -> jax.Array:
-    """Factor a matrix; one number needs no call of LAPACK, which takes longer than the step."""
-    return jnp.sqrt(matrix) if matrix.shape[-1] <= 1 else jnp.linalg.cholesky(matrix)
+FEW = 4  # numbers, up to which operations on single ones are written out
+SMALL = 12  # rows and columns, up to which a product is a sum of numbers: calls of libraries take longer than they work
 
 
-def solved(root: jax.Array, right: jax.Array, back: bool = False) -> jax.Array:
-    """Solve by a lower triangular matrix, or by its transpose."""
-    if root.shape[-1] == 0:
-        return right
-    if root.shape[-1] == 1:
-        return right / (root[0] if right.ndim == 1 else root)
-    columns = right if right.ndim == 2 else right[:, None]
-    found = triangular_solve(root, columns, left_side=True, lower=True, transpose_a=back)
-    return found.reshape(right.shape)
+def times(matrix: jax.Array, other: jax.Array) -> jax.Array:
+    """Multiply a matrix and a matrix or a vector."""
+    if max(*matrix.shape, *other.shape) > SMALL:
+        return matrix @ other
+    if other.ndim == 1:
+        return jnp.sum(matrix * other, axis=1)
+    return jnp.sum(matrix[:, :, None] * other, axis=1)
+
+
+def whitening(precision: jax.Array) -> jax.Array:
+    """Give the inverse of the Cholesky factor of a matrix: a lower triangular W with W'W its inverse."""
+    size = precision.shape[-1]
+    if size > FEW:
+        root = jnp.linalg.cholesky(precision)
+        unit = jnp.broadcast_to(jnp.eye(size, dtype=root.dtype), root.shape)
+        return triangular_solve(root, unit, left_side=True, lower=True)
+    rows: list[list[jax.Array]] = []  # of the factor
+    found: list[list[jax.Array]] = []
+    zero = jnp.zeros(precision.shape[:-2], precision.dtype)
+    for i in range(size):
+        own: list[jax.Array] = []
+        for j in range(i):
+            own.append(sum((-a * b for a, b in zip(own, rows[j], strict=False)), precision[..., i, j]) * found[j][j])
+        scale = 1.0 / jnp.sqrt(sum((-a * a for a in own), precision[..., i, i]))
+        before = [-scale * sum((a * row[j] for a, row in zip(own[j:], found[j:], strict=True)), zero) for j in range(i)]
+        rows.append([*own, 1.0 / scale])
+        found.append([*before, scale, *[zero] * (size - i - 1)])
+    return jnp.stack([jnp.stack(row, -1) for row in found], -2) if size else precision

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +20,7 @@ from lawful.form.operations.compensated_sum import over_steps
 
 from ...representations.standard_normals import normal_site
 from ...summing.tables import PREFIX
-from .backward import Gains, Steps, cholesky, forward, gains, slopes_back, solved
+from .backward import Gains, Steps, forward, gains, slopes_back, whitening
 from .chains import Chain, Point
 
 
@@ -47,7 +46,7 @@ class Conditional(NamedTuple):
         steps: those of its steps (T, m).
         first: w of the former, and
         whitened: of the latter.
-        root: of the precision of the former (p, p).
+        white: W of the former (p, p).
         start: derivative of the first state by the former (n, p).
         moves: of the steps (T, n, n + m).
         gains: of the steps.
@@ -57,7 +56,7 @@ class Conditional(NamedTuple):
     steps: jax.Array
     first: jax.Array
     whitened: jax.Array
-    root: jax.Array
+    white: jax.Array
     start: jax.Array
     moves: jax.Array
     gains: Gains
@@ -69,7 +68,7 @@ class Shape(NamedTuple):
     steps: Steps
     gains: Gains
     ends: Ends
-    root: jax.Array
+    white: jax.Array
     precision: jax.Array
 
 
@@ -82,13 +81,13 @@ class ChainIntegral:
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         """Integrate."""
         shape, mean = self.mean(operands)
-        steps, found, _, root, precision = shape
+        steps, found, _, white, precision = shape
         path = [jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, x)) for x in mean]
         value, conditional = self._seen(shape, path[0], path[1], operands)
-        volume = _log_diagonal(found.root) + _log_diagonal(root)
+        volume = _log_diagonal(found.white) + _log_diagonal(white)
         finite = jnp.isfinite(jnp.sum(steps.curvature) + jnp.sum(precision))
         infinite = jnp.isnan(volume) & finite  # a square that grows faster than the normal law falls
-        return jnp.where(infinite, jnp.inf, value - volume), *jax.tree.leaves(conditional)
+        return jnp.where(infinite, jnp.inf, value + volume), *jax.tree.leaves(conditional)
 
     def mean(self, operands: Sequence[Any]) -> tuple[Shape, tuple[jax.Array, jax.Array]]:
         """Give the derivatives and gains, and the means of the noises before the loop and of its steps."""
@@ -98,7 +97,7 @@ class ChainIntegral:
         steps, ends = self._derivatives(*zero, operands)
         found, inner = self.each(gains, (1, 0), (1, 0))(steps, ends.last)
         precision = jnp.eye(p, dtype=dtype) + ends.curvature + _t(ends.start) @ inner @ ends.start
-        shape = Shape(steps, found, ends, cholesky(precision), precision)
+        shape = Shape(steps, found, ends, whitening(precision), precision)
         return shape, self.drawn(self._seen(shape, *zero, operands)[1], *map(jnp.zeros_like, zero))
 
     def each(self, function: Callable[..., Any], ins: Sequence[int], outs: Any) -> Callable[..., Any]:
@@ -107,8 +106,8 @@ class ChainIntegral:
 
     def drawn(self, given: Conditional, before: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Give the noises before the loop (p,) and those of its steps (T, m) from standard normals of these shapes."""
-        first = self.each(partial(solved, back=True), (0, 0), 0)(given.root, given.first + before)
-        state = (given.start @ first[..., None])[..., 0]
+        first = _times(_t(given.white), given.first + before)
+        state = _times(given.start, first)
         whitened = given.whitened + self.ordered(steps)
         rest = self.each(forward, (1, 1, 1, 0), 1)(given.moves, given.gains, whitened, state)
         return given.before + first, given.steps + self.ordered(rest)
@@ -199,18 +198,18 @@ class ChainIntegral:
         slopes = self.ordered(jnp.concatenate([slope.states, none, slope.noises - steps], -1))
         ended = jnp.concatenate([slope.last, none[0]], -1)
         whitened, inner = self.each(slopes_back, (1, 1, 1, 0), (1, 0))(shape.steps, shape.gains, slopes, ended)
-        early = slope.before - before + (_t(shape.ends.start) @ inner[..., None])[..., 0]
-        first = self.each(solved, (0, 0), 0)(shape.root, early)
+        early = slope.before - before + _times(_t(shape.ends.start), inner)
+        first = _times(shape.white, early)
         squares = _total(whitened**2) + _total(first**2) - _total(steps**2) - _total(before**2)
-        own = first, whitened, shape.root, shape.ends.start, shape.steps.moves
+        own = first, whitened, shape.white, shape.ends.start, shape.steps.moves
         return value + 0.5 * squares, Conditional(before, steps, *own, shape.gains)
 
 
 _TREE = jax.tree.structure(Conditional._make([*range(7), Gains._make(range(2))]))
 
 
-def _log_diagonal(root: jax.Array) -> jax.Array:
-    return _total(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)))
+def _log_diagonal(white: jax.Array) -> jax.Array:
+    return _total(jnp.log(jnp.diagonal(white, axis1=-2, axis2=-1)))
 
 
 def _total(terms: jax.Array) -> jax.Array:
@@ -219,6 +218,10 @@ def _total(terms: jax.Array) -> jax.Array:
 
 def _blocks(rows: Sequence[Sequence[jax.Array]]) -> jax.Array:
     return jnp.concatenate([jnp.concatenate(row, -1) for row in rows], -2)
+
+
+def _times(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    return (matrix @ vector[..., None])[..., 0]
 
 
 def _t(matrix: jax.Array) -> jax.Array:

@@ -29,7 +29,7 @@ from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
 from ..noncentred import is_normal
-from .backward import Gains, cholesky, solved
+from .backward import Gains, times, whitening
 from .chain_integral import ChainIntegral, Shape
 from .chains import Arrays, Chain, Point
 from .groups import Joint
@@ -227,14 +227,13 @@ class Spread(NamedTuple):
 
 def _smoothed(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Spread, Spread]:
     """Give the noises before the loop, and state and noises of each step, given all data."""
-    early, n = _inverse(shape.root), shape.steps.states
+    early, n = shape.white, shape.steps.states
 
     def forward(state: jax.Array, own: tuple[jax.Array, Gains]) -> tuple[jax.Array, jax.Array]:
-        moves, (root, gain) = own
-        rest = _inverse(root)
-        by_state = jnp.concatenate([state, state @ gain.T], -1)
+        moves, (rest, gain) = own
+        by_state = jnp.concatenate([state, times(state, gain.T)], -1)
         both = jnp.concatenate([by_state, jnp.concatenate([jnp.zeros((len(rest), n), rest.dtype), rest], -1)])
-        return _reduced(both @ moves.T), both
+        return _reduced(times(both, moves.T)), both
 
     def through(start: jax.Array, early: jax.Array, moves: jax.Array, gains: Gains) -> jax.Array:
         return jax.lax.scan(forward, _reduced(early @ start.T), (moves, gains))[1]
@@ -258,15 +257,16 @@ def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequen
 
     def seen(prior: Spread, curvature: jax.Array, slope: jax.Array) -> Spread:
         by = prior.root
-        root = cholesky(jnp.eye(len(by), dtype=by.dtype) + by @ curvature @ by.T)
-        white = solved(root, by @ (slope - curvature @ prior.mean))
-        return Spread(prior.mean + by.T @ solved(root, white, back=True), solved(root, by))
+        precision = jnp.eye(len(by), dtype=by.dtype) + times(by, times(curvature, by.T))
+        root = times(whitening(precision), by)
+        towards = times(root, slope - times(curvature, prior.mean))
+        return Spread(prior.mean + times(root.T, towards), root)
 
     def forward(state: Spread, own: Sequence[jax.Array]) -> tuple[Spread, Spread]:
         moves, curvature, slope, noises = own
         both = Spread(jnp.concatenate([state.mean, -noises]), _diagonal(state.root, len(noises)))
         found = seen(both, curvature, slope)
-        return Spread(moves @ found.mean, _reduced(found.root @ moves.T)), found
+        return Spread(times(moves, found.mean), _reduced(times(found.root, moves.T))), found
 
     def through(before: jax.Array, curvature: jax.Array, slope: jax.Array, start: jax.Array, *rows: jax.Array) -> Any:
         early = seen(Spread(-before, jnp.eye(len(before), dtype=before.dtype)), curvature, slope)
@@ -281,10 +281,6 @@ def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequen
 
 def _about_zero(root: jax.Array) -> Spread:
     return Spread(jnp.zeros((*root.shape[:-2], root.shape[-1]), root.dtype), root)
-
-
-def _inverse(root: jax.Array) -> jax.Array:
-    return solved(root, jnp.eye(root.shape[-1], dtype=root.dtype)) if root.ndim == 2 else jax.vmap(_inverse)(root)
 
 
 def _reduced(root: jax.Array) -> jax.Array:
