@@ -33,13 +33,17 @@ class Kind:
     steps: int
 
 
-def random_case(seed: int, **fixed):
-    """Draw a kind of program, and its arrays."""
+def random_kind(seed: int) -> Kind:
+    """Draw a kind of program."""
     r = np.random.default_rng(seed)
     flags = {f.name: bool(r.integers(2)) for f in fields(Kind) if f.type is bool}
     sizes = {"n": int(r.integers(1, 4)), "d": int(r.integers(1, 3)), "steps": int(r.integers(2, 7))}
-    kind = Kind(**{**flags, "start": int(r.integers(3)), **sizes, **fixed})
-    n, d, steps = kind.n, kind.d, kind.steps
+    return Kind(**flags, start=int(r.integers(3)), **sizes)
+
+
+def arrays_of(kind: Kind, seed: int):
+    """Draw the arrays of a program of a kind."""
+    r, (n, d, steps) = np.random.default_rng(seed), (kind.n, kind.d, kind.steps)
 
     def root():
         found = np.tril(r.normal(size=(n, n)))
@@ -53,7 +57,7 @@ def random_case(seed: int, **fixed):
           "first_root": root()}  # fmt: skip
     at["root"][:, -1] *= not kind.singular
     at["seen"] = (r.uniform(size=(steps, d)) < 0.7) | (not kind.missing)
-    return kind, {name: jnp.asarray(value) for name, value in at.items()}
+    return {name: jnp.asarray(value) for name, value in at.items()}
 
 
 def program_of(kind: Kind):
@@ -106,11 +110,12 @@ def dense(kind: Kind, at):
 
     zero = jnp.zeros(1 + n + steps * n)
     (kept, seen), (to_kept, to_seen) = run(zero), jax.jacfwd(run)(zero)
-    where = np.flatnonzero(np.append(np.asarray(at["seen"]).ravel(), kind.start == 2))
+    there = jnp.append(at["seen"].ravel(), kind.start == 2)  # what is not seen is a standard normal that is zero
     y, noise = jnp.append(at["y"].ravel(), 0.3), jnp.append(jnp.tile(at["noise"], steps), 0.7)
-    to_seen, misfit = to_seen[where], y[where] - seen[where]
-    covariance = to_seen @ to_seen.T + jnp.diag(noise[where] ** 2)
+    to_seen, misfit = jnp.where(there[:, None], to_seen, 0.0), jnp.where(there, y - seen, 0.0)
+    covariance = to_seen @ to_seen.T + jnp.diag(jnp.where(there, noise**2, 1.0))
     gain = jnp.linalg.solve(covariance, to_seen).T
-    evidence = multivariate_normal.logpdf(misfit, jnp.zeros(len(where)), covariance) if len(where) else 0.0
+    evidence = multivariate_normal.logpdf(misfit, jnp.zeros(len(y)), covariance)
+    evidence += 0.5 * jnp.log(2.0 * jnp.pi) * jnp.sum(~there)
     mean = kept + to_kept @ gain @ misfit
     return evidence, mean, to_kept @ (jnp.eye(zero.size) - gain @ to_seen) @ to_kept.T

@@ -80,6 +80,9 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {
     "predictive",
+    "filtered",
+    "smoothed",
+    "NormalMoments",
     "conditional_means",
     "bp",
     "by_ess",

@@ -47,7 +47,7 @@ def _of_threefry(keys: jax.Array) -> bool:
 
 
 @partial(jax.jit, inline=True)  # what runs eagerly is compiled once for its shapes
-def fold_in(keys: jax.Array, numbers: jax.Array) -> jax.Array:
+def fold_in(keys: jax.Array, numbers: jax.Array | np.ndarray) -> jax.Array:
     """Fold numbers into typed keys, as far as their shapes broadcast; another generator's by `jax.random.fold_in`.
 
     >>> keys = fold_in(jax.random.key(1), jnp.arange(3))
