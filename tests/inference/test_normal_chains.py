@@ -89,6 +89,18 @@ def test_evidence_gradient_and_posterior_are_those_of_dense_algebra(seed):
     check(seed, draws=2)
 
 
+@pytest.mark.parametrize("seed", [4, 9])
+def test_second_derivatives_are_those_of_dense_algebra(seed):
+    kind = random_kind(seed)
+    at = arrays_of(kind, seed)
+    marginal = inference.enumeration(lawful.trace(program_of(kind), at), integrate_normals()).marginal
+    moving = {name: at[name] for name in ("noise", "first", "root")}
+    found = jax.jit(jax.hessian(lambda moving: marginal.log_density({}, {**at, **moving})))(moving)
+    exact = jax.jit(jax.hessian(lambda moving: dense(kind, {**at, **moving})[0]))(moving)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(exact), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * max(1.0, float(jnp.max(jnp.abs(other)))))
+
+
 def panel(y):
     with lawful.plate("series", 3):
         first = lawful.sample("first", dist.Normal(0.0, 2.0))

@@ -54,4 +54,5 @@ def later_steps_forgotten():
 def chain_determinant_forgotten():
     """The integral over the normals of a loop has no determinant."""
     owner = importlib.import_module("lawful.inference.transformers.gaussian.chain_integral")
-    return patched(owner, "_log_diagonal", lambda original: lambda root: 0.0 * original(root))
+    squares = lambda parts, found: 0.5 * (jnp.sum(found.whitened**2) + jnp.sum(found.first**2))  # noqa: E731
+    return patched(owner, "log_integral", lambda original: squares)

@@ -21,6 +21,8 @@ import jax
 import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
 
+from lawful.form.operations.compensated_sum import over_steps
+
 
 class Steps(NamedTuple):
     """Steps, seen from a path (T, ...): states of n numbers, and m noises of each step after them.
@@ -45,10 +47,12 @@ class Gains(NamedTuple):
     Attributes:
         white: lower triangular, W (T, m, m).
         gain: K (T, m, n).
+        after: minus the second derivative of what comes after, by the state after the step (T, n, n).
     """
 
     white: jax.Array
     gain: jax.Array
+    after: jax.Array
 
 
 def gains(steps: Steps, last: jax.Array) -> tuple[Gains, jax.Array]:
@@ -74,13 +78,15 @@ def gains(steps: Steps, last: jax.Array) -> tuple[Gains, jax.Array]:
         gain = -times(white.T, times(white, mixed))
         rest = mixed + times(noises, gain)  # zero but for rounding, which a difference would keep
         before = precision[:n, :n] + times(mixed.T, gain) + times(gain.T, rest)
-        return 0.5 * (before + before.T), Gains(white, gain)
+        return 0.5 * (before + before.T), Gains(white, gain, after)
 
     first, found = jax.lax.scan(step, last, steps, reverse=True)
     return found, first
 
 
-def slopes_back(steps: Steps, found: Gains, slopes: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+def slopes_back(
+    steps: Steps, found: Gains, slopes: jax.Array, last: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Take slopes back from the last step to the first.
 
     Args:
@@ -89,17 +95,119 @@ def slopes_back(steps: Steps, found: Gains, slopes: jax.Array, last: jax.Array) 
         slopes: of the log weight and the law of the noises, on the path (T, n + m).
         last: by the last state (n,).
 
-    Returns: w of each step (T, m), and the slope of the log integral by the first state (n,).
+    Returns: w of each step (T, m), the slope of what comes after it by the state after it (T, n), and that of the log
+        integral by the first state (n,).
     """
     n = steps.states
 
-    def step(after: jax.Array, own: tuple[Steps, Gains, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        (moves, _), (white, gain), slope = own
+    def step(after: jax.Array, own: tuple[Steps, Gains, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        (moves, _), (white, gain, _), slope = own
         whole = slope + times(moves.T, after)
-        return whole[:n] + times(gain.T, whole[n:]), times(white, whole[n:])
+        return whole[:n] + times(gain.T, whole[n:]), (times(white, whole[n:]), after)
 
-    first, whitened = jax.lax.scan(step, last, (steps, found, slopes), reverse=True)
-    return whitened, first
+    first, (whitened, later) = jax.lax.scan(step, last, (steps, found, slopes), reverse=True)
+    return whitened, later, first
+
+
+class Parts(NamedTuple):
+    """What an integral over noises depends on, seen from a path: of noises before the first step, then of the steps.
+
+    Attributes:
+        early: slope of the log density by the noises before (p,), and
+        curvature: minus its second derivative by them (p, p).
+        start: derivative of the first state by them (n, p).
+        steps: of the chain.
+        slopes: as for `slopes_back` (T, n + m).
+        last: slope by the last state (n,), and
+        ended: minus the second derivative by it (n, n).
+    """
+
+    early: jax.Array
+    curvature: jax.Array
+    start: jax.Array
+    steps: Steps
+    slopes: jax.Array
+    last: jax.Array
+    ended: jax.Array
+
+
+class Solution(NamedTuple):
+    """What going back gives: W and w of the noises before the first step, then of the steps.
+
+    Attributes:
+        white: W of the noises before (p, p).
+        first: their w (p,).
+        inner: minus the second derivative of the log integral by the first state (n, n), and
+        slope: its slope (n,).
+        gains: of the steps.
+        whitened: w of the steps (T, m).
+        later: slope of what comes after a step by the state after it (T, n).
+    """
+
+    white: jax.Array
+    first: jax.Array
+    inner: jax.Array
+    slope: jax.Array
+    gains: Gains
+    whitened: jax.Array
+    later: jax.Array
+
+
+@jax.custom_jvp
+def log_integral(parts: Parts, found: Solution) -> jax.Array:
+    """Give the log integral beside what the path weighs; its derivative is the mean of that of the exponent.
+
+    So a gradient costs one way forward, and no step of the way back is kept for it.
+    """
+    squares = over_steps(found.whitened.ravel() ** 2) + over_steps(found.first**2)
+    volumes = over_steps(jnp.log(jnp.diagonal(found.gains.white, axis1=-2, axis2=-1)).ravel())
+    return 0.5 * squares + volumes + over_steps(jnp.log(jnp.diagonal(found.white)))
+
+
+@log_integral.defjvp
+def _(primals: tuple[Parts, Solution], tangents: tuple[Parts, Solution]) -> tuple[jax.Array, jax.Array]:
+    (parts, found), (by, _) = primals, tangents
+    early, steps, last = moments(parts, found)
+    moved = times_each(found.gains.after, times_each(parts.steps.moves, steps.square))
+    by_moves = found.later[:, :, None] * steps.mean[:, None] - moved
+    by_start = found.slope[:, None] * early.mean - times(found.inner, times(parts.start, early.square))
+    change = jnp.sum(by.slopes * steps.mean) - 0.5 * jnp.sum(by.steps.curvature * steps.square)
+    change += jnp.sum(by.steps.moves * by_moves) + jnp.sum(by.start * by_start)
+    change += jnp.sum(by.early * early.mean) - 0.5 * jnp.sum(by.curvature * early.square)
+    change += jnp.sum(by.last * last.mean) - 0.5 * jnp.sum(by.ended * last.square)
+    return log_integral(parts, found), change
+
+
+class Moments(NamedTuple):
+    """Means of numbers (..., d), their covariances and the means of their products (..., d, d)."""
+
+    mean: jax.Array
+    covariance: jax.Array
+
+    @property
+    def square(self) -> jax.Array:
+        """Means of the products."""
+        return self.covariance + self.mean[..., :, None] * self.mean[..., None, :]
+
+
+def moments(parts: Parts, found: Solution) -> tuple[Moments, Moments, Moments]:
+    """Give the moments of the noises before the first step, of state and noises of each step, and of the last state."""
+
+    def step(state: Moments, own: tuple[jax.Array, Gains, jax.Array]) -> tuple[Moments, Moments]:
+        moves, (white, gain, _), towards = own
+        noises = times(white.T, towards) + times(gain, state.mean)
+        mixed = times(gain, state.covariance)
+        apart = times(white.T, white) + times(mixed, gain.T)
+        covariance = jnp.concatenate(
+            [jnp.concatenate([state.covariance, mixed.T], 1), jnp.concatenate([mixed, apart], 1)]
+        )
+        both = Moments(jnp.concatenate([state.mean, noises]), covariance)
+        return Moments(times(moves, both.mean), times(moves, times(covariance, moves.T))), both
+
+    early = Moments(times(found.white.T, found.first), times(found.white.T, found.white))
+    start = Moments(times(parts.start, early.mean), times(parts.start, times(early.covariance, parts.start.T)))
+    last, steps = jax.lax.scan(step, start, (parts.steps.moves, found.gains, found.whitened))
+    return early, steps, last
 
 
 def forward(moves: jax.Array, found: Gains, whitened: jax.Array, first: jax.Array) -> jax.Array:
@@ -113,7 +221,7 @@ def forward(moves: jax.Array, found: Gains, whitened: jax.Array, first: jax.Arra
     """
 
     def step(state: jax.Array, own: tuple[jax.Array, Gains, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        moves, (white, gain), towards = own
+        moves, (white, gain, _), towards = own
         noises = times(white.T, towards) + times(gain, state)
         return times(moves, jnp.concatenate([state, noises])), noises
 
@@ -126,11 +234,16 @@ SMALL = 12  # rows and columns, up to which a product is a sum of numbers: calls
 
 def times(matrix: jax.Array, other: jax.Array) -> jax.Array:
     """Multiply a matrix and a matrix or a vector."""
-    if max(*matrix.shape, *other.shape) > SMALL:
+    if max(*matrix.shape, *other.shape) > SMALL or min(matrix.shape) == 0:
         return matrix @ other
     if other.ndim == 1:
         return jnp.sum(matrix * other, axis=1)
     return jnp.sum(matrix[:, :, None] * other, axis=1)
+
+
+def times_each(matrices: jax.Array, others: jax.Array) -> jax.Array:
+    """Multiply the matrices of all steps."""
+    return jax.vmap(times)(matrices, others)
 
 
 def whitening(precision: jax.Array) -> jax.Array:

@@ -20,56 +20,60 @@ from lawful.form.operations.compensated_sum import over_steps
 
 from ...representations.standard_normals import normal_site
 from ...summing.tables import PREFIX
-from .backward import Gains, Steps, forward, gains, slopes_back, whitening
+from .backward import (
+    Gains,
+    Moments,
+    Parts,
+    Solution,
+    Steps,
+    forward,
+    gains,
+    log_integral,
+    moments,
+    slopes_back,
+    whitening,
+)
 from .chains import Chain, Point
-
-
-class Ends(NamedTuple):
-    """What stands before the first step and after the last, of the noises before the loop (p,).
-
-    Attributes:
-        start: derivative of the first state by them (n, p).
-        curvature: minus the second derivative of the log density by them (p, p).
-        last: minus that by the last state (n, n).
-    """
-
-    start: jax.Array
-    curvature: jax.Array
-    last: jax.Array
 
 
 class Conditional(NamedTuple):
     """The noises given all else, as differences from a path; see `backward`.
 
     Attributes:
-        before: of the path, the noises before the loop (p,), and
-        steps: those of its steps (T, m).
-        first: w of the former, and
-        whitened: of the latter.
-        white: W of the former (p, p).
-        start: derivative of the first state by the former (n, p).
-        moves: of the steps (T, n, n + m).
-        gains: of the steps.
+        before: of the path, the noises before the loop (*lanes, p), and
+        steps: those of its steps (T, *lanes, m).
+        start: derivative of the first state by the former.
+        moves: of the steps.
+        found: going back.
     """
 
     before: jax.Array
     steps: jax.Array
-    first: jax.Array
-    whitened: jax.Array
-    white: jax.Array
     start: jax.Array
     moves: jax.Array
-    gains: Gains
+    found: Solution
 
 
 class Shape(NamedTuple):
-    """What is the same on all paths: derivatives, gains, and the precision of the noises before the loop."""
+    """What is the same on all paths: derivatives, and what does not depend on slopes.
+
+    Attributes:
+        steps: of the chain.
+        start: derivative of the first state by the noises before the loop (*lanes, n, p).
+        curvature: minus the second derivative of the log density by them (*lanes, p, p).
+        ended: minus that by the last state (*lanes, n, n).
+        gains: of the steps.
+        inner: minus the second derivative of the log integral by the first state (*lanes, n, n).
+        white: W of the noises before the loop (*lanes, p, p).
+    """
 
     steps: Steps
+    start: jax.Array
+    curvature: jax.Array
+    ended: jax.Array
     gains: Gains
-    ends: Ends
+    inner: jax.Array
     white: jax.Array
-    precision: jax.Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,35 +85,46 @@ class ChainIntegral:
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         """Integrate."""
         shape, mean = self.mean(operands)
-        steps, found, _, white, precision = shape
         path = [jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, x)) for x in mean]
-        value, conditional = self._seen(shape, path[0], path[1], operands)
-        volume = _log_diagonal(found.white) + _log_diagonal(white)
-        finite = jnp.isfinite(jnp.sum(steps.curvature) + jnp.sum(precision))
-        infinite = jnp.isnan(volume) & finite  # a square that grows faster than the normal law falls
-        return jnp.where(infinite, jnp.inf, value + volume), *jax.tree.leaves(conditional)
+        weight, parts, found = self._seen(shape, path[0], path[1], operands)
+        value = weight + jnp.sum(self.each(log_integral, (_lanes(parts), _lanes(found)), 0)(parts, found))
+        finite = jnp.isfinite(jnp.sum(shape.steps.curvature) + jnp.sum(shape.curvature))
+        grows = jnp.any(jnp.isnan(shape.gains.white)) | jnp.any(jnp.isnan(shape.white))
+        infinite = grows & finite  # a square that grows faster than the normal law falls
+        conditional = Conditional(path[0], path[1], shape.start, shape.steps.moves, found)
+        return jnp.where(infinite, jnp.inf, value), *jax.tree.leaves(conditional)
 
     def mean(self, operands: Sequence[Any]) -> tuple[Shape, tuple[jax.Array, jax.Array]]:
-        """Give the derivatives and gains, and the means of the noises before the loop and of its steps."""
+        """Give what is the same on all paths, and the means of the noises before the loop and of its steps."""
         chain, dtype = self.chain, jnp.result_type(float)
         length, (_, m, p) = chain.loop.length, chain.sizes
         zero = jnp.zeros((*chain.lanes, p), dtype), jnp.zeros((length, *chain.lanes, m), dtype)
-        steps, ends = self._derivatives(*zero, operands)
-        found, inner = self.each(gains, (1, 0), (1, 0))(steps, ends.last)
-        precision = jnp.eye(p, dtype=dtype) + ends.curvature + _t(ends.start) @ inner @ ends.start
-        shape = Shape(steps, found, ends, whitening(precision), precision)
-        return shape, self.drawn(self._seen(shape, *zero, operands)[1], *map(jnp.zeros_like, zero))
+        steps, start, curvature, ended = self._derivatives(*zero, operands)
+        found, inner = self.each(gains, (1, 0), (1, 0))(steps, ended)
+        white = whitening(jnp.eye(p, dtype=dtype) + curvature + _t(start) @ inner @ start)
+        shape = Shape(steps, start, curvature, ended, found, inner, white)
+        solution = self._seen(shape, *zero, operands)[2]
+        return shape, self.drawn(Conditional(*zero, start, steps.moves, solution), *map(jnp.zeros_like, zero))
 
-    def each(self, function: Callable[..., Any], ins: Sequence[int], outs: Any) -> Callable[..., Any]:
+    def moments(
+        self, shape: Shape, path: tuple[jax.Array, jax.Array], operands: Sequence[Any]
+    ) -> tuple[Moments, Moments, Moments]:
+        """Give the moments of `backward.moments`, as differences from a path."""
+        _, parts, found = self._seen(shape, *path, operands)
+        function = self.each(moments, (_lanes(parts), _lanes(found)), (0, 1, 0))
+        result: tuple[Moments, Moments, Moments] = function(parts, found)
+        return result
+
+    def each(self, function: Callable[..., Any], ins: tuple[Any, ...], outs: Any) -> Callable[..., Any]:
         """Apply a function to each lane; the axis of the lanes in what goes in, and in what comes out."""
         return jax.vmap(function, ins, outs) if self.chain.lanes else function
 
     def drawn(self, given: Conditional, before: jax.Array, steps: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Give the noises before the loop (p,) and those of its steps (T, m) from standard normals of these shapes."""
-        first = _times(_t(given.white), given.first + before)
+        first = _times(_t(given.found.white), given.found.first + before)
         state = _times(given.start, first)
-        whitened = given.whitened + self.ordered(steps)
-        rest = self.each(forward, (1, 1, 1, 0), 1)(given.moves, given.gains, whitened, state)
+        whitened = given.found.whitened + self.ordered(steps)
+        rest = self.each(forward, (1, 1, 1, 0), 1)(given.moves, given.found.gains, whitened, state)
         return given.before + first, given.steps + self.ordered(rest)
 
     def draw(self, block: Block, conditional: Sequence[Var], names: str) -> tuple[Var, ...]:
@@ -136,7 +151,9 @@ class ChainIntegral:
         """Put rows in the order of the steps, or back."""
         return rows[::-1] if self.chain.loop.reverse else rows
 
-    def _derivatives(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Steps, Ends]:
+    def _derivatives(
+        self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]
+    ) -> tuple[Steps, jax.Array, jax.Array, jax.Array]:
         """Differentiate the chain, which has the same derivatives everywhere."""
         chain, dtype = self.chain, steps.dtype
         n, m, p = chain.sizes
@@ -175,7 +192,7 @@ class ChainIntegral:
         own = jnp.broadcast_to(jnp.eye(p, dtype=dtype)[:k], (*lead[1:], k, p))
         start = jnp.concatenate([self._first(before, operands), own], -2)
         ordered = Steps(self.ordered(moves), self.ordered(-curvature))
-        return ordered, Ends(start, -early.before, -ended)
+        return ordered, start, -early.before, -ended
 
     def _first(self, before: jax.Array, operands: Sequence[Any]) -> jax.Array:
         """Differentiate the first state by the noises before the loop (*lanes, n, p)."""
@@ -189,31 +206,31 @@ class ChainIntegral:
 
     def _seen(
         self, shape: Shape, before: jax.Array, steps: jax.Array, operands: Sequence[Any]
-    ) -> tuple[jax.Array, Conditional]:
-        """See the chain from a path: what the path and the slopes on it weigh, and the conditional."""
+    ) -> tuple[jax.Array, Parts, Solution]:
+        """See the chain from a path: what the path weighs, what the integral beside it depends on, and going back."""
         chain, k = self.chain, before.shape[-1] if self.chain.shared else 0
         point, still = chain.walk(before, steps, operands)
         value, slope = jax.value_and_grad(lambda point: chain.apart(point, still, operands)[0])(point)
         none = jnp.zeros((*steps.shape[:-1], k), steps.dtype)
         slopes = self.ordered(jnp.concatenate([slope.states, none, slope.noises - steps], -1))
-        ended = jnp.concatenate([slope.last, none[0]], -1)
-        whitened, inner = self.each(slopes_back, (1, 1, 1, 0), (1, 0))(shape.steps, shape.gains, slopes, ended)
-        early = slope.before - before + _times(_t(shape.ends.start), inner)
-        first = _times(shape.white, early)
-        squares = _total(whitened**2) + _total(first**2) - _total(steps**2) - _total(before**2)
-        own = first, whitened, shape.white, shape.ends.start, shape.steps.moves
-        return value + 0.5 * squares, Conditional(before, steps, *own, shape.gains)
+        last, early = jnp.concatenate([slope.last, none[0]], -1), slope.before - before
+        parts = Parts(early, shape.curvature, shape.start, shape.steps, slopes, last, shape.ended)
+        back = self.each(slopes_back, (1, 1, 1, 0), (1, 1, 0))
+        whitened, later, inner = back(shape.steps, shape.gains, slopes, last)
+        first = _times(shape.white, early + _times(_t(shape.start), inner))
+        found = Solution(shape.white, first, shape.inner, inner, shape.gains, whitened, later)
+        squares = over_steps(steps.ravel() ** 2) + over_steps(before.ravel() ** 2)
+        return value - 0.5 * squares, parts, found
 
 
-_TREE = jax.tree.structure(Conditional._make([*range(7), Gains._make(range(2))]))
+def _lanes(of: Any) -> Any:
+    """Say along which axis the lanes of what an integral depends on stand: after the steps, where there are steps."""
+    kind, stepwise = type(of), {"steps", "slopes", "gains", "whitened", "later"}
+    return kind._make([int(name in stepwise) for name in kind._fields])
 
 
-def _log_diagonal(white: jax.Array) -> jax.Array:
-    return _total(jnp.log(jnp.diagonal(white, axis1=-2, axis2=-1)))
-
-
-def _total(terms: jax.Array) -> jax.Array:
-    return over_steps(terms.ravel())
+_GIVEN = Solution._make([*range(4), Gains._make(range(3)), 0, 0])
+_TREE = jax.tree.structure(Conditional._make([*range(4), _GIVEN]))
 
 
 def _blocks(rows: Sequence[Sequence[jax.Array]]) -> jax.Array:

@@ -29,7 +29,7 @@ from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
 from ..noncentred import is_normal
-from .backward import Gains, times, whitening
+from .backward import Moments, times, whitening
 from .chain_integral import ChainIntegral, Shape
 from .chains import Arrays, Chain, Point
 from .groups import Joint
@@ -181,8 +181,8 @@ class _Moments:
         """Compute."""
         integral, own = ChainIntegral(self.chain), [operands[i] for i in self.places]
         evidence, *leaves = integral(*own)
-        conditional = integral.read(leaves)
-        path = integral.drawn(conditional, *map(jnp.zeros_like, (conditional.before, conditional.steps)))
+        given = integral.read(leaves)
+        path = integral.drawn(given, *map(jnp.zeros_like, (given.before, given.steps)))
         early, late = self.numbers(integral, integral.mean(own)[0], path, own)
         point, still = self.values.walk(*path, operands)
         outs = self.values.outputs(point, still, operands)[0]
@@ -196,13 +196,13 @@ class _Moments:
             lead = len(choice.loops[:1]) + len(self.chain.lanes)
             middle = (1,) * (value.ndim - lead)
             away = given.mean.reshape(*given.mean.shape[:-1], *middle, given.mean.shape[-1])
-            spread = given.root.reshape(*given.root.shape[:-2], *middle, *given.root.shape[-2:])
+            spread = given.covariance.reshape(*given.mean.shape[:-1], *middle, *given.covariance.shape[-2:])
             means.append(value + jnp.sum(by * away, -1))
-            own_root = (by[..., None, :] @ jnp.swapaxes(spread, -1, -2))[..., 0, :]
+            half = (by[..., None, :] @ spread)[..., 0, :]
             if choice.law.label == "MultivariateNormal":
-                covariances.append(own_root @ jnp.swapaxes(own_root, -1, -2))
+                covariances.append(half @ jnp.swapaxes(by, -1, -2))
             else:
-                covariances.append(jnp.sum(own_root**2, -1))
+                covariances.append(jnp.sum(half * by, -1))
         return evidence, *means, *covariances
 
     def _slopes(self, point: Point, still: Any, operands: Sequence[Any], place: int) -> Arrays:
@@ -218,32 +218,24 @@ class _Moments:
         return jax.vmap(column, out_axes=-1)(jnp.eye(point[place].shape[-1], dtype=point.before.dtype))
 
 
-class Spread(NamedTuple):
-    """Means of numbers, as differences from a path (..., d), and roots of their covariances, C = R'R (..., r, d)."""
+def _smoothed(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Moments, Moments]:
+    """Give the noises before the loop, and state and noises of each step, given all data."""
+    early, late, _ = integral.moments(shape, path, operands)
+    return early, Moments(*map(integral.ordered, late))
+
+
+class _Root(NamedTuple):
+    """Means of numbers (d,), and a root of their covariance, C = R'R (r, d)."""
 
     mean: jax.Array
     root: jax.Array
 
-
-def _smoothed(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Spread, Spread]:
-    """Give the noises before the loop, and state and noises of each step, given all data."""
-    early, n = shape.white, shape.steps.states
-
-    def forward(state: jax.Array, own: tuple[jax.Array, Gains]) -> tuple[jax.Array, jax.Array]:
-        moves, (rest, gain) = own
-        by_state = jnp.concatenate([state, times(state, gain.T)], -1)
-        both = jnp.concatenate([by_state, jnp.concatenate([jnp.zeros((len(rest), n), rest.dtype), rest], -1)])
-        return _reduced(times(both, moves.T)), both
-
-    def through(start: jax.Array, early: jax.Array, moves: jax.Array, gains: Gains) -> jax.Array:
-        return jax.lax.scan(forward, _reduced(early @ start.T), (moves, gains))[1]
-
-    function = integral.each(through, (0, 0, 1, 1), 1)
-    late = integral.ordered(function(shape.ends.start, early, shape.steps.moves, shape.gains))
-    return _about_zero(early), _about_zero(late)
+    def moments(self) -> Moments:
+        """Give mean and covariance."""
+        return Moments(self.mean, times(self.root.T, self.root))
 
 
-def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Spread, Spread]:
+def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Moments, Moments]:
     """Give the noises before the loop given the data there, and state and noises of each step given those up to it."""
     chain, (before, steps) = integral.chain, path
     if chain.shared:
@@ -255,32 +247,28 @@ def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequen
     slope = jax.grad(lambda point: chain.apart(point, still, operands)[0])(point)
     slopes = integral.ordered(jnp.concatenate([slope.states, slope.noises], -1))
 
-    def seen(prior: Spread, curvature: jax.Array, slope: jax.Array) -> Spread:
+    def seen(prior: _Root, curvature: jax.Array, slope: jax.Array) -> _Root:
         by = prior.root
         precision = jnp.eye(len(by), dtype=by.dtype) + times(by, times(curvature, by.T))
         root = times(whitening(precision), by)
         towards = times(root, slope - times(curvature, prior.mean))
-        return Spread(prior.mean + times(root.T, towards), root)
+        return _Root(prior.mean + times(root.T, towards), root)
 
-    def forward(state: Spread, own: Sequence[jax.Array]) -> tuple[Spread, Spread]:
+    def forward(state: _Root, own: Sequence[jax.Array]) -> tuple[_Root, Moments]:
         moves, curvature, slope, noises = own
-        both = Spread(jnp.concatenate([state.mean, -noises]), _diagonal(state.root, len(noises)))
+        both = _Root(jnp.concatenate([state.mean, -noises]), _diagonal(state.root, len(noises)))
         found = seen(both, curvature, slope)
-        return Spread(times(moves, found.mean), _reduced(times(found.root, moves.T))), found
+        return _Root(times(moves, found.mean), _reduced(times(found.root, moves.T))), found.moments()
 
     def through(before: jax.Array, curvature: jax.Array, slope: jax.Array, start: jax.Array, *rows: jax.Array) -> Any:
-        early = seen(Spread(-before, jnp.eye(len(before), dtype=before.dtype)), curvature, slope)
-        first = Spread(start @ early.mean, _reduced(early.root @ start.T))
-        return early, jax.lax.scan(forward, first, rows)[1]
+        early = seen(_Root(-before, jnp.eye(len(before), dtype=before.dtype)), curvature, slope)
+        first = _Root(start @ early.mean, _reduced(early.root @ start.T))
+        return early.moments(), jax.lax.scan(forward, first, rows)[1]
 
-    ends, rows = shape.ends, (shape.steps.moves, shape.steps.curvature, slopes, integral.ordered(steps))
+    rows = (shape.steps.moves, shape.steps.curvature, slopes, integral.ordered(steps))
     function = integral.each(through, (0, 0, 0, 0, 1, 1, 1, 1), (0, 1))
-    early, late = function(before, ends.curvature, slope.before, ends.start, *rows)
-    return early, Spread(*map(integral.ordered, late))
-
-
-def _about_zero(root: jax.Array) -> Spread:
-    return Spread(jnp.zeros((*root.shape[:-2], root.shape[-1]), root.dtype), root)
+    early, late = function(before, shape.curvature, slope.before, shape.start, *rows)
+    return early, Moments(*map(integral.ordered, late))
 
 
 def _reduced(root: jax.Array) -> jax.Array:
