@@ -29,7 +29,7 @@ from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
 from ..noncentred import is_normal
-from .backward import Moments, times, whitening
+from .backward import FEW, Moments, times, whitening
 from .chain_integral import ChainIntegral, Shape
 from .chains import Arrays, Chain, Point
 from .groups import Joint
@@ -272,10 +272,20 @@ def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequen
 
 
 def _reduced(root: jax.Array) -> jax.Array:
-    """Give a square root of the same covariance."""
+    """Give a square root of the same covariance: for a few numbers its Cholesky factor, written out, else by a QR."""
     rows, size = root.shape
-    padded = jnp.concatenate([root, jnp.zeros((max(size - rows, 0), size), root.dtype)])
-    return jnp.linalg.qr(padded, mode="r")
+    if size > FEW:
+        padded = jnp.concatenate([root, jnp.zeros((max(size - rows, 0), size), root.dtype)])
+        return jnp.linalg.qr(padded, mode="r")
+    covariance, least = times(root.T, root), 4.0 * jnp.finfo(root.dtype).eps
+    found: list[list[jax.Array]] = [[jnp.zeros((), root.dtype)] * size for _ in range(size)]
+    for j in range(size):
+        pivot = covariance[j, j] - sum(found[k][j] ** 2 for k in range(j))
+        varies = pivot > least * covariance[j, j]  # else those before tell all of it
+        scale = jnp.where(varies, 1.0 / jnp.sqrt(jnp.where(varies, pivot, 1.0)), 0.0)
+        for i in range(j, size):
+            found[j][i] = (covariance[j, i] - sum(found[k][j] * found[k][i] for k in range(j))) * scale
+    return jnp.stack([jnp.stack(row) for row in found])
 
 
 def _diagonal(root: jax.Array, noises: int) -> jax.Array:
