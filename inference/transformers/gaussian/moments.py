@@ -208,11 +208,13 @@ class _Moments:
     def _slopes(self, point: Point, still: Any, operands: Sequence[Any], place: int) -> Arrays:
         """Differentiate the values of the sites by numbers of each lane, along a last axis."""
 
+        def values(point: Point) -> Arrays:
+            return self.values.outputs(point, still, operands)[0]
+
         def column(unit: jax.Array) -> Arrays:
             way = [jnp.zeros_like(x) for x in point]
             way[place] = jnp.broadcast_to(unit, point[place].shape)
-            function = lambda point: self.values.outputs(point, still, operands)[0]  # noqa: E731
-            found: Arrays = jax.jvp(function, (point,), (Point._make(way),))[1]
+            found: Arrays = jax.jvp(values, (point,), (Point._make(way),))[1]
             return found
 
         return jax.vmap(column, out_axes=-1)(jnp.eye(point[place].shape[-1], dtype=point.before.dtype))
