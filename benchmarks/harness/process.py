@@ -16,6 +16,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 FOREIGN = ("JAX_", "XLA_")  # settings of the caller's shell that would change what is measured
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")  # one for each core
 
 
 class ContestantError(Exception):
@@ -30,6 +31,7 @@ class Worker:
     ) -> None:
         self._limit_s = limit_s
         environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+        environment |= dict.fromkeys(THREADS, str(cores)) if cores else {}
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.worker", module, json.dumps(dict(settings)), str(cores or 0)],
             cwd=ROOT,

@@ -18,7 +18,7 @@ from benchmarks.harness.process import ContestantError, Worker
 from benchmarks.harness.workload import Variant, Workload
 
 Start = Callable[[str], Worker]
-LONGEST_S = 600.0  # wall seconds of a contestant after the rounds
+LONGEST_S = 180.0  # wall seconds of a contestant after the rounds
 
 
 @dataclass
