@@ -21,26 +21,14 @@ from . import (
     state_space,
     trajectories,
 )
-from .kalman import (
-    Filtered,
-    LinearGaussian,
-    Smoothed,
-    kalman_filter,
-    kalman_log_evidence,
-    local_level,
-    rts_smoother,
-)
+from .state_space import LinearGaussian, local_level
 
 __all__ = [
-    "Filtered",
     "LinearGaussian",
-    "Smoothed",
     "dynamic",
     "gaussian_moe",
     "grammar",
     "hierarchical",
-    "kalman_filter",
-    "kalman_log_evidence",
     "latent_classes",
     "llp",
     "local_level",
@@ -49,7 +37,6 @@ __all__ = [
     "networks",
     "populations",
     "regression",
-    "rts_smoother",
     "state_space",
     "trajectories",
 ]

@@ -9,7 +9,6 @@ import pytest
 from lawful import inference, sample, scan
 from lawful.errors import ImproperPriorError
 from lawful.inference.check.statistics.power import z_critical
-from lawful.models.kalman import kalman_log_evidence, local_level
 from tests.inference.programs import Y, constant_per_particle, plain
 from tests.inference.test_propose import both_at_the_top, knows_the_parameter, looks_ahead
 from tests.inference.tier0 import law_error
@@ -34,7 +33,7 @@ def best(x, y):
 
 
 def exact(y):
-    return float(kalman_log_evidence(local_level(0.0, FIRST, STEP, NOISE), y[:, None]))
+    return float(inference.smoothed(level, y).log_evidence)
 
 
 @pytest.mark.tier0

@@ -16,7 +16,6 @@ from scipy import stats
 from lawful import cond, inference, plate, sample
 from lawful.inference import kernels
 from lawful.inference.check import ALPHA, key_of
-from lawful.models.kalman import LinearGaussian, rts_smoother
 from tests.inference.cases import branching, local_level, read, regression
 from tests.tiers import rest_slow
 
@@ -173,13 +172,11 @@ def test_a_hierarchy_in_a_plate_has_its_normal_posterior(kernel):
 @pytest.mark.parametrize("kernel", [kernels.random_walk(0.13), kernels.mh()], ids=repr)
 def test_a_path_has_its_smoother(kernel, data):
     case = local_level(data).first(6)
-    given = read(data, "lgssm_local_level")["model"]
-    model = LinearGaussian(*(np.array(given[name]) for name in ("A", "Q", "C", "R", "m0", "P0")))
-    smoothed = rts_smoother(model, case.args[0][:, None])
+    smoothed = inference.smoothed(case.program, *case.args)
     result = run(f"path/{kernel}", case.program, kernel, *case.args, warmup=1000, draws=2000)
     expected = {}
     for t in range(6):
-        m, v = float(smoothed.mean[t, 0]), float(smoothed.cov[t, 0, 0])
+        m, v = float(smoothed.mean["x"][t]), float(smoothed.covariance["x"][t])
         expected[f"mean[{t}]"] = (lambda draws, t=t: draws["x"][..., t], m)
         expected[f"variance[{t}]"] = (lambda draws, t=t, m=m: (draws["x"][..., t] - m) ** 2, v)
     assert_means(result, expected)

@@ -1,7 +1,5 @@
 """Normals in loops: the integral, its gradient and what is drawn back are those of dense algebra."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -131,44 +129,6 @@ def test_series_side_by_side_are_integrated_lane_by_lane():
     smoothed = states[:, 1:] @ np.linalg.solve(covariance, y)
     np.testing.assert_allclose(means["first"], smoothed[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(means["level"], smoothed[1:], rtol=0, atol=1e-12)
-
-
-def space(case):
-    """A state-space model of the reference data as a program."""
-    moves, noise, reads, errors, first, spread = (np.array(case["model"][k]) for k in ("A", "Q", "C", "R", "m0", "P0"))
-    scale = np.sqrt(np.diagonal(errors))
-    assert np.array_equal(errors, np.diag(np.diagonal(errors)))
-
-    def program(y, seen):
-        x = lawful.sample("first", dist.MultivariateNormal(first, spread))
-        with lawful.mask(seen[0]):
-            lawful.sample("y_first", dist.Normal(reads @ x, scale), obs=y[0])
-
-        def step(x, row):
-            y, seen = row
-            x = lawful.sample("x", dist.MultivariateNormal(moves @ x, noise))
-            with lawful.mask(seen):
-                lawful.sample("y", dist.Normal(reads @ x, scale), obs=y)
-            return x, None
-
-        lawful.scan(step, x, (y[1:], seen[1:]))
-
-    return program
-
-
-@pytest.mark.reference
-@pytest.mark.parametrize("name", ["lgssm_local_level", "lgssm_tracking_2d"])
-def test_evidence_filter_and_smoother_are_those_of_the_reference(name, data):
-    case = json.loads((data / "exact" / f"{name}.json").read_text())
-    y = np.array([[np.nan if value is None else value for value in row] for row in case["data"]["y"]])
-    seen, exact = ~np.isnan(y), case["exact"]
-    for function, kind in ((inference.smoothed, "smoother"), (inference.filtered, "filter")):
-        found = function(space(case), jnp.where(seen, y, 0.0), seen)
-        assert float(found.log_evidence) == pytest.approx(exact["log_evidence"], rel=0, abs=1e-10)
-        for part in ("mean", "cov"):
-            of = found.mean if part == "mean" else found.covariance
-            both = np.concatenate([of["first"][None], of["x"]])
-            np.testing.assert_allclose(both, np.array(exact[f"{kind}_{part}"]), rtol=0, atol=1e-10)
 
 
 def test_values_of_other_sites_are_given_and_what_is_no_chain_is_refused():

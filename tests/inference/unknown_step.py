@@ -1,4 +1,4 @@
-"""A local level whose step size is unknown, with its exact posterior by quadrature over Kalman filters."""
+"""A local level whose step size is unknown, with its exact posterior by quadrature over filters."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 import lawful
-from lawful.models import kalman_filter, local_level
+from lawful import inference
 
 NOISE, CENTRE, SPREAD = 0.5, -0.5, 0.7
 Y = np.array([0.4, 1.1, 0.8, 1.9, 2.4, 1.7])
@@ -28,13 +28,11 @@ def exact():
     grid = jnp.linspace(-6.0, 4.0, 4_001)
 
     def given(log_sigma):
-        sigma = jnp.exp(log_sigma)  # the first level is one step away from zero
-        found = kalman_filter(local_level(0.0, sigma, sigma, NOISE), Y[:, None])
-        return jnp.sum(found.log_evidence_increments), found.mean[-1, 0]
+        found = inference.filtered(walk, Y, given={"sigma": jnp.exp(log_sigma)})
+        return found.log_evidence + log_sigma, found.mean["x"][-1]  # the density of log sigma, not of sigma
 
-    log_evidence, last = jax.vmap(given)(grid)
-    prior = dist.Normal(CENTRE, SPREAD).log_prob(grid)
-    mass = np.asarray(jnp.exp(log_evidence + prior)) * float(grid[1] - grid[0])
+    log_density, last = jax.vmap(given)(grid)
+    mass = np.asarray(jnp.exp(log_density)) * float(grid[1] - grid[0])
     share = mass / mass.sum()
     mean = share @ grid
     return np.log(mass.sum()), mean, np.sqrt(share @ grid**2 - mean**2), share @ last

@@ -13,7 +13,6 @@ from lawful.inspection.lint.check import check_program
 from lawful.models import (
     gaussian_moe,
     hierarchical,
-    kalman,
     llp,
     mixtures,
     monad_bayes,
@@ -29,7 +28,7 @@ from lawful.models.trajectories.program import trajectory_mixture
 
 Y, YES = np.array([0.3, -0.5, 1.2, 0.8]), np.array([0, 1, 1, 0])
 X = np.array([[0.1, 1.0], [0.4, -1.0], [-0.3, 0.5], [1.1, 0.2]])
-LEVEL = kalman.local_level(0.0, 1.0, 0.5, 1.0)
+LEVEL = models.local_level(0.0, 1.0, 0.5, 1.0)
 EXPERTS = gaussian_moe.Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [0.09, 0.16])
 BAGS = llp.Bags.from_ids([0, 0, 1, 1], [1, 2])
 
