@@ -31,14 +31,14 @@ class Change(NamedTuple):
         Args:
             years: the years of the data; the first cannot be the year of the change.
             enumerated: probability of each choice; choice 0 is the second year.
-            by_draw: probability of each choice at each draw of the scales, (draws, years - 1).
-            smc: the result with "change", the place of the year in the data.
+            by_draw: probability of each choice at each draw of the scales, (chains, draws, years - 1).
+            smc: the result with "change", whose 0 is the second year.
         """
         exact = np.array([enumerated.get(choice, 0.0) for choice in range(len(years) - 1)])
         draws = np.asarray(smc.posterior["change"])
-        by_run = np.array([np.bincount(run, minlength=len(years))[1:] / len(run) for run in draws])
+        by_run = np.array([np.bincount(run, minlength=len(years) - 1) / len(run) for run in draws])
         error = by_run.std(axis=0, ddof=1) / math.sqrt(len(by_run))
-        return cls(years[1:], exact, np.asarray(by_draw).mean(axis=0), by_run.mean(axis=0), error)
+        return cls(years[1:], exact, np.asarray(by_draw).mean(axis=(0, 1)), by_run.mean(axis=0), error)
 
 
 def print_evidence(smc: dict[str, Any], exact: dict[str, float]) -> None:

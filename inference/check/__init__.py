@@ -15,6 +15,7 @@ from .exact.reference import enumerate_measure
 from .exact.resamplers import BATTERY, resampler
 from .identities.coordinates import coordinates
 from .identities.identities import mh_symmetry
+from .identities.integral import integral
 from .identities.integrator import integrator
 from .identities.involutions import involution
 from .identities.orbit import orbit
@@ -58,6 +59,7 @@ __all__ = [
     "evidence_sandwich",
     "freeze",
     "geweke",
+    "integral",
     "integrator",
     "invariant",
     "involution",

@@ -23,9 +23,11 @@ import numpyro.distributions as dist
 import lawful
 from lawful.errors import LawfulError
 
+from ...contract import Transformer
 from ...kernels.gradient.gradient import Gradient
 from ..exact.suite import Instance, Needs, instances_of
 from ..identities.identities import mh_symmetry
+from ..identities.integral import integral
 from ..identities.integrator import integrator
 from ..identities.orbit import orbit
 from ..statistics.report import Report
@@ -151,8 +153,15 @@ def identity_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
 
 
 def _identity_report(row: Row) -> Report:
-    """Check a walk by its symmetry; a move along gradients by its integrator, and its choice of a point on orbits."""
-    if isinstance(row.subject, Gradient):
+    """Check a walk by its symmetry; a move along gradients by its integrator, and its choice of a point on orbits.
+
+    What integrates sites out is checked by the density of what it draws back.
+    """
+    if isinstance(row.subject, Transformer):
+        reports = [integral(row.subject, program) for program in row.programs]
+        report = max(reports, key=lambda report: (not report.passed, report.measure_error))
+        report = replace(report, instances=sum(report.instances for report in reports))
+    elif isinstance(row.subject, Gradient):
         report = _leapfrog()
         report = orbit(row.subject, tables=ORBITS) if report.passed else report
     else:

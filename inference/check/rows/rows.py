@@ -34,6 +34,7 @@ from ...representations.population import Advance
 from ...representations.sequential import Suspend, suspend
 from ...representations.traced import Trace
 from ...transformers.collapse import Collapse
+from ...transformers.gaussian.integrate_normals import integrate_normals
 from ...transformers.marginalise import marginalise
 from ...transformers.pauses import Finish, repeat_to_end, spawn
 from ...transformers.propose.propose import propose_each
@@ -74,6 +75,7 @@ from .kernel_rows import (
     nested_steps,
     two_steps,
 )
+from .normal_rows import effects, trend
 from .reflect import reflect
 from .trees import TREE_MOVES, TreeWeights
 
@@ -276,4 +278,5 @@ IDENTITIES: tuple[Row, ...] = (
     Row("mala", mala(0.3)),
     Row("hmc", hmc(0.3, 3)),
     Row("nuts", nuts(0.3, max_depth=3)),
+    Row("integrate_normals", integrate_normals(), programs=(effects, trend)),
 )
