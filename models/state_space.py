@@ -87,8 +87,8 @@ def linear_gaussian(model: LinearGaussian, y: Any, observed: Any = None) -> jax.
     >>> from lawful import inference
     >>> level = local_level(0.0, 1.0, 0.0, 1.0)  # a constant level, so both steps see the mean of three
     >>> moments = inference.smoothed(linear_gaussian, level, jnp.array([[1.0], [2.0]]))
-    >>> moments.mean["x"][:, 0].round(6)
-    Array([1., 1.], dtype=float32)
+    >>> [round(float(mean), 5) for mean in moments.mean["x"][:, 0]]
+    [1.0, 1.0]
     """
     y = jnp.asarray(y, jnp.result_type(float))
     _refuse_shapes(model, y.shape)
