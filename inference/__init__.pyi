@@ -64,6 +64,8 @@ from .transformers.gaussian.integrate_normals import integrate_normals as integr
 from .transformers.gaussian.moments import NormalMoments as NormalMoments
 from .transformers.gaussian.moments import filtered as filtered
 from .transformers.gaussian.moments import smoothed as smoothed
+from .transformers.log_marginals import LogMarginals as LogMarginals
+from .transformers.log_marginals import log_marginals as log_marginals
 from .transformers.marginalise import marginalise as marginalise
 from .transformers.nested import nested as nested
 from .transformers.noncentred import noncentred as noncentred

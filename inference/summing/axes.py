@@ -81,10 +81,10 @@ def _through(equation: Equation, shapes: Sequence[Shape], flows: Sequence[Flow],
         raise Mixed(f"'{equation.name}' reads a sum over the elements")
     if equation.row.totals and outs == [()]:
         return [SUM]
-    return [_moved(equation, full, own, out) for out in outs]
+    return [moved(equation, full, own, out) for out in outs]
 
 
-def _moved(equation: Equation, shapes: Sequence[Shape], flows: Sequence[Flow], out: Shape) -> Axes:
+def moved(equation: Equation, shapes: Sequence[Shape], flows: Sequence[Flow], out: Shape) -> Axes:
     """Find the axes of a result along which each element reads one element of the site alone."""
     read = [equation.axes_read(shapes, out, axis) or [None] * len(shapes) for axis in range(len(out))]
     found = set()

@@ -219,7 +219,7 @@ class ChainIntegral:
         whitened, later, inner = back(shape.steps, shape.gains, slopes, last)
         first = _times(shape.white, early + _times(_t(shape.start), inner))
         found = Solution(shape.white, first, shape.inner, inner, shape.gains, whitened, later)
-        squares = over_steps(steps.ravel() ** 2) + over_steps(before.ravel() ** 2)
+        squares = over_steps(jnp.sum(steps**2, axis=tuple(range(1, steps.ndim)))) + jnp.sum(before**2)
         return value - 0.5 * squares, parts, found
 
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+BY_PAIRS = "sum_by_pairs"
 FEW = 256  # terms, below which a plain sum is good enough
 
 
@@ -25,7 +26,7 @@ def over_steps(terms: jax.Array) -> jax.Array:
     """
     if terms.dtype == jnp.float64 or terms.shape[0] < FEW:
         return jnp.sum(terms)
-    return _by_pairs(terms)
+    return sum_by_pairs(terms)
 
 
 class Sum(NamedTuple):
@@ -76,6 +77,12 @@ def _by_pairs(terms: jax.Array) -> jax.Array:
         low = jnp.concatenate([low[:half] + low[half : 2 * half] + lost, low[2 * half :]])
         high = jnp.concatenate([added, rest])
     return high[0] + low[0]
+
+
+@jax.jit
+def sum_by_pairs(terms: jax.Array) -> jax.Array:
+    """Add up terms (n,), as an operation that is known by its name (`Equation.is_sum_by_pairs`)."""
+    return _by_pairs(terms)
 
 
 @_by_pairs.defjvp

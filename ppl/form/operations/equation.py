@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .axis_rules import Axes, Shape, axes_of
+from .compensated_sum import BY_PAIRS
 from .jax_extension import STANDARD_NORMAL, Literal, is_key
 from .primitive_rows import ROWS, SILENT, Row, row_of
 
@@ -96,6 +97,11 @@ class Equation:
         return self.is_call and self.label == STANDARD_NORMAL and self.literals == (None,)
 
     @property
+    def is_sum_by_pairs(self) -> bool:
+        """Whether it adds up terms by pairs, which is linear in them; it is known by its name."""
+        return self.is_call and self.label == BY_PAIRS
+
+    @property
     def acts(self) -> bool:
         """Whether it does more than give its results, as a callback may."""
         return "callback" in self.name or any(jaxpr.effects for jaxpr in jaxprs_in(self.params))
@@ -163,6 +169,13 @@ class Equation:
     def contraction(self) -> Any:
         """Of a product of arrays, for each of the two: the axes that are summed over, and those side by side."""
         return self.params["dimension_numbers"] if self.row is ROWS["dot_general"] else None
+
+    def without_sum(self, pair: int) -> Equation:
+        """Give the product of arrays without its sum over a pair of axes, which is the first axis of the result."""
+        (left, right), (left_batch, right_batch) = self.contraction
+        sums = tuple(tuple(axis for i, axis in enumerate(own) if i != pair) for own in (left, right))
+        numbers = sums, ((left[pair], *left_batch), (right[pair], *right_batch))
+        return replace(self, params={**self.params, "dimension_numbers": numbers})
 
     @property
     def places(self) -> Any:

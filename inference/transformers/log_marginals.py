@@ -1,0 +1,310 @@
+"""Log marginals: the log density of the data as a vector over a plate, each element's own latent sites summed out.
+
+Law: the vector, what stands outside of the plate, and the prior of the sites that stay add up to the log density of the
+marginal; each element is that of the program run on its data alone. So the elements are independent given the sites
+that stay, which is proved from the operations of the marginal (`summing.elementwise`), however it was summed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.addresses import Address
+from lawful.backends.log_density import gather_choices
+from lawful.backends.pointwise import ask_at_choices
+from lawful.backends.xla import emit
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var, subforms
+from lawful.form.arguments.arrays import split_arguments
+from lawful.form.arguments.calls import positional
+from lawful.form.choices import Choice, choices_of
+from lawful.form.labels import labels_of
+from lawful.form.liveness import without_dead_code
+from lawful.form.operations.compensated_sum import over_steps
+from lawful.inspection.lint.observed_data import checked_data
+from lawful.passes.probe import Probe
+from lawful.passes.record import record
+from lawful.passes.thread_sites import Rule, Walk, threaded
+from lawful.tracing.trace import trace
+
+from ..summing.axes import Mixed
+from ..summing.chosen_sites import Sums
+from ..summing.elementwise import terms_apart
+from .enumeration import enumeration
+
+type PlateNames = str | Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The log density of a marginal in three parts.
+
+    Attributes:
+        elements: of the data of each element, given the values of the sites that stay (*sizes of the plates).
+        outside: of the data, and of the factors, that belong to no element.
+        prior: of the sites that stay.
+    """
+
+    elements: jax.Array
+    outside: jax.Array
+    prior: jax.Array
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LogMarginals:
+    """The vector of log marginals of a program over a plate; see `log_marginals`.
+
+    Attributes:
+        plates: names of the plates, and
+        shape: their sizes.
+        sites: names of the observed sites whose data the elements have.
+        coords: labels of the elements, by the name of the plate, where there are any.
+        marginal: the program of the sites that stay; its inputs are the arguments, then the data of the elements.
+        inputs: the arguments and these data.
+        function: from the inputs and the values of the sites that stay to the three parts.
+    """
+
+    plates: tuple[str, ...]
+    shape: tuple[int, ...]
+    sites: tuple[str, ...]
+    coords: Mapping[str, Any]
+    marginal: Form
+    inputs: tuple[Any, ...]
+    function: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The sites that stay, which are the parameters."""
+        return choices_of(self.marginal)
+
+    def __call__(self, values: Mapping[Any, Any]) -> jax.Array:
+        """Give the log marginal of each element (*sizes of the plates) at values of the sites that stay, by name.
+
+        `jax.jit`, `jax.grad` and `jax.vmap` take it.
+        """
+        return self.parts(values).elements
+
+    def parts(self, values: Mapping[Any, Any]) -> Parts:
+        """Give all three parts of the log density of the marginal.
+
+        Raises: LawfulError for a missing site, an unknown name, or a wrong shape.
+        """
+        return Parts(*self.function(self.inputs, gather_choices(self.choices, values)[0]))
+
+    def __repr__(self) -> str:
+        sizes = " x ".join(f"{name} {size}" for name, size in zip(self.plates, self.shape, strict=True))
+        return f"LogMarginals({', '.join(self.sites)} over {sizes}, given {', '.join(c.name for c in self.choices)})"
+
+
+def log_marginals(
+    program: Callable[..., Any] | Form,
+    *args: Any,
+    plate: PlateNames = None,
+    enumerate: Sums | None = None,
+    **named: Any,
+) -> LogMarginals:
+    """Give the log marginals of the elements of a plate: log p(y_i | theta), with what is latent in each summed out.
+
+    Args:
+        program: a program or a Form.
+        args: its arguments, data among them.
+        plate: name of the plate whose elements are meant; several names for each combination of theirs, as the
+            observations in the groups of two nested plates. Default: the one plate that observed sites stand in.
+        enumerate: what is summed or integrated out, as for every method: names of finite sites, "all", or a
+            transformer, as `integrate_normals(["effect"]) >> marginalise()`. All other latent sites stay, and are the
+            parameters. Default: nothing.
+        named: arguments by name.
+
+    Returns: a function of the values of the sites that stay, by name.
+
+    Raises:
+        LawfulError: no observed site stands in the plate, or there are several to choose from.
+        UnsupportedProgramError: elements of the plate are not seen to be independent given the sites that stay.
+        PathLimitError, ApproximateInExact: as `marginalise`.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     mu = lawful.sample("mu", dist.Normal(0.0, 5.0))
+    ...     with lawful.plate("i", len(y)):
+    ...         z = lawful.sample("z", dist.Bernoulli(0.3))
+    ...         lawful.sample("y", dist.Normal(mu * z, 1.0), obs=y)
+    >>> found = log_marginals(model, jnp.array([0.0, 2.0]), plate="i", enumerate=["z"])
+    >>> [round(float(x), 4) for x in found({"mu": 2.0})]  # log(0.7 N(y; 0, 1) + 0.3 N(y; 2, 1))
+    [-1.2192, -1.8485]
+    """
+    args = positional(program, args, named)
+    form = trace(program, *args)
+    inputs, _, _ = split_arguments(args)
+    checked_data(form, inputs)
+    plates = _plates_of(form, plate)
+    members = [c for c in choices_of(form, ("observed",)) if set(plates) <= {f.name for f in c.frames}]
+    data = _data_of(form, members, inputs)
+    shared = _arrays_of(form, members)
+    arrays = (*inputs, *(array for v, array in form.constants if v in shared), *data)
+    whole, lifted = _with_data(form, members, shared)
+    marginal = whole if enumerate is None else enumeration(whole, enumerate).marginal
+    sizes = tuple(next(f.size for f in members[0].frames if f.name == name) for name in plates)
+    axes = [[_axis(shared.get(v), name) for v in whole.inputs[: -len(lifted)]] for name in plates]
+    axes = [[*own, *(_axis(c, name) for c in lifted)] for own, name in zip(axes, plates, strict=True)]
+    coords = {name: label for name, label in labels_of(form, args).items() if name in plates}
+    names = tuple(c.name for c in members)
+    return LogMarginals(plates, sizes, names, coords, marginal, arrays, _function(marginal, arrays, axes, plates))
+
+
+def _plates_of(form: Form, plate: PlateNames) -> tuple[str, ...]:
+    """Say which plates are meant."""
+    stands = {c.name: [f.name for f in c.frames] for c in choices_of(form, ("observed",))}
+    known = dict.fromkeys(name for names in stands.values() for name in names)
+    there = "; ".join(f"'{site}' in {', '.join(names) or 'no plate'}" for site, names in stands.items()) or "none"
+    if plate is None:
+        if len(known) != 1:
+            raise LawfulError(
+                f"log_marginals: expected plate=, the plate whose elements are meant; the observed sites are: {there}. "
+                "Fix: name one, or several for each combination of their elements."
+            )
+        return tuple(known)
+    wanted = (plate,) if isinstance(plate, str) else tuple(plate)
+    if not wanted or not any(set(wanted) <= set(names) for names in stands.values()):
+        raise LawfulError(
+            f"log_marginals: no observed site stands in {' and '.join(map(repr, wanted)) or 'no plate'}; the observed "
+            f"sites are: {there}. Fix: name a plate of theirs; where the data of a summed program have become factors, "
+            "give the program itself, and say what is summed by enumerate=."
+        )
+    return wanted
+
+
+def _data_of(form: Form, members: Sequence[Choice], inputs: Sequence[Any]) -> list[np.ndarray]:
+    """Compute the data of observed sites, with the steps of loops as first axes."""
+    recorded = record(form, ("observed",))
+    known = dict(zip((c.address for c in recorded.choices), recorded.parts.values, strict=True))
+    small = without_dead_code(replace(recorded.form, outputs=tuple(known[c.address] for c in members), out_tree=None))
+    run = jax.jit(emit(replace(small, nodes=tuple(n for n in small.nodes if not isinstance(n, Factor)))))
+    return [np.asarray(x) for x in run(jax.random.key(0), *inputs)[0]]
+
+
+def _with_data(form: Form, members: Sequence[Choice], shared: Mapping[Var, Choice]) -> tuple[Form, tuple[Choice, ...]]:
+    """Make inputs of the constants among the data, and then of what each of some sites observes."""
+    constants = [(v, array) for v, array in form.constants if v not in shared]
+    inputs = (*form.inputs, *(v for v, _ in form.constants if v in shared))
+    opened = replace(form, inputs=inputs, constants=tuple(constants), in_tree=None)
+    lifted = threaded(opened, _Lifted(frozenset(c.address for c in members)))
+    return replace(lifted.form, outputs=lifted.form.outputs[: lifted.own]), lifted.choices
+
+
+@dataclass(frozen=True)
+class _Lifted(Rule):
+    """The rule by which the data of observed sites come in as inputs of their own."""
+
+    flags: ClassVar[bool] = False
+    addresses: frozenset[Address]
+
+    def places(self, form: Form) -> tuple[Choice, ...]:
+        return choices_of(form, ("observed",), self.addresses)
+
+    def inputs(self, place: Choice) -> list[Var]:
+        return [Var(place.shape, place.dtype)]
+
+    def node(self, walk: Walk, node: Det | Site | Factor) -> None:
+        if isinstance(node, Site) and node.address in walk.given:
+            node = replace(node, observed=walk.given[node.address][0])
+        walk.block.nodes.append(node)
+
+
+def _arrays_of(form: Form, members: Sequence[Choice]) -> dict[Var, Choice]:
+    """Find the arguments and constants that sites observe as they are: what else reads them reads the elements."""
+    by_address, found = {c.address: c for c in members}, dict[Var, Choice]()
+
+    def visit(inner: Form, names: Mapping[Var, Var]) -> None:
+        for node in inner.nodes:
+            known = [names.get(v) for v in node.ins]
+            if isinstance(node, Site) and node.observed is not None and node.address in by_address:
+                array, choice = names.get(node.observed), by_address[node.address]
+                if array is not None and array.shape == choice.full_shape:
+                    found.setdefault(array, choice)
+            if isinstance(node, Loop):
+                own = node.split(known)
+                known = [*own.constants, *(None for _ in own.carry), *own.xs]
+            for part in subforms(node):
+                given = known[1:] if isinstance(node, Branch) else known
+                visit(part, {v: array for v, array in zip(part.inputs, given, strict=True) if array is not None})
+
+    visit(form, {v: v for v in (*form.inputs, *(v for v, _ in form.constants))})
+    return found
+
+
+def _axis(choice: Choice | None, plate: str) -> int | None:
+    """Say along which axis the elements of a plate stand in the data of a site, the steps of loops first."""
+    if choice is None:
+        return None
+    event = len(choice.shape) - len(choice.units)
+    return len(choice.full_shape) - event + next(f.dim for f in choice.frames if f.name == plate)
+
+
+def _question(node: Site | Factor) -> Iterable[Probe]:
+    if isinstance(node, Factor):
+        yield Probe("likelihood" if node.role == "likelihood" else "prior", jnp.asarray, (node.term,))
+        return
+    kind, value = ("prior", node.out) if node.observed is None else ("likelihood", node.observed)
+    yield Probe(kind, node.law.log_prob, (value, *node.parameters))
+
+
+def _function(
+    marginal: Form, arrays: Sequence[Any], axes: Sequence[Sequence[int | None]], plates: Sequence[str]
+) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
+    """Write and compile the three parts."""
+    asked, answers = ask_at_choices(marginal, _question)
+    count, choices = len(arrays), choices_of(marginal)
+
+    def terms(kind: str) -> Callable[..., list[jax.Array]]:
+        def function(*operands: jax.Array) -> list[jax.Array]:
+            found = zip(asked, answers(operands[:count], operands[count:]), strict=True)
+            return [over_steps(x.reshape(-1)) if x.ndim else x for part, x in found if part.kind == kind]
+
+        return function
+
+    operands = [
+        *(jax.ShapeDtypeStruct(np.shape(x), jnp.asarray(x).dtype) for x in arrays),
+        *(jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices),
+    ]
+    run, rests = terms("likelihood"), []
+    for own, name in zip(axes, plates, strict=True):
+        try:
+            apart = emit(terms_apart(run, operands, [*own, *(None for _ in choices)]))
+        except Mixed as error:
+            raise UnsupportedProgramError(
+                f"log_marginals: the elements of the plate '{name}' are not seen to be independent given "
+                f"{', '.join(c.name for c in choices) or 'nothing'}: {error}. Fix: sum out what is latent in the plate "
+                "alone, element by element (enumerate=), and leave what elements share in the program, as parameters.",
+                plate=name,
+            ) from error
+        run, rest = _halves(apart)
+        rests.append(rest)
+    prior = terms("prior")
+
+    @jax.jit
+    def function(inputs: Sequence[Any], values: Sequence[Any]) -> tuple[jax.Array, jax.Array, jax.Array]:
+        xs, zero = [*map(jnp.asarray, inputs), *values], jnp.zeros((), jnp.result_type(float))
+        outside = sum((jnp.sum(x) for rest in rests for x in rest(*xs)), zero)
+        return jnp.transpose(sum(run(*xs))), outside, sum(prior(*xs), zero)
+
+    return function
+
+
+def _halves(apart: Callable[..., Any]) -> tuple[Callable[..., list[jax.Array]], Callable[..., list[jax.Array]]]:
+    """Give terms and rests apart."""
+
+    def terms(*xs: jax.Array) -> list[jax.Array]:
+        found: list[jax.Array] = apart(jax.random.key(0), *xs)[0][::2]
+        return found
+
+    def rests(*xs: jax.Array) -> list[jax.Array]:
+        found: list[jax.Array] = apart(jax.random.key(0), *xs)[0][1::2]
+        return found
+
+    return terms, rests
