@@ -43,6 +43,13 @@ from .results.predictive import Predictive as Predictive
 from .results.predictive import predictive as predictive
 from .results.recover import recover as recover
 from .results.result import Result as Result
+from .results.scores import Errors as Errors
+from .results.scores import LeftOut as LeftOut
+from .results.scores import information as information
+from .results.scores import leave_one_out as leave_one_out
+from .results.scores import parameter_names as parameter_names
+from .results.scores import robust_errors as robust_errors
+from .results.scores import scores as scores
 from .running.bar import (
     progress_bar as progress_bar,
 )

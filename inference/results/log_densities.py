@@ -1,6 +1,7 @@
 """Log densities of draws: in total, and site by site as the groups log_likelihood and log_prior of a result.
 
-Law: at each draw the terms of both groups sum to the log density of the program, `form.log_density`.
+Law: at each draw the terms of both groups sum to the log density of the program, `form.log_density`; log marginals of
+the elements of a plate take the place of the log likelihood where they are given.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.cached import per_form
 
+from ..transformers.log_marginals import LogMarginals
 from .batches import BatchSize, at_draws, in_one_row, over_rows
 
 LANES = 1024  # draws whose totals are scored side by side
@@ -40,6 +42,28 @@ def densities(form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: Batc
     Raises: LawfulError where a choice has no draws.
     """
     parts = pointwise(form)
+    _refuse_absent(form, draws)
+    found: dict[str, dict[str, np.ndarray]] = {"likelihood": {}, "prior": {}}
+    for part, answer in zip(parts.asked, at_draws(_scores(form), args, parts.choices, draws, batch_size), strict=True):
+        found[part.kind][part.name] = answer
+    return Densities(found["likelihood"], found["prior"], dict(parts.dims))
+
+
+def marginals_at(found: LogMarginals, draws: Arrays, batch_size: BatchSize = "auto") -> np.ndarray:
+    """Give the log marginals of the elements of a plate at draws (chain, draw, *sizes of the plates).
+
+    Raises: LawfulError where a choice of the marginal has no draws.
+    """
+    _refuse_absent(found.marginal, draws)
+
+    def elements(inputs: Sequence[Any], values: Sequence[Any]) -> list[jax.Array]:
+        return [found.function(found.inputs, values)[0]]
+
+    (answer,) = at_draws(over_rows(elements), (), found.choices, draws, batch_size)
+    return answer
+
+
+def _refuse_absent(form: Form, draws: Arrays) -> None:
     missing = absent_choices(form, draws)
     if missing:
         raise LawfulError(
@@ -48,10 +72,6 @@ def densities(form: Form, args: tuple[Any, ...], draws: Arrays, batch_size: Batc
             "log_prior=False.",
             names=missing,
         )
-    found: dict[str, dict[str, np.ndarray]] = {"likelihood": {}, "prior": {}}
-    for part, answer in zip(parts.asked, at_draws(_scores(form), args, parts.choices, draws, batch_size), strict=True):
-        found[part.kind][part.name] = answer
-    return Densities(found["likelihood"], found["prior"], dict(parts.dims))
 
 
 def absent_choices(form: Form, draws: Arrays) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.late import arviz_stats, pandas, xarray
 
+from ..transformers.log_marginals import LogMarginals
 from .batches import BatchSize
 from .datatree.summary import summary
 from .datatree.tree import tree_of
@@ -69,7 +70,7 @@ class Result(Record):
         *,
         dims: Mapping[str, Sequence[str]] | None = None,
         coords: Mapping[str, Any] | None = None,
-        log_likelihood: bool | None = None,
+        log_likelihood: bool | LogMarginals | None = None,
         log_prior: bool | None = None,
         predictive: bool | Predictive | Sequence[Predictive] = False,
         save_warmup: bool = False,
@@ -88,7 +89,8 @@ class Result(Record):
             coords: values of dimensions, in place of the result's own.
             log_likelihood: whether to score each observed site and factor at each draw, with one number for each
                 element of a plate, and of a masked site the observed elements only, along `<site>_observed`; None:
-                where the result has the draws of every choice.
+                where the result has the draws of every choice. Or the `log_marginals` of a plate, whose elements are
+                scored with their own latent sites summed out.
             log_prior: whether to score each choice at each draw, likewise.
             predictive: True for draws of the prior and of the posterior predictive; or what `inference.predictive`
                 returned, one or several.
@@ -137,14 +139,17 @@ class Result(Record):
         """Run a program again at these draws; the same as `inference.predictive(result, model, *args)`."""
         return predictive(self, model, *args, **options)
 
-    def loo(self, var_name: str | None = None, **options: Any) -> Any:
+    def loo(self, var_name: str | None = None, *, log_likelihood: bool | LogMarginals = True, **options: Any) -> Any:
         """Estimate leave-one-out predictive accuracy; an ELPDData of ArviZ.
 
         Args:
             var_name: the observed site or factor, where there are several.
+            log_likelihood: the `log_marginals` of a plate, to leave out an element with what is latent in it; True
+                leaves out one datum given its latent sites.
             options: arguments of `arviz_stats.loo`, as `pointwise`.
         """
-        return arviz_stats.loo(self.to_datatree(log_likelihood=True, log_prior=False), var_name=var_name, **options)
+        tree = self.to_datatree(log_likelihood=log_likelihood, log_prior=False)
+        return arviz_stats.loo(tree, var_name=var_name, **options)
 
     def psense(self, **options: Any) -> pandas.DataFrame:
         """Tabulate how much the posterior follows the prior and the likelihood (power scaling).

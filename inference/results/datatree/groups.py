@@ -19,9 +19,10 @@ from lawful.late import xarray
 from lawful.tracing.trace import Rewritten
 
 from ...eager.terms import density_terms
+from ...transformers.log_marginals import LogMarginals
 from ..arguments import constant_arguments
 from ..batches import BatchSize
-from ..log_densities import absent_choices, densities
+from ..log_densities import absent_choices, densities, marginals_at
 from ..masks import entries, masked_data, masks_of, missing_entries
 from ..predictive import Predictive
 from ..predictive import predictive as predicted
@@ -52,10 +53,14 @@ def known_data(result: Record, masks: Mapping[str, np.ndarray] | None = None) ->
 
 
 def density_groups(
-    result: Record, log_likelihood: bool | None, log_prior: bool | None, batch_size: BatchSize
+    result: Record, log_likelihood: bool | LogMarginals | None, log_prior: bool | None, batch_size: BatchSize
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[str, tuple[str, ...]]]:
     """Compute the groups log_likelihood and log_prior; with None, where the result has what they need."""
     form = result.form
+    if isinstance(log_likelihood, LogMarginals):
+        groups, dims = density_groups(result, False, log_prior, batch_size)
+        name, array = "_".join(log_likelihood.sites), marginals_at(log_likelihood, result._posterior, batch_size)
+        return {**groups, "log_likelihood": {name: array}}, {**dims, name: log_likelihood.plates}
     wanted = {"log_likelihood": log_likelihood, "log_prior": log_prior}
     wanted = {name: ask for name, ask in wanted.items() if ask is not False and name not in result.groups}
     if result.traces is not None and result.args is not None and wanted:

@@ -16,6 +16,7 @@ import numpy as np
 from lawful.form.labels import fitting, labels_of
 from lawful.late import arviz_base, xarray
 
+from ...transformers.log_marginals import LogMarginals
 from ..batches import BatchSize
 from ..grouped import groups_tree, listed, on_host
 from ..predictive import Predictive
@@ -41,7 +42,7 @@ def tree_of(
     *,
     dims: Mapping[str, Sequence[str]] | None = None,
     coords: Mapping[str, Any] | None = None,
-    log_likelihood: bool | None = None,
+    log_likelihood: bool | LogMarginals | None = None,
     log_prior: bool | None = None,
     predictive: bool | Predictive | Iterable[Predictive] = False,
     save_warmup: bool = False,
@@ -64,6 +65,9 @@ def tree_of(
         groups["warmup_posterior"] = result.warmup.posterior
     tree = groups_tree(groups, axes, values, save_warmup=save_warmup)
     axes_of_scores = {name: axes.get(name, own)[: len(own)] for name, own in score_dims.items()}
+    if isinstance(log_likelihood, LogMarginals):
+        axes_of_scores |= {name: log_likelihood.plates for name in scores["log_likelihood"]}
+        values = {**log_likelihood.coords, **values}
     parts: list[tuple[Any, Any, Any]] = [(scores, axes_of_scores, values)]
     for made in predictions_of(result, predictive, batch_size):
         known = {n: v for n, v in values.items() if n != "chain"} if made.kind != "predictions" else {}
