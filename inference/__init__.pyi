@@ -8,6 +8,7 @@ from .algorithms.enumerated import Enumerated as Enumerated
 from .algorithms.enumerated import enumerate as enumerate
 from .algorithms.ibis import ibis as ibis
 from .algorithms.importance import importance as importance
+from .algorithms.maximise import maximise as maximise
 from .algorithms.mcmc import mcmc as mcmc
 from .algorithms.method import Method as Method
 from .algorithms.method import call as call
@@ -39,6 +40,8 @@ from .representations.sequential import suspend as suspend
 from .representations.traced import Trace as Trace
 from .results.compare import compare as compare
 from .results.conditional_means import conditional_means as conditional_means
+from .results.optima import Optima as Optima
+from .results.optima import Optimum as Optimum
 from .results.predictive import Predictive as Predictive
 from .results.predictive import predictive as predictive
 from .results.recover import recover as recover

@@ -40,7 +40,7 @@ ORDERS = {
     "lawful.inference.results": (
         BESIDE, "datatree", "files", "report", "result", "collect", "compare", FACE,
     ),
-    "lawful.inference.plans": (BESIDE, "chains", "populations", FACE),
+    "lawful.inference.plans": (BESIDE, "chains", "populations", "searches", FACE),
     "lawful.inference.algorithms": ("eager", BESIDE, FACE),
     "lawful.inference.check": ("programs", "statistics", BESIDE, "exact", "identities", "rows", FACE),
 }  # fmt: skip
@@ -50,6 +50,7 @@ DEFERRED = {
     "lawful.__main__": "the command line answers --help without loading JAX",
     "lawful.inference.results.report.page": "jinja2 may be missing",
     "lawful.inference.checkpoints.stored_run": "zarr may be missing",
+    "lawful.inference.plans.searches.ascent": "optax may be missing",
     "lawful.inference.running.bar": "tqdm may be missing",
     "lawful.inference.running.memory": "not every system has limits of resources",
 }

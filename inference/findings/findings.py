@@ -36,6 +36,7 @@ class Status(enum.IntFlag):
     CLIPPED = 512
     OUT_OF_SUPPORT = 1024
     UNOBSERVED = 2048
+    NO_MAXIMUM = 4096
 
 
 # Codes that say more than their bit; a remark sets no bit.
@@ -55,6 +56,10 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "RESTARTED": Status(0),
     "LONG_TRAJECTORIES": Status(0),
     "NARROW_TAIL": Status.NOT_CONVERGED,
+    "LONE_OPTIMUM": Status.NOT_CONVERGED,
+    "FLAT_DIRECTION": Status.NO_MAXIMUM,
+    "AT_EDGE": Status(0),
+    "STARTS_DISAGREE": Status(0),
     "IDLE_RESAMPLING": Status(0),
     "IDLE_DEVICE": Status(0),
     "NOT_SAVED": Status(0),

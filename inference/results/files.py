@@ -30,6 +30,7 @@ from ..checkpoints.form_digests import code_of
 from ..findings.findings import Finding, Limits
 from .arguments import digest_of
 from .datatree.tree import name_of, renamed, tree_of
+from .optima import Optima
 from .record import Record, Warmup, WeightedParticles
 
 FORMAT = 1
@@ -151,6 +152,8 @@ def _arrays(result: Record) -> dict[Place, np.ndarray]:
     if result.log_evidence is not None:
         found["log_evidence",] = result.log_evidence
     found |= {("state", name): a for name, a in _state(result.state).items()}
+    if result.optima is not None:
+        found |= {("optima", name): a for name, a in result.optima.arrays().items()}
     return {place: _plain_array(a) for place, a in found.items()}
 
 
@@ -281,6 +284,7 @@ def _result_of[Kind: Record](tree: Any, path: Path, kind: type[Kind]) -> Kind:
         dims={name: tuple(axes) for name, axes in header["dims"].items()},
         coords=_coords(tree, header["coords"]),
         run=header["run"],
+        optima=Optima.of_arrays(arrays["optima"]) if "optima" in arrays else None,
     )
     result.__dict__["reasons"] = tuple(map(_as_finding, header["reasons"]))  # the verdict is that of the run
     return result

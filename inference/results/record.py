@@ -24,6 +24,7 @@ from ..findings.findings import Finding, Limits, Status, status_of
 from ..findings.long_trajectories import long_ways
 from ..findings.population_checks import outside_findings, population_findings
 from .copies import deeply, pickled, restored
+from .optima import Optima
 from .outside_support import outside_counts
 
 type Arrays = Mapping[str, Any]
@@ -70,6 +71,7 @@ class Record:
     coords: Mapping[str, Any] = field(default_factory=dict)
     run: Mapping[str, Any] = field(default_factory=dict)
     more: Callable[[int], Any] | None = None
+    optima: Optima | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a pickle holds: all but the Form, which is traced again, and what continues the run."""
@@ -112,6 +114,8 @@ class Record:
                     "INTERRUPTED", f"stopped after {self.finished} draws or stages.", value=self.finished, limit=None
                 )
             )
+        if self.optima is not None:
+            return tuple(found)  # values of one maximum, which are no draws
         if self._weighted is None:
             known = {finding.code for finding in self.found}  # the run itself says more
             checks = chain_findings(self.limits, self._posterior, self.stats)
@@ -186,10 +190,14 @@ class Record:
     def __repr__(self) -> str:
         """Describe in at most 12 lines, the verdict first."""
         verdict = "ok" if self.ok else "NOT OK: " + ", ".join(bit.name or "" for bit in Status if bit in self.status)
-        count = f"{len(self.runs)} {'chains' if self._weighted is None else 'runs'}"
-        lines = [f"Result: {verdict}   [{self.sampler}, {count} x {leading(self._posterior)[1]} draws]"]
+        count = f"{len(self.runs)} {'chains' if self._weighted is None else 'runs'} x {leading(self._posterior)[1]} draws"
+        if self.optima is not None:
+            count = f"{len(self.optima.search_value)} searches, {len(self.optima)} ends"
+        lines = [f"Result: {verdict}   [{self.sampler}, {count}]"]
         lines += [_short(f"  {text}") for text in self.warnings[:4]]
         lines += [f"  ... and {len(self.warnings) - 4} more in .warnings"] if len(self.warnings) > 4 else []
+        if self.optima is not None:
+            lines += [_short(line) for line in self.optima.lines(3)]
         if self.log_evidence is not None:
             pooled, error = pooled_evidence(self.log_evidence)
             lines.append(f"  log evidence  {pooled:.3f} +- {error:.3f} over {len(np.asarray(self.log_evidence))} runs")

@@ -49,6 +49,7 @@ class Result(Record):
         run: settings, seed, versions, device and times. The seed is the integer that was given, or of a typed key
             `{"key": its data, "impl": its kind}`; trees hold that as JSON.
         more: continues a run of chains that was run in chunks; None where it cannot go on.
+        optima: of `maximise`, all maxima that were found; `posterior` has the values of the best one, as one draw.
     """
 
     def surviving(self) -> Result:

@@ -173,6 +173,17 @@ def to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
     return scored
 
 
+def density_on_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return the function (coordinates, *parameters) -> (value, log density of the value), without Jacobian."""
+    place = jacobian_to_support(law)
+
+    def scored(free: jax.Array, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
+        value, _ = place(free, *parameters)
+        return value, law.log_prob(value, *parameters)
+
+    return scored
+
+
 def jacobian_to_support(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
     """Return the function (coordinates, *parameters) -> (value, log |d value / d coordinates|)."""
 

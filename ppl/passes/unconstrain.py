@@ -14,7 +14,14 @@ import jax
 import jax.numpy as jnp
 
 from ..addresses import Address, show_address
-from ..distributions.bijections import free_shape, from_support, is_discrete, jacobian_to_support, to_support
+from ..distributions.bijections import (
+    density_on_support,
+    free_shape,
+    from_support,
+    is_discrete,
+    jacobian_to_support,
+    to_support,
+)
 from ..errors import UnsupportedProgramError
 from ..form import Det, Form, Site, Var, subforms
 from ..form.builder import Block, Tupled
@@ -84,11 +91,27 @@ def in_coordinates(form: Form) -> Threaded:
         return interpose(form, _Free(free_parts(form)), apart=False)
 
 
+def at_coordinates(form: Form) -> Form:
+    """Write the log density of the values at coordinates, without Jacobian.
+
+    Inputs are the program's, then coordinates of each choice; outputs the log density, then the values.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> found = at_coordinates(lawful.trace(lambda: lawful.sample("x", dist.Exponential(1.0))))
+    >>> run = lawful.backends.xla.emit(found)
+    >>> [float(x) for x in run(jax.random.key(0), jnp.array(0.0))[0]]
+    [-1.0, 1.0]
+    """
+    with jax.ensure_compile_time_eval():
+        found = interpose(form, _Free(free_parts(form), density_on_support), apart=False)
+    return first_and_values(found)
+
+
 @dataclass(frozen=True)
 class _Free(Answers):
     """The rule that reads each choice from coordinates without bounds and gives out its value.
 
-    `term_of` says what the term of a choice is: its log density there, or the log Jacobian alone.
+    `term_of` says what the term of a choice is: its log density there, that without Jacobian, or the log Jacobian alone.
     """
 
     shapes: Mapping[Address, tuple[int, ...]]

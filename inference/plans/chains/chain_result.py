@@ -121,16 +121,17 @@ def thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:
     return found
 
 
-def deterministics(form: Form, own: int) -> Callable[..., Any]:
-    """Compute the named values again at every draw, then whether their arms ran; they are never replayed."""
+def naming(form: Form, own: int) -> Callable[..., Any]:
+    """Compute the named values again from those of the choices, then whether their arms ran; they are never replayed."""
     answered = score(form)
     wanted = replace(answered.form, outputs=answered.form.outputs[own : answered.own])
     run = emit(wanted)
+    return lambda inputs, values: run(jax.random.key(0), *inputs, *values)[0]
 
-    def one(inputs: Any, values: Any) -> Any:
-        return run(jax.random.key(0), *inputs, *values)[0]
 
-    return jax.jit(jax.vmap(jax.vmap(one, (None, 0)), (None, 0)))
+def deterministics(form: Form, own: int) -> Callable[..., Any]:
+    """Compile the named values of every draw of every chain."""
+    return jax.jit(jax.vmap(jax.vmap(naming(form, own), (None, 0)), (None, 0)))
 
 
 def named_values(

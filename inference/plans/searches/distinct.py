@@ -1,0 +1,144 @@
+"""Distinct: the ends of many searches become the distinct optima.
+
+Law: every search that ends at a finite density counts for exactly one optimum. Two ends are one where their log
+densities are equal up to rounding and they lie within a small part of a standard error, or on one ridge; two that differ
+in the order of exchangeable parts alone are one, with as many labellings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from lawful.form.choices import Choice, is_own
+
+from ...results.optima import KINDS, RIDGE, UNBOUNDED, UNFINISHED, Optima
+from .ascent import Search
+from .summit import SAME, Asking, Summit, rounding, summit_of
+
+ALIKE = 1e-4  # how far values of one optimum lie apart, next to their size, beside the size of their errors
+LARGEST = 300  # numbers of which a covariance is kept
+
+
+def optima_of(ask: Asking, shown: Sequence[Choice], free: np.ndarray, ends: Search) -> Optima:
+    """Tell the optima that searches ended at, best first.
+
+    Args:
+        ask: what is asked of the density.
+        shown: the choices that values are of, and what is named.
+        free: which coordinates there are.
+        ends: the searches.
+    """
+    value = np.asarray(ends.value)
+    found: list[Summit] = []
+    forms: list[list[Summit]] = []  # of each, one for every labelling
+    member = np.full(len(value), -1)
+    for search in np.argsort(-value, kind="stable"):
+        if not np.isfinite(value[search]):
+            continue
+        vector = np.asarray(ends.vector)[search]
+        place = _place(forms, vector, value[search])
+        if place is None:
+            summit = summit_of(ask, vector, free)
+            place = _place(forms, summit.vector, summit.value)
+            if place is None:
+                place = _relabelled(found, shown, summit)
+                if place is None:
+                    place = len(found)
+                    found.append(summit)
+                    forms.append([])
+                forms[place].append(summit)
+        member[search] = place
+    order = sorted(range(len(found)), key=lambda i: (found[i].kind not in KINDS[:2], -found[i].value))
+    rank = np.array([order.index(i) for i in range(len(found))], int)
+    kept = [found[i] for i in order]
+    own = np.where(member >= 0, rank[member] if len(rank) else -1, -1)
+    covariances = [one.covariance for one in kept]
+    errors = [np.sqrt(np.diag(one)) for one in covariances]
+    large = not kept or len(kept[0].values) > LARGEST
+    settled = np.array([kept[place].kind not in (UNFINISHED, UNBOUNDED) if place >= 0 else False for place in own])
+    return Optima(
+        _named(shown, [one.values for one in kept]),
+        _named(shown, errors),
+        _named(shown, [one.edges for one in kept]),
+        _named(shown, [one.flat for one in kept]),
+        np.array([one.value for one in kept], float),
+        np.array([KINDS.index(one.kind) for one in kept], int),
+        np.array([len(forms[i]) for i in order], int),
+        np.zeros(0) if large else np.stack(covariances),
+        value,
+        own,
+        settled,
+        np.asarray(ends.steps),
+        np.asarray(ends.evaluations),
+    )
+
+
+def _place(forms: Sequence[Sequence[Summit]], vector: np.ndarray, value: float) -> int | None:
+    """Find the optimum that an end is at; ends on one ridge, those that run off, and those on the way are together."""
+    for place, known in enumerate(forms):
+        if any(one.is_at(vector, value) for one in known):
+            return place
+    return None
+
+
+def _relabelled(found: Sequence[Summit], shown: Sequence[Choice], new: Summit) -> int | None:
+    """Find the optimum that a new end is a relabelling of, or is of one kind with where no point is one."""
+    for place, one in enumerate(found):
+        if new.kind == one.kind and new.kind in (UNFINISHED, UNBOUNDED):
+            return place
+        if abs(new.value - one.value) > rounding(one.value, SAME) or new.kind != one.kind:
+            continue
+        if new.kind == RIDGE or _exchanged(shown, one, new):
+            return place
+    return None
+
+
+def _exchanged(shown: Sequence[Choice], one: Summit, other: Summit) -> bool:
+    """Tell whether two points differ by a permutation of parts, along axes of one length."""
+    choices = [c for c in shown if c.kind == "sample"]
+    pairs = [
+        (np.asarray(a), np.asarray(b)) for a, b in zip(*(_arrays(choices, x.values) for x in (one, other)), strict=True)
+    ]
+    for size in sorted({n for a, _ in pairs for n in a.shape if n > 1}):
+        rows: list[tuple[np.ndarray, np.ndarray]] = []
+        whole = True
+        for a, b in pairs:
+            if size in a.shape:
+                axis = a.shape.index(size)
+                rows.append((_rows(a, axis), _rows(b, axis)))
+            else:
+                whole &= bool(np.all(np.abs(a - b) <= ALIKE * (1 + np.abs(a))))
+        if not whole:
+            continue
+        left, right = (np.concatenate(part, axis=1) for part in zip(*rows, strict=True))
+        apart = np.abs(left[:, None] - right) / (1 + np.abs(left[:, None]))
+        pairing = linear_sum_assignment(apart.max(axis=2))
+        if apart.max(axis=2)[pairing].max() <= ALIKE:
+            return True
+    return False
+
+
+def _rows(array: np.ndarray, axis: int) -> np.ndarray:
+    return np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1)
+
+
+def _arrays(shown: Sequence[Choice], values: np.ndarray) -> list[np.ndarray]:
+    """Cut a vector of all values into those of each choice."""
+    stops = np.cumsum([int(np.prod(c.full_shape)) for c in shown])
+    return [
+        values[stop - int(np.prod(c.full_shape)) : stop].reshape(c.full_shape)
+        for stop, c in zip(stops, shown, strict=True)
+    ]
+
+
+def _named(shown: Sequence[Choice], rows: Sequence[np.ndarray]) -> Mapping[str, np.ndarray]:
+    """Stack rows of all values by name, with the optima as the first axis; algorithms' own choices are not shown."""
+    cut = [_arrays(shown, row) for row in rows]
+    return {
+        c.name: np.stack([one[number] for one in cut]) if cut else np.zeros((0, *c.full_shape))
+        for number, c in enumerate(shown)
+        if not is_own(c)
+    }

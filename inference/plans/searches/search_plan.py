@@ -1,0 +1,302 @@
+"""Search plan: many searches for the maximum of a program, compiled together, and how their ends become a result.
+
+Law: what is maximised is the density of the program on the scale of its values: no Jacobian of coordinates enters. The
+searches are those of their starts alone, and how a run is divided changes no bit of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from lawful.addresses import show_address
+from lawful.backends.initial_values import TRIES
+from lawful.backends.xla import emit
+from lawful.distributions.bijections import shown_supports
+from lawful.distributions.sampling.threefry import fold_in
+from lawful.errors import NoFiniteStartError, UnsupportedProgramError
+from lawful.form import Form
+from lawful.form.arguments.constant_data import refuse_other_data
+from lawful.form.arguments.random_keys import one_key
+from lawful.form.choices import choices_of, dims_of, is_own
+from lawful.passes.fill_absent import guarded_choices
+
+from ...checkpoints.checkpoints import Checkpoint
+from ...devices.mesh import readable, replicated, spread_over
+from ...devices.watch import watched
+from ...findings.findings import Finding
+from ...kernels.base.base import initial_state
+from ...results.collect import from_chains
+from ...results.copies import Told
+from ...results.result import Result
+from ...running.driver import Chunk, Drive
+from ...running.environment import environment, timed
+from ...running.memory import Need, memory_for
+from ...running.options import RunOptions
+from ...running.saving import Saver
+from ...running.timed_program import Program
+from ..chains.chain_runs import failure
+from ..chains.no_start import no_start
+from ..chains.starts import CUBE, GIVEN, WORDS, starts_at, starts_in
+from ..plan import Prepared
+from ..resuming import begun_of, header_of, put_back, taken_up
+from .ascent import MEMORY, Search, climbed, entered
+from .distinct import optima_of
+from .search_course import Climb, SearchCourse
+from .summit import Asking
+from .target import Target, target_of
+from .verdict import verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Searches:
+    """Searches for the maximum of a program, written for its form."""
+
+    plan: Any
+    form: Form
+    target: Target
+    climb: Climb
+
+    @cached_property
+    def _drawn(self) -> Callable[..., tuple[Search, jax.Array]]:
+        """Compile the starts that are found by a key."""
+        find, target, starts = starts_in(self.target.frame), self.target, self.plan.method.starts
+
+        def one(key: jax.Array, inputs: Sequence[Any], number: jax.Array) -> tuple[Search, jax.Array]:
+            start, origin = find(fold_in(key, number), inputs)
+            return entered(target, inputs, start.vector), origin
+
+        return jax.jit(lambda key, inputs: jax.vmap(partial(one, key, inputs))(jnp.arange(starts)))
+
+    @cached_property
+    def _given(self) -> Callable[..., Search]:
+        """Compile the starts that are given by name."""
+        frame, target, method = self.target.frame, self.target, self.plan.method
+        shown = [c for c in frame.choices if not is_own(c)]
+        state = starts_at(self.form, initial_state(self.form), shown, dict.fromkeys(method.init), method.starts)
+        back, count = emit(frame.found.free), len(frame.choices)
+
+        def one(inputs: Sequence[Any], values: Sequence[jax.Array]) -> Search:
+            free = back(jax.random.key(0), *inputs, *values)[0]
+            return entered(target, inputs, frame.vector(*free))
+
+        enter = jax.jit(jax.vmap(one, (None, 0)))
+        return lambda key, inputs, init: enter(inputs, state(key, inputs, init)[:count])
+
+    def start(self, key: jax.Array, inputs: Sequence[Any]) -> tuple[Search, np.ndarray]:
+        """Give where the searches begin, and what each is from."""
+        method = self.plan.method
+        if not method.init:
+            return self._drawn(key, list(inputs))
+        return self._given(key, list(inputs), method.init), np.tile(np.array([GIVEN, 0], np.int32), (method.starts, 1))
+
+    @cached_property
+    def asking(self) -> Callable[[Sequence[Any]], Asking]:
+        """Compile what is asked at the ends."""
+        target = self.target
+        slopes = jax.jit(target.slopes)
+        scored = jax.jit(jax.vmap(target.log_density, (None, 0)))
+        values = jax.jit(jax.vmap(target.flat_values, (None, 0)))
+        at, stop, places = 0, 0, []
+        for choice, shape, alike in zip(target.frame.choices, target.frame.shapes, target.elementwise, strict=True):
+            own, shown = int(np.prod(shape)), int(np.prod(choice.full_shape))
+            places.append((slice(at, at + own), slice(stop, stop + shown), alike))
+            at, stop = at + own, stop + shown
+
+        def asked(inputs: Sequence[Any]) -> Asking:
+            own = tuple(inputs)
+            return Asking(partial(slopes, own), partial(scored, own), partial(values, own), places)
+
+        return asked
+
+    # What a plan asks of an engine
+
+    def result(self, prepared: Prepared, key: Any) -> Result:
+        """Search.
+
+        Raises: NoFiniteStartError where no search has a start of finite density; with on_fault="flag" the result says
+            so, and has no values.
+        """
+        with memory_for(self.need, self.plan.method.devices):
+            try:
+                return self._run(prepared, one_key(key))
+            except NoFiniteStartError as error:
+                if self.plan.method.on_fault == "raise":
+                    raise
+                return self._without_values(prepared, error)
+
+    def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
+        """Search chunk by chunk: values where each search stands, (search, 1, ...)."""
+        drive = self._drive(prepared, one_key(key), options)
+        values = jax.jit(jax.vmap(self.target.values, (None, 0)))
+
+        def shown(portion: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            found = values(tuple(prepared.inputs), jnp.asarray(drive.state.vector))
+            return {name: np.asarray(x)[:, None] for name, x in found.items()}, portion.told
+
+        yield from drive.shown_chunks(shown)
+
+    def resumed(self, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
+        """Go on from a checkpoint."""
+        prepared, remarks = taken_up(self, prepared, found)
+        drive = self._drive(prepared, begun_of(found, lambda key: key), options)
+        put_back(drive, found)
+        drive.found = remarks
+        return self._driven(prepared, drive)
+
+    def header(self, prepared: Prepared) -> dict[str, Any]:
+        """Describe a run for its checkpoints."""
+        method = self.plan.method
+        return header_of(prepared, method.told(), self.plan.asked, method.devices if method.devices > 1 else None)
+
+    def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
+        """Give where each search ends, by name, (starts, ...), as a function of a key and the inputs."""
+        target, steps = self.target, self.plan.method.steps
+
+        def ends(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
+            refuse_other_data(prepared.form, inputs)
+            begun, _ = self.start(one_key(key), inputs)
+            last = climbed(target, inputs, begun, jnp.asarray(steps, jnp.int32))
+            return jax.vmap(target.values, (None, 0))(inputs, last.vector)
+
+        return ends
+
+    def memory(self, prepared: Prepared) -> int:
+        """Estimate the bytes that a run takes at its peak."""
+        return self.need.peak
+
+    def lines(self, prepared: Prepared) -> list[str]:
+        """Say what is moved how."""
+        method, supports = self.plan.method, shown_supports(self.form)
+        head = f"{self.plan.asked.name}: {method.composition}"
+        sites = (
+            f"  {c.name}: {_words(supports.get(c.address))}, {int(np.prod(shape))} coordinates"
+            for c, shape in zip(self.target.frame.choices, self.target.frame.shapes, strict=True)
+        )
+        return [head, "  of the density on the scale of the values, without Jacobian", *sites]
+
+    def algorithm(self, prepared: Prepared) -> Form:
+        """Refuse: a search draws nothing, so it is no program."""
+        raise UnsupportedProgramError(
+            f"{self.plan.asked.name}: a search draws nothing but its starts, so there is no algorithm with a measure. "
+            "Fix: plan.sampler(*args) gives the searches as a function, and plan.marginal(*args) the program."
+        )
+
+    @cached_property
+    def need(self) -> Need:
+        """What searches take: their pairs, and the work of one evaluation for each of them."""
+        size, starts = self.target.frame.size, self.plan.method.starts
+        each = (2 * min(size, MEMORY) + 12) * size * np.dtype(jnp.result_type(float)).itemsize
+        return Need(
+            f"{self.plan.asked.name}: {starts} searches in {size} coordinates", starts * each, 0,
+            lambda free, _: f"about {max(1, starts * free // (2 * max(starts * each, 1)))} starts",
+        )  # fmt: skip
+
+    # Running
+
+    def _run(self, prepared: Prepared, key: jax.Array) -> Result:
+        if self.plan.run is not None:
+            return self._driven(prepared, self._drive(prepared, key, self.plan.run))
+        mesh: Mesh | None = self.plan.method.mesh
+        begun = self._begun(prepared, key)
+        steps = self.plan.method.steps
+        if mesh is None:
+            out, run = timed(self.climb, prepared.inputs, begun, steps)
+        else:
+            with watched(mesh):
+                leaves, tree = jax.tree.flatten(begun)
+                spread = jax.tree.unflatten(tree, spread_over(mesh, leaves))
+                out, run = timed(self.climb, replicated(mesh, prepared.inputs), spread, steps)
+                out = readable(mesh, out)
+        return self._collected(prepared, out, run)
+
+    def _begun(self, prepared: Prepared, key: jax.Array) -> Search:
+        """Find the starts.
+
+        Raises: NoFiniteStartError where none is finite.
+        """
+        begun, origin = self.start(key, prepared.inputs)
+        if not np.isfinite(np.asarray(begun.value)).any():
+            values = jax.vmap(self.target.values, (None, 0))(tuple(prepared.inputs), begun.vector)
+            choices = self.target.frame.choices
+            state = [*(values[c.name] for c in choices), begun.value]
+            kind = np.where(np.asarray(origin)[:, :1] == GIVEN, GIVEN, CUBE)
+            raise no_start(prepared, choices, state, whole=True, origin=kind)
+        return begun
+
+    def _drive(self, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
+        """Make the run of the searches."""
+        inputs = list(prepared.inputs)
+        shapes = partial(jax.eval_shape, lambda key: self.start(key, inputs)[0], key)
+        start = partial(self._begun, prepared, key)
+        course = SearchCourse(self.climb, start, shapes, inputs, self.plan.method.steps)
+        saver = None if options.checkpoint is None else Saver(options.checkpoint, self.header(prepared), key)
+        return Drive(course, options, lambda number, rows: {}, None, saver)
+
+    def _driven(self, prepared: Prepared, drive: Drive) -> Result:
+        """Run in chunks, and make the result of what is done.
+
+        Raises: LawfulError where a callback raised, with the finished part as its attribute `result`.
+        """
+        drive.run()
+        if drive.state is None:  # it failed before its first step
+            assert drive.failed is not None
+            raise drive.failed
+        fields: dict[str, Any] = {"found": drive.found, "interrupted": drive.interrupted}
+        if not drive.complete:
+            fields["finished"] = sum(drive.done)
+        result = self._collected(prepared, drive.state, drive.times(), **fields)
+        if drive.failed is not None:
+            raise failure(drive, result)
+        return result
+
+    def _collected(self, prepared: Prepared, ends: Search, run: Mapping[str, Any], **fields: Any) -> Result:
+        """Make the result of the ends of searches."""
+        free = self.target.present(prepared.inputs)
+        optima = optima_of(self.asking(prepared.inputs), self.target.shown, free, ends)
+        found = (*fields.pop("found", ()), *verdict(optima, self.plan.method.steps), *prepared.unread)
+        best = {name: array[:1][None] for name, array in optima.values.items()}
+        stats = {"lp": optima.log_density[:1][None]}
+        return self._told(prepared, best, run, found, stats=stats, optima=optima, **fields)
+
+    def _without_values(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
+        """Report that no search could start."""
+        sites = tuple(show_address(address) for address in error.fields["sites"])
+        none = {c.name: np.empty((1, 0, *c.full_shape), c.dtype) for c in self.target.shown if not is_own(c)}
+        return self._told(prepared, none, {}, (Finding("NO_FINITE_START", str(error), sites, TRIES),))
+
+    def _told(
+        self, prepared: Prepared, best: Mapping[str, Any], run: Mapping[str, Any], found: Sequence[Finding], **fields: Any
+    ) -> Result:  # fmt: skip
+        model, form, observed = prepared.subject
+        dims = dims_of(self.target.shown)
+        if form is not prepared.form:
+            dims |= dims_of(choices_of(form, ("sample", "deterministic")))
+        method = self.plan.method
+        told = {**environment(method.told(), 0.0, prepared.seed, method.mesh), **run}
+        return from_chains(
+            best, observed=observed, model=model, args=prepared.args, found=tuple(found), form=form, dims=dims,
+            sampler=self.plan.asked.name, run={**told, "plan": Told(lambda: self.plan.plan(*prepared.args))}, **fields,
+        )  # fmt: skip
+
+
+def searches(plan: Any, form: Form) -> Searches:
+    """Write the searches for the maximum of a program.
+
+    Raises: UnsupportedProgramError for a site that is discrete, a point mass, or made in one arm of a branch only.
+    """
+    target = target_of(form, plan.asked.name)
+    return Searches(plan, form, target, Climb(Program(partial(climbed, target))))
+
+
+def _words(support: Any) -> str:
+    """Name a support."""
+    words = str(support)
+    return f"on {words}" if support is not None else "on its support"
