@@ -38,8 +38,8 @@ class Maximise(Method):
         starts: number of searches.
         steps: most steps of a search; a step takes one evaluation of the density and its gradient, or a few.
         init: a start by site name; a value with the starts as a further first axis has an entry for each, any other is
-            the same for all. A site without a value is drawn from the prior. Default: starts near where draws are
-            expected (`lawful.backends.initial_values`).
+            the same for all. A site without a value is drawn from the prior. Default: the best of 16 candidates,
+            half of them draws from the prior, half uniform in the cube (-2, 2) of coordinates without bounds.
         enumerate: names of finite sites to sum out exactly, or "all": the maximum is that of the marginal of the
             others, and the result holds a draw of the summed sites given them. What `marginalise` takes, or a
             transformer that sums sites, as it makes them; [] sums nothing.

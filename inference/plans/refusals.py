@@ -102,6 +102,12 @@ REFUSALS = (
     ),
     Refusal(
         "store",
+        _both(_has("store"), lambda kind, given: kind.shared == "starts"),
+        "{method}: store: a search leaves one point, so there is nothing to write on the way. Fix: leave out store=, "
+        "and write the result, result.save('optima.zarr'); checkpoint= keeps the run.",
+    ),
+    Refusal(
+        "store",
         _both(_has("store"), _summed),
         "{method}: with enumerate= the summed sites are drawn back after the run, and a store holds the draws of the "
         "others alone. Fix: leave out store=, or give the marginal as the model: "

@@ -96,9 +96,9 @@ class Optima:
             raise IndexError(f"optimum {number} of {len(self)}")
         number %= len(self)
         starts = int(np.sum(self.search_optimum == number))
-        own = ({name: array[number] for name, array in part.items()} for part in self._by_name)
+        values, errors, edges, flat = ({name: a[number] for name, a in part.items()} for part in self._by_name)
         return Optimum(
-            *own, float(self.log_density[number]), KINDS[int(self.kinds[number])], starts,
+            values, errors, edges, flat, float(self.log_density[number]), KINDS[int(self.kinds[number])], starts,
             starts / max(1, len(self.search_value)), int(self.labellings[number]),
             self.covariance[number] if self.covariance.size else None,
         )  # fmt: skip
@@ -112,10 +112,9 @@ class Optima:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Give all arrays, named for a file."""
-        found = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            found |= {f"{one.name}/{n}": a for n, a in value.items()} if isinstance(value, Mapping) else {one.name: value}
+        found: dict[str, np.ndarray] = {}
+        for name, value in ((one.name, getattr(self, one.name)) for one in fields(self)):
+            found |= {f"{name}/{n}": a for n, a in value.items()} if isinstance(value, Mapping) else {name: value}
         return found
 
     @classmethod

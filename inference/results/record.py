@@ -190,7 +190,8 @@ class Record:
     def __repr__(self) -> str:
         """Describe in at most 12 lines, the verdict first."""
         verdict = "ok" if self.ok else "NOT OK: " + ", ".join(bit.name or "" for bit in Status if bit in self.status)
-        count = f"{len(self.runs)} {'chains' if self._weighted is None else 'runs'} x {leading(self._posterior)[1]} draws"
+        kind = "chains" if self._weighted is None else "runs"
+        count = f"{len(self.runs)} {kind} x {leading(self._posterior)[1]} draws"
         if self.optima is not None:
             count = f"{len(self.optima.search_value)} searches, {len(self.optima)} ends"
         lines = [f"Result: {verdict}   [{self.sampler}, {count}]"]

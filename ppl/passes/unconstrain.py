@@ -111,7 +111,7 @@ def at_coordinates(form: Form) -> Form:
 class _Free(Answers):
     """The rule that reads each choice from coordinates without bounds and gives out its value.
 
-    `term_of` says what the term of a choice is: its log density there, that without Jacobian, or the log Jacobian alone.
+    `term_of` says what the term of a choice is: its log density there, with or without Jacobian, or the Jacobian alone.
     """
 
     shapes: Mapping[Address, tuple[int, ...]]

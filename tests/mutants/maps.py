@@ -10,6 +10,7 @@ from lawful.distributions import bijections as supports
 from lawful.inference.kernels.local import local
 from lawful.inference.kernels.local.frames import Frame
 from lawful.inference.representations import coordinates
+from lawful.passes import unconstrain
 from tests.mutants.patching import patched
 
 single_site = importlib.import_module("lawful.inference.kernels.local.single_site")
@@ -36,6 +37,11 @@ def jacobian_missing():
 def jacobian_inverted():
     """The Jacobian of the inverse map."""
     return _jacobian(jnp.negative)
+
+
+def jacobian_in_the_maximum():
+    """What is maximised is the density of the coordinates without bounds."""
+    return patched(unconstrain, "density_on_support", lambda original: supports.to_support)
 
 
 def dependent_bound_forgotten():

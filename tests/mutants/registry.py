@@ -200,6 +200,7 @@ MUTANTS = (
     Mutant("60b", "integers leave the range of their type", programs.integers_unbounded),
     Mutant("66", "draws from no law weigh nothing", programs.draws_unchecked),
     Mutant("66b", "values of what is no law are scored", programs.scores_unchecked),
+    Mutant("67", "Jacobian of coordinates in what is maximised", maps.jacobian_in_the_maximum),
 )  # fmt: skip
 
 

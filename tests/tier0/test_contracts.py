@@ -47,6 +47,7 @@ MADE = {
     "smc": lambda: inference.smc(coin, particles=2),
     "importance": lambda: inference.importance(coin, particles=2),
     "mcmc": lambda: inference.mcmc(coin, kernels.mh(), draws=2, warmup=0, chains=1),
+    "maximise": lambda: inference.maximise(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), starts=1),
     "mh": kernels.mh,
     "pmmh": lambda: inference.pmmh(coin, particles=2),
     "smc2": lambda: inference.smc2(coin, kernels.random_walk(1.0), ["x"], particles=2, inner=2),

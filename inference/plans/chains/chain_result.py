@@ -122,7 +122,7 @@ def thinned(name: str, values: np.ndarray, thin: int) -> np.ndarray:
 
 
 def naming(form: Form, own: int) -> Callable[..., Any]:
-    """Compute the named values again from those of the choices, then whether their arms ran; they are never replayed."""
+    """Compute the named values again from the choices, then whether their arms ran; they are never replayed."""
     answered = score(form)
     wanted = replace(answered.form, outputs=answered.form.outputs[own : answered.own])
     run = emit(wanted)

@@ -24,7 +24,7 @@ from ..plan import Prepared
 
 
 def no_start(
-    prepared: Prepared, choices: Sequence[Choice], state: Sequence[Any], *, whole: bool, origin: Any
+    prepared: Prepared, choices: Sequence[Choice], state: Sequence[Any], *, whole: bool, origin: Any, tries: int = TRIES
 ) -> NoFiniteStartError:
     """Name the sites whose log density is not finite at the last try.
 
@@ -34,6 +34,7 @@ def no_start(
         state: of all chains, its log density last.
         whole: whether these are all choices of the program.
         origin: of each chain what it was to begin from, as `starts` numbers it.
+        tries: how many were tried.
     """
     chain = int(np.argmax(~np.isfinite(np.asarray(state[-1]))))
     values = {c.address: np.asarray(state[i])[chain] for i, c in enumerate(choices)}
@@ -43,13 +44,13 @@ def no_start(
         sites, named = _without_gradient(prepared, values)
     at = ", ".join(f"{c.name} = {np.asarray(values[c.address])!s}" for c in choices[:5])
     gaps = prepared.gaps(list(map(show_address, sites)))
-    tries = (
+    tried = (
         "the given start, whatever was drawn beside it",
-        f"{TRIES} tries from the prior",
-        f"{TRIES} tries from the prior and the cube (-2, 2)",
+        f"{tries} tries from the prior",
+        f"{tries} tries from the prior and the cube (-2, 2)",
     )[int(np.asarray(origin)[chain, 0])]
     return NoFiniteStartError(
-        f"no start of finite log density in {tries}. {named or 'total or its gradient is not finite'}. At: {at}.{gaps} "
+        f"no start of finite log density in {tried}. {named or 'total or its gradient is not finite'}. At: {at}.{gaps} "
         "Fix: give init={name: value}, as of density.constrain(density.initial(key)) with density = lawful.density("
         "model, *args), or check the observations and the supports of these sites.",
         sites=sites, values=values,

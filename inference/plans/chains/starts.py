@@ -19,7 +19,6 @@ import numpy as np
 from lawful.addresses import Address, as_address, show_address
 from lawful.backends.compile_options import quickly
 from lawful.backends.initial_values import TRIES, found_start, is_from_prior, prior_coordinates
-from lawful.backends.initial_values import Start as Found
 from lawful.backends.log_density import gather_choices, scored
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
@@ -34,7 +33,7 @@ from lawful.passes.add_plate import lift
 from lawful.passes.condition import conditioned
 
 from ...kernels.base.base import initial_state
-from ...kernels.base.frame import Frame, frame_of
+from ...kernels.base.frame import frame_of
 from ...representations.conditional import without_factors
 from ...representations.kernel_form import KernelForm
 
@@ -109,36 +108,24 @@ def _where_finite(log_density: jax.Array, gradient: jax.Array) -> jax.Array:
     return jnp.where(jnp.all(jnp.isfinite(gradient)), log_density, jnp.nan)
 
 
-def starts_in(frame: Frame) -> Callable[[jax.Array, Sequence[Any]], tuple[Found, jax.Array]]:
-    """Give the function (key, inputs) that finds a start in coordinates, and tells what it is from."""
-    dtype = jnp.result_type(float)
-    drawn = prior_coordinates(frame.program)
+def _climbing(form: Form, chains: int) -> Drawn:
+    """Find starts in coordinates; a chain that has none gets the log density -inf."""
+    frame, dtype = frame_of(form, "mcmc"), jnp.result_type(float)
+    leave = emit(frame.way_out, UNCHAINED)
+    drawn = prior_coordinates(form)
     prior = None if drawn is None else emit(drawn, UNCHAINED)
 
-    def find(key: jax.Array, inputs: Sequence[Any]) -> tuple[Found, jax.Array]:
+    def run(key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
         def vector(key: jax.Array) -> jax.Array:
             assert prior is not None
             return frame.vector(*prior(key, *inputs)[0])
 
-        target = partial(frame.value_and_grad, inputs)
-        start = found_start(target, frame.size, dtype, key, None if prior is None else vector)
-        from_prior = (prior is not None) & (start.candidate >= 0) & is_from_prior(start.candidate)
-        return start, jnp.stack([jnp.where(from_prior, PRIOR, CUBE), start.climbed]).astype(jnp.int32)
-
-    return find
-
-
-def _climbing(form: Form, chains: int) -> Drawn:
-    """Find starts in coordinates; a chain that has none gets the log density -inf."""
-    frame = frame_of(form, "mcmc")
-    leave, find = emit(frame.way_out, UNCHAINED), starts_in(frame)
-
-    def run(key: jax.Array, inputs: Sequence[Any]) -> tuple[list[jax.Array], jax.Array]:
         def one(chain: jax.Array) -> tuple[list[jax.Array], jax.Array]:
-            own = fold_in(key, chain)
-            start, origin = find(own, inputs)
+            target, own = partial(frame.value_and_grad, inputs), fold_in(key, chain)
+            start = found_start(target, frame.size, dtype, own, None if prior is None else vector)
             state, _ = leave(own, *inputs, start.vector, start.log_density, start.gradient)
-            return state, origin
+            from_prior = (prior is not None) & (start.candidate >= 0) & is_from_prior(start.candidate)
+            return state, jnp.stack([jnp.where(from_prior, PRIOR, CUBE), start.climbed]).astype(jnp.int32)
 
         return jax.vmap(one)(jnp.arange(chains))
 

@@ -44,13 +44,14 @@ def converged(value: Any, gradient: Any) -> Any:
     return jnp.max(jnp.abs(gradient), initial=0.0) <= small * (1 + jnp.abs(value))
 
 
-def entered(target: Target, inputs: Sequence[Any], vector: jax.Array) -> Search:
-    """Begin a search at a vector; one without a finite density rests there."""
-    value, gradient = target.value_and_grad(inputs, vector)
-    none = jnp.zeros((), jnp.int32)
-    learnt = _solver(target.frame.size).init(vector)
-    rests = ~jnp.isfinite(value) | converged(value, gradient)
-    return Search(vector, value, gradient, learnt, none, none + 1, none, rests)
+def begun(target: Target, vectors: jax.Array) -> Search:
+    """Begin searches at some vectors; their first step is the evaluation there."""
+    count, dtype = len(vectors), vectors.dtype
+    none = jnp.zeros(count, jnp.int32)
+    learnt = jax.vmap(_solver(target.frame.size).init)(vectors)
+    return Search(
+        vectors, jnp.full(count, -jnp.inf, dtype), jnp.zeros_like(vectors), learnt, none, none, none, none > 0
+    )
 
 
 def climbed(target: Target, inputs: Sequence[Any], searches: Search, steps: jax.Array) -> Search:
@@ -67,8 +68,10 @@ def climbed(target: Target, inputs: Sequence[Any], searches: Search, steps: jax.
 
 
 def _step(target: Target, inputs: Sequence[Any], now: Search) -> Search:
-    """Take a step of one search; what it learnt is forgotten where that led to no gain."""
-    optax = _optax()
+    """Take a step of one search; what it learnt is forgotten where that led to no gain.
+
+    The first one has no direction, so that it evaluates the start; a search without a finite density there rests.
+    """
     solver, loss = _solver(target.frame.size), _loss(target, inputs)
     change, learnt = solver.update(
         -now.gradient, now.learnt, now.vector, value=-now.value, grad=-now.gradient, value_fn=loss
@@ -79,6 +82,7 @@ def _step(target: Target, inputs: Sequence[Any], now: Search) -> Search:
     value = jnp.where(better, -line.value, now.value)
     gradient = jnp.where(better, -line.grad, now.gradient)
     vector = jnp.where(better, vector, now.vector)
+    first = now.steps == 0
     gained = value - now.value > 4 * jnp.finfo(value.dtype).eps * (1 + jnp.abs(value))
     fresh = solver.init(vector)
     stalled = jnp.where(gained, 0, now.stalled + 1)
@@ -86,11 +90,11 @@ def _step(target: Target, inputs: Sequence[Any], now: Search) -> Search:
         vector,
         value,
         gradient,
-        jax.tree.map(lambda new, old: jnp.where(gained, new, old), learnt, fresh),
+        jax.tree.map(lambda new, old: jnp.where(gained & ~first, new, old), learnt, fresh),
         now.steps + 1,
         now.evaluations + line.info.num_linesearch_steps.astype(jnp.int32),
         stalled,
-        converged(value, gradient) | (stalled >= STALLED),
+        converged(value, gradient) | (stalled >= STALLED) | ~jnp.isfinite(value),
     )
     return jax.tree.map(lambda new, old: jnp.where(now.rests, old, new), taken, now)
 

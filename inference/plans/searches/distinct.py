@@ -1,8 +1,8 @@
 """Distinct: the ends of many searches become the distinct optima.
 
 Law: every search that ends at a finite density counts for exactly one optimum. Two ends are one where their log
-densities are equal up to rounding and they lie within a small part of a standard error, or on one ridge; two that differ
-in the order of exchangeable parts alone are one, with as many labellings.
+densities are equal up to rounding and they lie within a small part of a standard error, or on one ridge; two that
+differ in the order of exchangeable parts alone are one, with as many labellings.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ def optima_of(ask: Asking, shown: Sequence[Choice], free: np.ndarray, ends: Sear
             summit = summit_of(ask, vector, free)
             place = _place(forms, summit.vector, summit.value)
             if place is None:
-                place = _relabelled(found, shown, summit)
+                place, exchanged = _relabelled(found, shown, summit)
                 if place is None:
                     place = len(found)
                     found.append(summit)
-                    forms.append([])
-                forms[place].append(summit)
+                    forms.append([summit])
+                elif exchanged:
+                    forms[place].append(summit)
         member[search] = place
     order = sorted(range(len(found)), key=lambda i: (found[i].kind not in KINDS[:2], -found[i].value))
     rank = np.array([order.index(i) for i in range(len(found))], int)
@@ -84,16 +85,18 @@ def _place(forms: Sequence[Sequence[Summit]], vector: np.ndarray, value: float) 
     return None
 
 
-def _relabelled(found: Sequence[Summit], shown: Sequence[Choice], new: Summit) -> int | None:
-    """Find the optimum that a new end is a relabelling of, or is of one kind with where no point is one."""
+def _relabelled(found: Sequence[Summit], shown: Sequence[Choice], new: Summit) -> tuple[int | None, bool]:
+    """Find the optimum that a new end is a relabelling of, or is on one ridge or on the way with, and tell which."""
     for place, one in enumerate(found):
         if new.kind == one.kind and new.kind in (UNFINISHED, UNBOUNDED):
-            return place
-        if abs(new.value - one.value) > rounding(one.value, SAME) or new.kind != one.kind:
+            return place, False
+        if new.kind != one.kind or abs(new.value - one.value) > rounding(one.value, SAME):
             continue
-        if new.kind == RIDGE or _exchanged(shown, one, new):
-            return place
-    return None
+        if _exchanged(shown, one, new):
+            return place, True
+        if new.kind == RIDGE:
+            return place, False
+    return None, False
 
 
 def _exchanged(shown: Sequence[Choice], one: Summit, other: Summit) -> bool:

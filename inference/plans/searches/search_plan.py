@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from lawful.addresses import show_address
-from lawful.backends.initial_values import TRIES
+from lawful.backends.compile_options import quickly
 from lawful.backends.xla import emit
 from lawful.distributions.bijections import shown_supports
 from lawful.distributions.sampling.threefry import fold_in
@@ -26,7 +26,6 @@ from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of, dims_of, is_own
-from lawful.passes.fill_absent import guarded_choices
 
 from ...checkpoints.checkpoints import Checkpoint
 from ...devices.mesh import readable, replicated, spread_over
@@ -44,15 +43,17 @@ from ...running.saving import Saver
 from ...running.timed_program import Program
 from ..chains.chain_runs import failure
 from ..chains.no_start import no_start
-from ..chains.starts import CUBE, GIVEN, WORDS, starts_at, starts_in
+from ..chains.starts import CUBE, GIVEN, starts_at
 from ..plan import Prepared
 from ..resuming import begun_of, header_of, put_back, taken_up
-from .ascent import MEMORY, Search, climbed, entered
+from .ascent import MEMORY, Search, begun, climbed
 from .distinct import optima_of
 from .search_course import Climb, SearchCourse
 from .summit import Asking
-from .target import Target, target_of
+from .target import CANDIDATES, Target, target_of
 from .verdict import verdict
+
+BLOCK = 32  # rows of coordinates that are scored at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,56 +66,57 @@ class Searches:
     climb: Climb
 
     @cached_property
-    def _drawn(self) -> Callable[..., tuple[Search, jax.Array]]:
-        """Compile the starts that are found by a key."""
-        find, target, starts = starts_in(self.target.frame), self.target, self.plan.method.starts
-
-        def one(key: jax.Array, inputs: Sequence[Any], number: jax.Array) -> tuple[Search, jax.Array]:
-            start, origin = find(fold_in(key, number), inputs)
-            return entered(target, inputs, start.vector), origin
-
-        return jax.jit(lambda key, inputs: jax.vmap(partial(one, key, inputs))(jnp.arange(starts)))
+    def _candidates(self) -> Callable[..., jax.Array]:
+        """Compile the candidates of all starts, (start, candidate, coordinate)."""
+        target, numbers = self.target, np.arange(self.plan.method.starts)
+        return quickly(lambda key, inputs: jax.vmap(lambda n: target.candidates(inputs, fold_in(key, n)))(numbers))
 
     @cached_property
-    def _given(self) -> Callable[..., Search]:
+    def _given(self) -> Callable[..., jax.Array]:
         """Compile the starts that are given by name."""
-        frame, target, method = self.target.frame, self.target, self.plan.method
+        frame, method = self.target.frame, self.plan.method
         shown = [c for c in frame.choices if not is_own(c)]
         state = starts_at(self.form, initial_state(self.form), shown, dict.fromkeys(method.init), method.starts)
         back, count = emit(frame.found.free), len(frame.choices)
 
-        def one(inputs: Sequence[Any], values: Sequence[jax.Array]) -> Search:
-            free = back(jax.random.key(0), *inputs, *values)[0]
-            return entered(target, inputs, frame.vector(*free))
+        def one(inputs: Sequence[Any], values: Sequence[jax.Array]) -> jax.Array:
+            return frame.vector(*back(jax.random.key(0), *inputs, *values)[0])
 
-        enter = jax.jit(jax.vmap(one, (None, 0)))
+        enter = quickly(jax.vmap(one, (None, 0)))
         return lambda key, inputs, init: enter(inputs, state(key, inputs, init)[:count])
 
-    def start(self, key: jax.Array, inputs: Sequence[Any]) -> tuple[Search, np.ndarray]:
-        """Give where the searches begin, and what each is from."""
-        method = self.plan.method
-        if not method.init:
-            return self._drawn(key, list(inputs))
-        return self._given(key, list(inputs), method.init), np.tile(np.array([GIVEN, 0], np.int32), (method.starts, 1))
+    @cached_property
+    def _scored(self) -> Callable[..., jax.Array]:
+        """Compile the log density of some rows of coordinates."""
+        return quickly(jax.vmap(self.target.log_density, (None, 0)))
+
+    def start(self, key: jax.Array, inputs: Sequence[Any], scored: Callable[..., Any] | None = None) -> Search:
+        """Give where the searches begin: as is given, or each at the best of its candidates.
+
+        Args:
+            key: a key.
+            inputs: those of the program.
+            scored: gives the log density of rows of coordinates.
+        """
+        init, size, own = self.plan.method.init, self.target.frame.size, tuple(inputs)
+        if init:
+            return begun(self.target, self._given(key, own, init))
+        found = self._candidates(key, own)
+        rows = found.reshape(-1, size)
+        scores = jnp.asarray(self._scored(own, rows) if scored is None else scored(rows)).reshape(found.shape[:2])
+        best = jnp.argmax(jnp.where(jnp.isfinite(scores), scores, -jnp.inf), axis=1)
+        return begun(self.target, jnp.take_along_axis(found, best[:, None, None], axis=1)[:, 0])
 
     @cached_property
-    def asking(self) -> Callable[[Sequence[Any]], Asking]:
-        """Compile what is asked at the ends."""
-        target = self.target
-        slopes = jax.jit(target.slopes)
-        scored = jax.jit(jax.vmap(target.log_density, (None, 0)))
-        values = jax.jit(jax.vmap(target.flat_values, (None, 0)))
-        at, stop, places = 0, 0, []
-        for choice, shape, alike in zip(target.frame.choices, target.frame.shapes, target.elementwise, strict=True):
-            own, shown = int(np.prod(shape)), int(np.prod(choice.full_shape))
-            places.append((slice(at, at + own), slice(stop, stop + shown), alike))
-            at, stop = at + own, stop + shown
+    def _asking(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """Compile what is asked at an end."""
+        return quickly(self.target.slopes), quickly(jax.vmap(self.target.flat_values, (None, 0)))
 
-        def asked(inputs: Sequence[Any]) -> Asking:
-            own = tuple(inputs)
-            return Asking(partial(slopes, own), partial(scored, own), partial(values, own), places)
-
-        return asked
+    def asking(self, inputs: Sequence[Any]) -> Asking:
+        """Give what is asked of the density for some inputs."""
+        own, (slopes, values) = tuple(inputs), self._asking
+        scored, shown = (partial(_in_blocks, partial(one, own)) for one in (self._scored, values))
+        return Asking(partial(slopes, own), scored, shown, self.target.places, self.target.bounded)
 
     # What a plan asks of an engine
 
@@ -125,12 +127,7 @@ class Searches:
             so, and has no values.
         """
         with memory_for(self.need, self.plan.method.devices):
-            try:
-                return self._run(prepared, one_key(key))
-            except NoFiniteStartError as error:
-                if self.plan.method.on_fault == "raise":
-                    raise
-                return self._without_values(prepared, error)
+            return self._run(prepared, one_key(key))
 
     def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
         """Search chunk by chunk: values where each search stands, (search, 1, ...)."""
@@ -158,12 +155,11 @@ class Searches:
 
     def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
         """Give where each search ends, by name, (starts, ...), as a function of a key and the inputs."""
-        target, steps = self.target, self.plan.method.steps
+        target, steps = self.target, self.plan.method.steps + 1
 
         def ends(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
-            begun, _ = self.start(one_key(key), inputs)
-            last = climbed(target, inputs, begun, jnp.asarray(steps, jnp.int32))
+            last = climbed(target, inputs, self.start(one_key(key), inputs), jnp.asarray(steps, jnp.int32))
             return jax.vmap(target.values, (None, 0))(inputs, last.vector)
 
         return ends
@@ -206,7 +202,7 @@ class Searches:
             return self._driven(prepared, self._drive(prepared, key, self.plan.run))
         mesh: Mesh | None = self.plan.method.mesh
         begun = self._begun(prepared, key)
-        steps = self.plan.method.steps
+        steps = self.plan.method.steps + 1
         if mesh is None:
             out, run = timed(self.climb, prepared.inputs, begun, steps)
         else:
@@ -218,25 +214,25 @@ class Searches:
         return self._collected(prepared, out, run)
 
     def _begun(self, prepared: Prepared, key: jax.Array) -> Search:
-        """Find the starts.
+        """Find the starts."""
+        return self.start(key, prepared.inputs, self.asking(prepared.inputs).scored)
 
-        Raises: NoFiniteStartError where none is finite.
-        """
-        begun, origin = self.start(key, prepared.inputs)
-        if not np.isfinite(np.asarray(begun.value)).any():
-            values = jax.vmap(self.target.values, (None, 0))(tuple(prepared.inputs), begun.vector)
-            choices = self.target.frame.choices
-            state = [*(values[c.name] for c in choices), begun.value]
-            kind = np.where(np.asarray(origin)[:, :1] == GIVEN, GIVEN, CUBE)
-            raise no_start(prepared, choices, state, whole=True, origin=kind)
-        return begun
+    def _no_start(self, prepared: Prepared, ends: Search) -> NoFiniteStartError | None:
+        """Tell which sites keep all searches from a start of finite density; None where one has such a start."""
+        if not np.any(np.asarray(ends.steps)) or np.isfinite(np.asarray(ends.value)).any():
+            return None
+        values = jax.vmap(self.target.values, (None, 0))(tuple(prepared.inputs), jnp.asarray(ends.vector))
+        choices = self.target.frame.choices
+        state = [*(values[c.name] for c in choices), ends.value]
+        kind = np.full((len(ends.value), 1), GIVEN if self.plan.method.init else CUBE)
+        return no_start(prepared, choices, state, whole=True, origin=kind, tries=CANDIDATES)
 
     def _drive(self, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
         """Make the run of the searches."""
         inputs = list(prepared.inputs)
-        shapes = partial(jax.eval_shape, lambda key: self.start(key, inputs)[0], key)
+        shapes = partial(jax.eval_shape, lambda key: self.start(key, inputs), key)
         start = partial(self._begun, prepared, key)
-        course = SearchCourse(self.climb, start, shapes, inputs, self.plan.method.steps)
+        course = SearchCourse(self.climb, start, shapes, inputs, self.plan.method.steps + 1)
         saver = None if options.checkpoint is None else Saver(options.checkpoint, self.header(prepared), key)
         return Drive(course, options, lambda number, rows: {}, None, saver)
 
@@ -259,22 +255,13 @@ class Searches:
 
     def _collected(self, prepared: Prepared, ends: Search, run: Mapping[str, Any], **fields: Any) -> Result:
         """Make the result of the ends of searches."""
+        error = self._no_start(prepared, ends)
+        if error is not None and self.plan.method.on_fault == "raise":
+            raise error
+        lost = () if error is None else (_lost(error),)
         free = self.target.present(prepared.inputs)
         optima = optima_of(self.asking(prepared.inputs), self.target.shown, free, ends)
-        found = (*fields.pop("found", ()), *verdict(optima, self.plan.method.steps), *prepared.unread)
-        best = {name: array[:1][None] for name, array in optima.values.items()}
-        stats = {"lp": optima.log_density[:1][None]}
-        return self._told(prepared, best, run, found, stats=stats, optima=optima, **fields)
-
-    def _without_values(self, prepared: Prepared, error: NoFiniteStartError) -> Result:
-        """Report that no search could start."""
-        sites = tuple(show_address(address) for address in error.fields["sites"])
-        none = {c.name: np.empty((1, 0, *c.full_shape), c.dtype) for c in self.target.shown if not is_own(c)}
-        return self._told(prepared, none, {}, (Finding("NO_FINITE_START", str(error), sites, TRIES),))
-
-    def _told(
-        self, prepared: Prepared, best: Mapping[str, Any], run: Mapping[str, Any], found: Sequence[Finding], **fields: Any
-    ) -> Result:  # fmt: skip
+        found = (*fields.pop("found", ()), *lost, *verdict(optima, self.plan.method.steps), *prepared.unread)
         model, form, observed = prepared.subject
         dims = dims_of(self.target.shown)
         if form is not prepared.form:
@@ -282,9 +269,17 @@ class Searches:
         method = self.plan.method
         told = {**environment(method.told(), 0.0, prepared.seed, method.mesh), **run}
         return from_chains(
-            best, observed=observed, model=model, args=prepared.args, found=tuple(found), form=form, dims=dims,
+            {name: array[:1][None] for name, array in optima.values.items()},
+            stats={"lp": optima.log_density[:1][None]},
+            observed=observed, model=model, args=prepared.args, found=found, form=form, dims=dims, optima=optima,
             sampler=self.plan.asked.name, run={**told, "plan": Told(lambda: self.plan.plan(*prepared.args))}, **fields,
         )  # fmt: skip
+
+
+def _lost(error: NoFiniteStartError) -> Finding:
+    """Tell of searches none of which could start."""
+    sites = tuple(show_address(address) for address in error.fields["sites"])
+    return Finding("NO_FINITE_START", str(error), sites, CANDIDATES)
 
 
 def searches(plan: Any, form: Form) -> Searches:
@@ -294,6 +289,14 @@ def searches(plan: Any, form: Form) -> Searches:
     """
     target = target_of(form, plan.asked.name)
     return Searches(plan, form, target, Climb(Program(partial(climbed, target))))
+
+
+def _in_blocks(function: Callable[[Any], Any], rows: Any) -> np.ndarray:
+    """Map a compiled function over rows, always as many at once, so that it is compiled once."""
+    rows = np.asarray(rows)
+    filled = np.concatenate([rows, np.repeat(rows[-1:], -len(rows) % BLOCK, axis=0)])
+    found = [np.asarray(function(filled[at : at + BLOCK])) for at in range(0, len(filled), BLOCK)]
+    return np.concatenate(found)[: len(rows)]
 
 
 def _words(support: Any) -> str:

@@ -10,7 +10,7 @@ is followed for standard errors, as the curvature tells them, not for lengths.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,29 +22,34 @@ from .ascent import converged
 
 NEWTON = 8  # steps
 HELD = 8  # rounds in which coordinates go to edges
-FAR = 2.0  # standard errors to where the density is asked
-FURTHER = (1.0, 4.0, 64.0)  # and times of that
+FAR = (2.0, 8.0, 128.0)  # standard errors to where the density is asked, along a direction
+OUT = (8.0, 30.0)  # and by how many units along a coordinate of a bounded support, where one is a factor e
+WAY = (8.0, 16.0, 32.0)  # units on the way to an edge where the density may have no bound
+EDGE = (1000.0, 30.0)  # units to where a coordinate is held
 FALLS = 1e-6  # what the density falls by, at least, where there is a maximum
 STILL = 1e-6  # what values move by, at most, where they have come to an edge
+STEEP, BEYOND = 1e-2, 1e6  # what the density falls by, and coordinates, of a search that ran off while it rose
 SAME = 1e-5  # of two ends of one maximum: how far the values of the log density lie apart
 NEAR = 1e-3  # and the square of their distance, in standard errors
 
 
 @dataclass(frozen=True)
 class Asking:
-    """What is asked of a target at coordinates, compiled: `slopes` as of the target; the log density and the values of
-    several rows of coordinates; and the places of the values.
-    """  # fmt: skip
+    """What is asked of a target at coordinates, compiled.
+
+    Attributes:
+        slopes: see the target.
+        scored: gives the log density of rows of coordinates.
+        shown: gives the values at rows of coordinates.
+        places: of each choice its coordinates, its values, and whether these belong together element by element.
+        bounded: which coordinates are of a support with bounds.
+    """
 
     slopes: Callable[[Any], Sequence[Any]]
     scored: Callable[[Any], Any]
     shown: Callable[[Any], Any]
-    places: Sequence[tuple[slice, slice, bool]]  # of each choice: coordinates, values, and whether element by element
-
-    @property
-    def size(self) -> int:
-        """Number of coordinates."""
-        return self.places[-1][0].stop if self.places else 0
+    places: Sequence[tuple[slice, slice, bool]]
+    bounded: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +69,7 @@ class Summit:
     """
 
     vector: np.ndarray
-    value: float
+    value: Any
     gradient: np.ndarray
     second: np.ndarray
     values: np.ndarray
@@ -137,8 +142,9 @@ class Summit:
         if self.off.any():
             loose = np.concatenate([loose, self.off[None].astype(float)])
         found: np.ndarray = np.zeros(len(self.values), bool)
+        moved = np.nan_to_num(self.moved)
         for direction in loose:
-            shift = np.abs(self.moved @ direction)
+            shift = np.abs(moved @ direction)
             found |= shift > 1e-6 * max(float(shift.max(initial=0.0)), np.finfo(float).tiny)
         return found
 
@@ -147,7 +153,7 @@ class Summit:
         """Inverse of the curvature on the scale of the values, NaN where there is none."""
         bent, directions = self.axes
         firm = self.firm
-        roots = self.moved @ (directions[firm] / np.sqrt(-bent[firm])[:, None]).T
+        roots = np.nan_to_num(self.moved) @ (directions[firm] / np.sqrt(-bent[firm])[:, None]).T
         found: np.ndarray = roots @ roots.T
         lost = self.flat | (self.edges != 0) if self.kind in (MAXIMUM, RIDGE) else np.ones(len(self.values), bool)
         found[lost] = found[:, lost] = np.nan
@@ -184,7 +190,7 @@ def _seen(ask: Asking, vector: np.ndarray, free: np.ndarray, edges: np.ndarray |
     value, gradient, second, values, moved = (np.asarray(x) for x in ask.slopes(vector))
     none = np.zeros(len(vector), bool)
     edges = np.zeros(len(values), np.int8) if edges is None else edges
-    return Summit(np.asarray(vector), value, gradient, second, values, moved, free, edges, none)
+    return Summit(np.asarray(vector), value[()], gradient, second, values, moved, free, edges, none)
 
 
 def _refined(ask: Asking, found: Summit) -> Summit:
@@ -202,40 +208,49 @@ def _refined(ask: Asking, found: Summit) -> Summit:
     return found
 
 
-def _probed(ask: Asking, found: Summit, directions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Tell along which directions, and against which, the density does not fall, however far one goes."""
+def _holds(ask: Asking, found: Summit, directions: np.ndarray, lengths: Sequence[float]) -> np.ndarray:
+    """Tell along which directions, and against which, the density does not fall, however far one goes: (2, ...)."""
     if not len(directions):
-        return np.zeros(0, bool), np.zeros(0, bool)
-    lengths = np.concatenate([np.array(FURTHER), -np.array(FURTHER)])
-    rows = found.vector + (lengths[:, None, None] * directions).reshape(-1, len(found.vector))
-    scores = np.asarray(ask.scored(rows)).reshape(2, len(FURTHER), len(directions))
+        return np.zeros((2, 0), bool)
+    ways = np.array([*lengths, *(-x for x in lengths)])
+    rows = found.vector + (ways[:, None, None] * directions).reshape(-1, len(found.vector))
+    scores = ask.scored(rows).reshape(2, len(lengths), len(directions))
     with np.errstate(invalid="ignore"):
-        holds = (scores >= found.value - rounding(found.value, FALLS)).all(axis=1)
-    return holds[0], holds[1]
+        held: np.ndarray = (scores >= found.value - rounding(found.value, FALLS)).all(axis=1)
+    return held
 
 
-def _own(found: Summit) -> np.ndarray:
-    """Give two standard errors of each free coordinate by itself, in rows."""
-    scales = np.where(found.scales > 0, found.scales, 1e8)
-    rows: np.ndarray = (FAR * np.diag(np.minimum(scales, 1e8)))[found.free]
-    return rows.astype(found.vector.dtype)
+def _one_sided(ask: Asking, found: Summit) -> Iterator[tuple[int, float, np.ndarray | None]]:
+    """Find free coordinates of bounded supports along which the density falls on one side alone.
+
+    Gives the coordinate, the other side, and the values out there where they stop moving; None where they move on.
+    """
+    places = np.flatnonzero(found.free & ask.bounded)
+    units = np.eye(len(found.vector))[places]
+    for place, unit, (ahead, back) in zip(places, units, _holds(ask, found, units, OUT).T, strict=True):
+        if ahead != back:
+            side = 1.0 if ahead else -1.0
+            rows = found.vector + side * np.array(OUT)[:, None] * unit
+            near, beyond = ask.shown(rows)
+            still = np.all(np.abs(beyond - near) <= STILL * (1 + np.abs(near)) + np.abs(near - found.values))
+            yield int(place), side, beyond if still else None
 
 
 def _held(ask: Asking, found: Summit) -> Summit | None:
     """Hold coordinates at edges of supports, where the density does not fall on the way there; None without any."""
-    directions = _own(found)
-    ahead, back = _probed(ask, found, directions)
     free, edges, vector = found.free.copy(), found.edges.copy(), found.vector.copy()
-    for row, place in enumerate(np.flatnonzero(found.free)):
-        if ahead[row] == back[row]:  # it falls on both sides, or on none
+    for place, side, values in _one_sided(ask, found):
+        if values is None:
             continue
-        way = directions[row] if ahead[row] else -directions[row]
-        at, beyond = np.asarray(ask.shown(np.stack([found.vector + way, found.vector + 4 * way])))
-        if not np.all(np.abs(beyond - at) <= STILL * (1 + np.abs(at))):
-            continue
-        free[place], vector[place] = False, (found.vector + way)[place]
-        edges = np.where(_reached(ask, place, found.values, at), _side(found, at, place), edges).astype(np.int8)
-    return None if (free == found.free).all() else _seen(ask, vector, free, edges)
+        rows = np.stack([vector] * len(EDGE))
+        rows[:, place] += side * np.array(EDGE)
+        scores = ask.scored(rows)
+        with np.errstate(invalid="ignore"):
+            good = scores >= found.value - rounding(found.value, FALLS)
+        if good.any():
+            free[place], vector = False, rows[int(np.argmax(good))]
+            edges = np.where(_reached(ask, place, found.values, values), _side(found, values, place), edges)
+    return None if (free == found.free).all() else _seen(ask, vector, free, edges.astype(np.int8))
 
 
 def _reached(ask: Asking, place: int, before: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -260,19 +275,35 @@ def _side(found: Summit, at: np.ndarray, place: int) -> np.ndarray:
 
 
 def _off(ask: Asking, found: Summit) -> np.ndarray:
-    """Tell which coordinates run off: where the density does not fall on one side alone, and values move on."""
-    off = np.zeros(len(found.vector), bool)
+    """Tell which coordinates run off: where the density falls on one side alone, and values move on at the other."""
     if not np.isfinite(found.second).all() or not found.converged:
-        slope = np.abs(np.where(found.free, found.gradient, 0.0))
-        still = (np.abs(found.moved) <= STILL * (1 + np.abs(found.values))[:, None]).all(axis=0)
-        return (slope > 1e-3) & (still | (np.abs(found.vector) > 1e6))
+        return _rose(ask, found) | (np.abs(found.vector) > BEYOND) & found.free
+    off = np.zeros(len(found.vector), bool)
+    off[[place for place, _, values in _one_sided(ask, found) if values is None]] = True
     bent, directions = found.axes
-    sizes = FAR / np.sqrt(np.maximum(np.abs(bent), 1e-16))
     step = found.newton
-    length = np.sqrt(max(float(-step @ found.second @ step), np.finfo(float).tiny))
-    rows = [_own(found), (sizes[:, None] * directions)[found.firm], (FAR / length * step)[None] if step.any() else step[None][:0]]
-    ways = np.concatenate(rows).astype(found.vector.dtype)
-    ahead, back = _probed(ask, found, ways)
+    length = np.sqrt(max(float(-step @ found.second @ step), float(np.finfo(float).tiny)))
+    ways = np.concatenate([
+        np.diag(found.scales)[found.free & ~ask.bounded & (found.scales > 0)],
+        directions[found.firm] / np.sqrt(-bent[found.firm])[:, None],
+        (step / length)[None][: int(step.any())],
+    ])  # fmt: skip
+    ahead, back = _holds(ask, found, ways, FAR)
     for way in ways[ahead != back]:
-        off |= np.abs(way) * np.where(found.scales > 0, 1 / np.where(found.scales > 0, found.scales, 1.0), 1.0) > 1e-2 * FAR
+        off |= np.abs(way) > 0.01 * found.scales
     return off & found.free
+
+
+def _rose(ask: Asking, found: Summit) -> np.ndarray:
+    """Tell along which coordinates a search that does not end well went towards an edge where the density has no bound.
+
+    On the way there it rises again with each further factor, while the values hardly move.
+    """
+    rose = np.zeros(len(found.vector), bool)
+    for place in np.flatnonzero(found.free & ask.bounded & (np.abs(found.vector) > WAY[-1])):
+        rows = np.stack([found.vector] * len(WAY))
+        rows[:, place] = np.sign(found.vector[place]) * np.array(WAY)
+        (*_, at, beyond), scores = ask.shown(rows), ask.scored(rows)
+        still = np.all(np.abs(beyond - at) <= STILL * (1 + np.abs(at)))
+        rose[place] = still and bool((np.diff(scores) > STEEP).all())
+    return rose

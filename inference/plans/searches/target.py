@@ -6,6 +6,7 @@ is looked for. Values, named ones too, and their slopes are those of the same co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +15,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.distributions import constraints
 
+from lawful.backends.initial_values import prior_coordinates
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
+from lawful.distributions.bijections import shown_supports
+from lawful.distributions.sampling.threefry import fold_in
 from lawful.form import Form
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, is_own
@@ -29,6 +34,7 @@ from ...kernels.base.frame import Frame, frame_of
 from ...results.record import masked
 from ..chains.chain_result import naming
 
+CANDIDATES = 16  # among which the start of a search is chosen
 BATCH = 64  # columns of a matrix of second derivatives that are computed at once
 
 
@@ -118,11 +124,36 @@ class Target:
         return value, gradient, 0.5 * (second + second.T), values(vector), moved.T
 
     @cached_property
-    def elementwise(self) -> tuple[bool, ...]:
-        """Tell for each choice whether a coordinate is that of one element, of the same place."""
-        return tuple(
-            s == c.full_shape for s, c in zip(self.frame.shapes, self.frame.choices, strict=True)
-        )
+    def _prior(self) -> Any:
+        drawn = prior_coordinates(self.frame.program)
+        return None if drawn is None else emit(drawn, UNCHAINED)
+
+    def candidates(self, inputs: Sequence[Any], key: jax.Array) -> jax.Array:
+        """Draw coordinates where a search may begin: in the cube (-2, 2) and, where it has draws, from the prior."""
+        dtype, half = jnp.result_type(float), CANDIDATES // 2
+        keys = fold_in(key, jnp.arange(half + 1))
+        cube = jax.random.uniform(keys[0], (CANDIDATES, self.frame.size), dtype, -2.0, 2.0)
+        if self._prior is None:
+            return cube
+        drawn = jax.vmap(lambda key: self.frame.vector(*self._prior(key, *inputs)[0]))(keys[1:])
+        return jnp.concatenate([cube[:half], drawn.astype(dtype)])
+
+    @cached_property
+    def places(self) -> list[tuple[slice, slice, bool]]:
+        """Give for each choice its coordinates, its values, and whether these belong together element by element."""
+        at, stop, found = 0, 0, []
+        for choice, shape in zip(self.frame.choices, self.frame.shapes, strict=True):
+            own, shown = math.prod(shape), math.prod(choice.full_shape)
+            found.append((slice(at, at + own), slice(stop, stop + shown), shape == choice.full_shape))
+            at, stop = at + own, stop + shown
+        return found
+
+    @cached_property
+    def bounded(self) -> np.ndarray:
+        """Tell which coordinates are of a support with bounds, or of one that is computed."""
+        supports = shown_supports(self.frame.program)
+        kinds = [not _is_line(supports.get(choice.address)) for choice in self.frame.choices]
+        return np.repeat(kinds, [math.prod(shape) for shape in self.frame.shapes])
 
 
 def target_of(form: Form, name: str) -> Target:
@@ -134,3 +165,10 @@ def target_of(form: Form, name: str) -> Target:
     frame = frame_of(form, name)
     named = record(form, ("deterministic",)).choices
     return Target(frame, (*frame.choices, *(c for c in named if not is_own(c))))
+
+
+def _is_line(support: Any) -> bool:
+    """Tell whether a support has no bounds."""
+    while isinstance(support, constraints.independent(constraints.real, 0).__class__):
+        support = support.base_constraint
+    return support in (constraints.real, constraints.real_vector, constraints.real_matrix)

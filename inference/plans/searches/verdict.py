@@ -19,13 +19,13 @@ def verdict(optima: Optima, steps: int) -> Iterator[Finding]:
     ends = list(optima)
     count = len(optima.search_value)
     lost = int(np.sum(~np.isfinite(optima.search_value)))
+    if not ends:
+        return
     if lost:
         yield Finding(
             "NO_FINITE_START", f"{lost} of {count} searches found no start of finite density. Fix: give init=.",
             value=lost, limit=0,
         )  # fmt: skip
-    if not ends:
-        return
     best = ends[0]
     yield from _without_maximum(ends, count)
     if best.kind == RIDGE:
@@ -47,8 +47,8 @@ def verdict(optima: Optima, steps: int) -> Iterator[Finding]:
     if best.at_edge:
         yield Finding(
             "AT_EDGE",
-            f"{few(list(best.at_edge))} at the edge of the support: the density still rises towards it, so that the "
-            "curvature there tells no standard error; errors of the others are those with these held.",
+            f"{few(list(best.at_edge))} at the edge of the support: the density does not fall on the way there, so "
+            "that its curvature tells no standard error; errors of the others are those with these held.",
             sites=best.at_edge, value=len(best.at_edge),
         )  # fmt: skip
     yield from _disagreement(ends, count)
