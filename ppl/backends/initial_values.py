@@ -118,6 +118,23 @@ def found_start(target: Target, size: int, dtype: Any, key: jax.Array, prior: Dr
     return jax.lax.while_loop(goes, go, begun).found
 
 
+def candidates(size: int, dtype: Any, key: jax.Array, prior: Draw | None, count: int) -> jax.Array:
+    """Draw vectors where a search may begin, (count, size): in the cube (-2, 2), and half of them from the prior.
+
+    Args:
+        size: of a vector.
+        dtype: of a vector.
+        key: a key.
+        prior: draws a vector from the prior by a key; None where the prior has no draws.
+        count: how many, an even number.
+    """
+    keys = fold_in(key, jnp.arange(1 + count // 2))
+    cube = jax.random.uniform(keys[0], (count, size), dtype, -2.0, 2.0)
+    if prior is None:
+        return cube
+    return jnp.concatenate([cube[: count // 2], jax.vmap(prior)(keys[1:]).astype(dtype)])
+
+
 def is_from_prior(candidate: Any) -> Any:
     """Tell which candidates are draws from the prior, where it has draws."""
     return candidate % 2 == 1

@@ -17,11 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpyro.distributions import constraints
 
-from lawful.backends.initial_values import prior_coordinates
+from lawful.backends.initial_values import candidates, prior_coordinates
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
 from lawful.distributions.bijections import shown_supports
-from lawful.distributions.sampling.threefry import fold_in
 from lawful.form import Form
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, is_own
@@ -130,13 +129,9 @@ class Target:
 
     def candidates(self, inputs: Sequence[Any], key: jax.Array) -> jax.Array:
         """Draw coordinates where a search may begin: in the cube (-2, 2) and, where it has draws, from the prior."""
-        dtype, half = jnp.result_type(float), CANDIDATES // 2
-        keys = fold_in(key, jnp.arange(half + 1))
-        cube = jax.random.uniform(keys[0], (CANDIDATES, self.frame.size), dtype, -2.0, 2.0)
-        if self._prior is None:
-            return cube
-        drawn = jax.vmap(lambda key: self.frame.vector(*self._prior(key, *inputs)[0]))(keys[1:])
-        return jnp.concatenate([cube[:half], drawn.astype(dtype)])
+        prior, dtype = self._prior, jnp.result_type(float)
+        drawn = None if prior is None else lambda key: self.frame.vector(*prior(key, *inputs)[0])
+        return candidates(self.frame.size, dtype, key, drawn, CANDIDATES)
 
     @cached_property
     def places(self) -> list[tuple[slice, slice, bool]]:
