@@ -174,8 +174,8 @@ def robust_errors(
     ...     with lawful.plate("i", len(y)):
     ...         lawful.sample("y", dist.Normal(mu, 1.0), obs=y)
     >>> errors = robust_errors(inference.log_marginals(model, jnp.array([-3.0, 0.0, 0.0, 3.0])), {"mu": 0.0})
-    >>> errors.model.tolist(), errors.robust.round(4).tolist()  # 1 / sqrt(n), and the spread of the data / sqrt(n)
-    ([0.5], [1.0607])
+    >>> float(errors.model[0]), round(float(errors.robust[0]), 4)  # 1 / sqrt(n), and the spread of the data / sqrt(n)
+    (0.5, 1.0607)
     """
     by = _parameters(found, unconstrained)
     at = by.vector(values)

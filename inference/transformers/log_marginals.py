@@ -28,6 +28,7 @@ from lawful.form.labels import labels_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.operations.compensated_sum import over_steps
 from lawful.inspection.lint.observed_data import checked_data
+from lawful.passes.condition import conditioned
 from lawful.passes.probe import Probe
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Rule, Walk, threaded
@@ -141,20 +142,54 @@ def log_marginals(
     args = positional(program, args, named)
     form = trace(program, *args)
     inputs, _, _ = split_arguments(args)
-    checked_data(form, inputs)
+    known = checked_data(form, inputs)
+    found = elements_of(form, plate, enumerate)
+    moved = [name for name in found.sites if name not in known]
+    if moved:
+        raise UnsupportedProgramError(
+            f"log_marginals: what '{moved[0]}' observes depends on a latent site, so it is no datum. Fix: give data "
+            "as arguments, and write what depends on choices into the law of the site.",
+            site=moved[0],
+        )
+    coords = {name: label for name, label in labels_of(form, args).items() if name in found.plates}
+    arrays = tuple(map(np.asarray, jax.jit(found.arrays)(inputs)))
+    return LogMarginals(found.plates, found.shape, found.sites, coords, found.marginal, arrays, found.function)
+
+
+@dataclass(frozen=True, eq=False)
+class Elements:
+    """What `log_marginals` makes of a form, whatever its arguments.
+
+    Attributes:
+        plates, shape, sites, marginal, function: those of `LogMarginals`.
+        arrays: from the arguments to the inputs of `function`.
+    """
+
+    plates: tuple[str, ...]
+    shape: tuple[int, ...]
+    sites: tuple[str, ...]
+    marginal: Form
+    arrays: Callable[[Sequence[Any]], list[jax.Array]]
+    function: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
+
+
+def elements_of(form: Form, plate: PlateNames, sums: Sums | None) -> Elements:
+    """Write the log marginals of the elements of a plate; see `log_marginals`."""
     plates = _plates_of(form, plate)
     members = [c for c in choices_of(form, ("observed",)) if set(plates) <= {f.name for f in c.frames}]
-    data = _data_of(form, members, inputs)
     shared = _arrays_of(form, members)
-    arrays = (*inputs, *(array for v, array in form.constants if v in shared), *data)
     whole, lifted = _with_data(form, members, shared)
-    marginal = whole if enumerate is None else enumeration(whole, enumerate).marginal
+    marginal = whole if sums is None else enumeration(whole, sums).marginal
     sizes = tuple(next(f.size for f in members[0].frames if f.name == name) for name in plates)
-    axes = [[_axis(shared.get(v), name) for v in whole.inputs[: -len(lifted)]] for name in plates]
-    axes = [[*own, *(_axis(c, name) for c in lifted)] for own, name in zip(axes, plates, strict=True)]
-    coords = {name: label for name, label in labels_of(form, args).items() if name in plates}
+    before = whole.inputs[: -len(lifted)]
+    axes = [[*(_axis(shared.get(v), name) for v in before), *(_axis(c, name) for c in lifted)] for name in plates]
+    data, constants = _data_of(form, members), [array for v, array in form.constants if v in shared]
+
+    def arrays(inputs: Sequence[Any]) -> list[jax.Array]:
+        return [*map(jnp.asarray, (*inputs, *constants)), *data(*inputs)]
+
     names = tuple(c.name for c in members)
-    return LogMarginals(plates, sizes, names, coords, marginal, arrays, _function(marginal, arrays, axes, plates))
+    return Elements(plates, sizes, names, marginal, arrays, _function(marginal, axes, plates))
 
 
 def _plates_of(form: Form, plate: PlateNames) -> tuple[str, ...]:
@@ -179,13 +214,15 @@ def _plates_of(form: Form, plate: PlateNames) -> tuple[str, ...]:
     return wanted
 
 
-def _data_of(form: Form, members: Sequence[Choice], inputs: Sequence[Any]) -> list[np.ndarray]:
-    """Compute the data of observed sites, with the steps of loops as first axes."""
+def _data_of(form: Form, members: Sequence[Choice]) -> Callable[..., list[jax.Array]]:
+    """Write what gives the data of observed sites, with the steps of loops as first axes; no choice moves them."""
     recorded = record(form, ("observed",))
     known = dict(zip((c.address for c in recorded.choices), recorded.parts.values, strict=True))
-    small = without_dead_code(replace(recorded.form, outputs=tuple(known[c.address] for c in members), out_tree=None))
-    run = jax.jit(emit(replace(small, nodes=tuple(n for n in small.nodes if not isinstance(n, Factor)))))
-    return [np.asarray(x) for x in run(jax.random.key(0), *inputs)[0]]
+    data = replace(recorded.form, outputs=tuple(known[c.address] for c in members), out_tree=None)
+    opened = conditioned(data, [c.address for c in choices_of(form)], ())
+    run = emit(without_dead_code(opened.form))
+    zeros = [np.zeros(c.full_shape, c.dtype) for c in opened.choices]
+    return lambda *inputs: run(jax.random.key(0), *inputs, *zeros)[0]
 
 
 def _with_data(form: Form, members: Sequence[Choice], shared: Mapping[Var, Choice]) -> tuple[Form, tuple[Choice, ...]]:
@@ -255,11 +292,11 @@ def _question(node: Site | Factor) -> Iterable[Probe]:
 
 
 def _function(
-    marginal: Form, arrays: Sequence[Any], axes: Sequence[Sequence[int | None]], plates: Sequence[str]
+    marginal: Form, axes: Sequence[Sequence[int | None]], plates: Sequence[str]
 ) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
     """Write and compile the three parts."""
     asked, answers = ask_at_choices(marginal, _question)
-    count, choices = len(arrays), choices_of(marginal)
+    count, choices = len(marginal.inputs), choices_of(marginal)
 
     def terms(kind: str) -> Callable[..., list[jax.Array]]:
         def function(*operands: jax.Array) -> list[jax.Array]:
@@ -269,7 +306,7 @@ def _function(
         return function
 
     operands = [
-        *(jax.ShapeDtypeStruct(np.shape(x), jnp.asarray(x).dtype) for x in arrays),
+        *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in marginal.inputs),
         *(jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices),
     ]
     run, rests = terms("likelihood"), []

@@ -198,6 +198,7 @@ MUTANTS = (
     Mutant("59b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
     Mutant("60", "what a program reads is read once", programs.read_once),
     Mutant("60b", "integers leave the range of their type", programs.integers_unbounded),
+    Mutant("61", "data outside of a plate forgotten", rewrites.outside_forgotten, _rows("log marginals of elements")),
     Mutant("66", "draws from no law weigh nothing", programs.draws_unchecked),
     Mutant("66b", "values of what is no law are scored", programs.scores_unchecked),
     Mutant("67", "Jacobian of coordinates in what is maximised", maps.jacobian_in_the_maximum),

@@ -44,6 +44,7 @@ from ...transformers.temper import temper
 from ..exact.suite import Needs
 from ..programs.called import Called
 from ..programs.doubled import Double, Simplify
+from ..programs.elementwise import ByElements
 from ..programs.limits import KINDS
 from ..programs.partial_sums import GraphHalf, SumHalf, SumOutside
 from ..programs.tilted import tilted
@@ -148,6 +149,9 @@ ROWS: tuple[Row, ...] = (
     Row("marginalise, by a graph, chains", BY_GRAPH, loops=True, particles=1, max_paths=24, steps=2),
     Row("marginalise, by a graph, every other site", GraphHalf, particles=1, max_paths=24),
     Row("marginalise, by a graph, nested", BY_GRAPH, particles=1, max_paths=24, nested=True),
+    Row(
+        "log marginals of elements", ByElements, particles=1, max_paths=24, features=frozenset({"plate", "observation"})
+    ),
     Row("smc . marginalise", SumOutside >> _filter("systematic", 2, 0.9), loops=True, steps=2),
     Row("spawn", spawn(2)),
     Row("importance: collapse . push_evidence . spawn", spawn(2) >> PushEvidence >> Collapse),
