@@ -72,7 +72,7 @@ def serve(module: str, settings: dict[str, Any], requests: TextIO, answers: Text
         answer(
             {
                 "versions": versions(contestant.PACKAGES),
-                "dtype": contestant.DTYPE,
+                "dtype": getattr(run, "dtype", contestant.DTYPE),
                 "bare_mb": peak_bytes() / MIB,
                 "work_units": getattr(run, "work_units", None),
             }

@@ -269,6 +269,33 @@ MB = Workload(
 )
 
 
+def _linear_variant(task: str, steps: int, dtype: str) -> Variant:
+    double = dtype == "float64"
+    return Variant(
+        name=f"{task} T={steps} {dtype}",
+        settings={"task": task, "steps": steps, "dtype": dtype},
+        work_units=float(steps),
+        bars={"dynamax": 1.0},
+        quick=steps <= 10_000 and double,
+        tolerances={"log_likelihood": 1e-6 if double else 1.0, "error": 1e-8 if double else 1e-2},
+    )
+
+
+W8 = Workload(
+    name="W8",
+    title="evidence, gradient, filter and smoother of a linear Gaussian state space of 4 states, 2 observations a step",
+    work_unit="steps",
+    contestants=(OURS, "dynamax"),
+    environments={"dynamax": "dynamax"},
+    variants=tuple(
+        _linear_variant(task, steps, dtype)
+        for steps, dtypes in ((10_000, ("float64", "float32")), (100_000, ("float64",)))
+        for task in ("evidence", "gradient", "filter", "smoother")
+        for dtype in dtypes
+    ),
+)
+
+
 WORKLOADS: Mapping[str, Workload] = {
-    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W5C, W5D, W5E, W6, W7, MB)
+    workload.name: workload for workload in (W1, W2, W2HMC, W3A, W3B, W4, W5A, W5B, W5C, W5D, W5E, W6, W7, W8, MB)
 }

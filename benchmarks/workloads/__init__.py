@@ -72,3 +72,8 @@ from .w6 import experts_start as experts_start
 from .w7 import CHAIN_VALUE as CHAIN_VALUE
 from .w7 import chain_answers as chain_answers
 from .w7 import chain_data as chain_data
+from .w8 import LINEAR_OBSERVED as LINEAR_OBSERVED
+from .w8 import LINEAR_STATES as LINEAR_STATES
+from .w8 import Linear as Linear
+from .w8 import linear as linear
+from .w8 import linear_answers as linear_answers

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+import jax
 import numpy as np
 
 from lawful.form import Branch, Det, Loop, Site, Var
@@ -233,6 +234,8 @@ class _Walk(Fold["Span | None"]):
 def _constant(array: Any) -> Span:
     if not isinstance(getattr(array, "dtype", np.dtype(float)), np.dtype):
         return CONSTANT  # a random key, which the XLA back end makes though nothing is drawn
+    if isinstance(array, jax.core.Tracer):
+        return CONSTANT  # a number of the caller's own jit
     numbers = np.asarray(array)
     never = _floating(numbers.dtype) and numbers.size > 0 and bool(np.all(np.isnan(numbers) | np.isneginf(numbers)))
     same = numbers.size > 0 and numbers.dtype.kind in "iufb" and bool(np.all(numbers == numbers.flat[0]))

@@ -36,9 +36,10 @@ from .groups import Joint
 from .terms import refused
 
 
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class NormalMoments:
-    """Moments of normal sites.
+    """Moments of normal sites, a pytree.
 
     Attributes:
         log_evidence: log density of the data and of the values that were given.
