@@ -48,4 +48,5 @@ class LinearRun:
         else:
             pairs = zip(rest, exact[self._task], strict=True)
             error = max(np.abs(np.asarray(part, np.float64) - wanted).max() for part, wanted in pairs)
-        return {"log_likelihood": float(value), "error": float(error)}
+        name = "gradient_error" if self._task == "gradient" else "marginal_error"
+        return {"log_likelihood": float(value), name: float(error)}

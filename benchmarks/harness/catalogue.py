@@ -271,13 +271,14 @@ MB = Workload(
 
 def _linear_variant(task: str, steps: int, dtype: str) -> Variant:
     double = dtype == "float64"
+    rest = {"gradient": "gradient_error", "evidence": None}.get(task, "marginal_error")
     return Variant(
         name=f"{task} T={steps} {dtype}",
         settings={"task": task, "steps": steps, "dtype": dtype},
         work_units=float(steps),
         bars={"dynamax": 1.0},
         quick=steps <= 10_000 and double,
-        tolerances={"log_likelihood": 1e-6 if double else 1.0, "error": 1e-8 if double else 1e-2},
+        tolerances={"log_likelihood": 1e-6 if double else 1.0, **({rest: 1e-8 if double else 1e-2} if rest else {})},
     )
 
 

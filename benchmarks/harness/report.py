@@ -21,7 +21,7 @@ HEADER = (
 BLANK = "–"
 EVIDENCE = "log Z: bias ± error, sd", "mean Z-hat/Z ± error"
 VALUES = "error of the value", "largest error of the rest"
-LARGEST = ("marginal_error", "message_error")
+LARGEST = ("marginal_error", "message_error", "gradient_error")
 VALUED = ("log_likelihood", *LARGEST)  # outputs that are compared with fixed values
 CHAINS = "means: largest bias ± error (of one run), in sd", "least bulk ESS of a run (per CPU s)"
 

@@ -202,7 +202,8 @@ def moments(parts: Parts, found: Solution) -> tuple[Moments, Moments, Moments]:
             [jnp.concatenate([state.covariance, mixed.T], 1), jnp.concatenate([mixed, apart], 1)]
         )
         both = Moments(jnp.concatenate([state.mean, noises]), covariance)
-        return Moments(times(moves, both.mean), times(moves, times(covariance, moves.T))), both
+        after = times(moves, times(covariance, moves.T))
+        return Moments(times(moves, both.mean), 0.5 * (after + after.T)), both  # what is not symmetric would grow
 
     early = Moments(times(found.white.T, found.first), times(found.white.T, found.white))
     start = Moments(times(parts.start, early.mean), times(parts.start, times(early.covariance, parts.start.T)))
@@ -249,6 +250,8 @@ def times_each(matrices: jax.Array, others: jax.Array) -> jax.Array:
 def whitening(precision: jax.Array) -> jax.Array:
     """Give the inverse of the Cholesky factor of a matrix: a lower triangular W with W'W its inverse."""
     size = precision.shape[-1]
+    if precision.ndim == 2 and FEW < size <= 2 * FEW:
+        return _by_halves(precision, size // 2)
     if size > FEW:
         root = jnp.linalg.cholesky(precision)
         unit = jnp.broadcast_to(jnp.eye(size, dtype=root.dtype), root.shape)
@@ -265,3 +268,13 @@ def whitening(precision: jax.Array) -> jax.Array:
         rows.append([*own, 1.0 / scale])
         found.append([*before, scale, *[zero] * (size - i - 1)])
     return jnp.stack([jnp.stack(row, -1) for row in found], -2) if size else precision
+
+
+def _by_halves(precision: jax.Array, half: int) -> jax.Array:
+    """The same by the first numbers and by the others given them."""
+    first, mixed = whitening(precision[:half, :half]), precision[half:, :half]
+    reduced = times(mixed, first.T)
+    second = whitening(precision[half:, half:] - times(reduced, reduced.T))
+    across = -times(second, times(reduced, first))
+    zero = jnp.zeros((half, precision.shape[0] - half), precision.dtype)
+    return jnp.concatenate([jnp.concatenate([first, zero], 1), jnp.concatenate([across, second], 1)])
