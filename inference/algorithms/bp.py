@@ -15,11 +15,11 @@ from lawful.form import Form
 from lawful.form.arguments.calls import refuse_unknown
 
 from ..contract import PRESERVES, Contract
-from ..graphs.exact.plans import BUDGET, Plan
 from ..graphs.inference import infer, plan
 from ..graphs.loopy.propagation import propagated
 from ..graphs.model.beliefs import Beliefs, number_of
 from ..graphs.model.graph import FactorGraph
+from ..graphs.planning import BUDGET, Plan
 from ..graphs.reading.from_program import form_to_factor_graph
 from ..graphs.reading.lifted import TABLE
 from ..plans.plan import Planned, Prepared

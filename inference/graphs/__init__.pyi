@@ -1,6 +1,5 @@
 from .bounds import Bracket as Bracket
 from .bounds import bracket as bracket
-from .exact.plans import Plan as Plan
 from .inference import eliminated as eliminated
 from .inference import infer as infer
 from .inference import most_probable as most_probable
@@ -12,6 +11,7 @@ from .model.folding import folded as folded
 from .model.graph import FactorGraph as FactorGraph
 from .model.potentials import Potentials as Potentials
 from .model.unfolding import unfolded as unfolded
+from .planning import Plan as Plan
 from .reading.count_sites import count as count
 from .reading.from_program import to_factor_graph as to_factor_graph
 from .reading.to_program import to_program as to_program

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from lawful.errors import LawfulError, WidthError
+from lawful.errors import LawfulError
 
-from .exact.elimination import total
-from .exact.plans import elimination_plan
-from .inference import most_probable
+from .inference import log_mass, most_probable
 from .loopy.counting import random_forests, shares
 from .loopy.propagation import propagated
 from .model.graph import FactorGraph
-from .model.potentials import Potentials, scores_of
+from .model.potentials import Potentials
 from .model.structure import Group, Structure
+from .planning import exactly, planned
 
 SWEEPS = 50
 TRIES = 100_000  # of states, in the search for an assignment that is possible
@@ -87,8 +86,7 @@ def tree_bound(graph: FactorGraph, forests: int = 64) -> float:
             groups.append(Group(group.name, group.scopes[kept], group.cardinalities, shared=False))
             tables.append(own / share[kept].reshape((-1, *[1] * group.arity)))
         part = Structure(structure.families, tuple(groups))
-        places = elimination_plan(part, "rounds").places
-        found += float(total(places, scores_of(part, Potentials(unary, tuple(tables)))))
+        found += float(log_mass(exactly(part, order="rounds"), Potentials(unary, tuple(tables)), compiled=False))
     return found / len(drawn)
 
 
@@ -146,10 +144,9 @@ def _possible(
     graph: FactorGraph, unary: list[np.ndarray], factors: _Factors, touching: list[list[int]], q: list[np.ndarray]
 ) -> list[int] | None:
     """Find an assignment that is possible: the best one where elimination can, else by trying, likely states first."""
-    try:
-        found, score = most_probable(graph)
-    except WidthError:
+    if planned(graph.structure).method == "loopy":
         return _tried(unary, factors, touching, q)
+    found, score = most_probable(graph)
     if score == -np.inf:
         return None
     return np.concatenate([np.ravel(found[f.name]) for f in graph.structure.families]).tolist()

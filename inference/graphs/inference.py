@@ -1,9 +1,8 @@
-"""Inference on a graph: one call for every method, which says what it would do before it does it.
+"""Inference on a graph: one call for every method, which runs what `planning` has planned, and decides nothing.
 
-Law: an exact method is taken where its tables fit the budget; an approximation is taken only where it was asked for or
-allowed, and the answer says so. Exact marginals, mass, best assignment and draws are those of the graph's measure, to
-rounding, whatever the plan, and a graph over budget is refused with the sizes, before anything is allocated. The first
-queries of a structure are computed by NumPy where that is possible, since few do not pay for a compilation.
+Law: exact marginals, mass, best assignment and draws are those of the graph's measure, to rounding, whatever the plan,
+and a graph over budget is refused with the sizes, before anything is allocated. The first queries of a structure are
+computed by NumPy where that is possible, since few do not pay for a compilation.
 """
 
 from __future__ import annotations
@@ -16,88 +15,37 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.errors import LawfulError, WidthError
+from lawful.errors import LawfulError
 from lawful.form.arguments.calls import refuse_unknown
 
 from .exact.chained import Chained
 from .exact.elimination import Places, drawn, largest, marginals, observed, total
-from .exact.pendants import LEAST
-from .exact.plans import BUDGET, Order, Plan, Way, way_of
+from .exact.orders import Order
+from .exact.pendants import Pendants
 from .loopy.descents import deciding, drawing, uniforms_needed
-from .loopy.forests import by_messages, mass_and_marginals, sweeps_needed
+from .loopy.forests import by_messages, mass_and_marginals
 from .loopy.propagation import propagated
 from .model.beliefs import Beliefs, layout_of, verdict_of
 from .model.graph import FactorGraph, graph_of
 from .model.potentials import Potentials, Scores, traced
 from .model.structure import Structure
 from .model.unfolding import tabled
+from .planning import BUDGET, Plan, exactly, planned
 
-ASKED = "it was asked for"
-METHODS = ("auto", "exact", "eliminate", "junction", "tree", "chain", "loopy")
-SAME = {"eliminate": "exact", "junction": "exact"}  # one elimination and back calibrates all tables of its cliques
 CONSTANTS_UP_TO = 1 << 16
 NUMPY_QUERIES = 100
 
 
-def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET) -> Plan:
-    """Plan an inference, without touching a number.
+def plan(graph: FactorGraph, method: str = "auto", width_budget: int = BUDGET, schedule: str = "flooding") -> Plan:
+    """Plan an inference, without touching a number: what `infer` with the same settings does.
 
     >>> graph = FactorGraph()
     >>> z = graph.variables("z", shape=(4,), cardinality=3)
     >>> graph.factors("step", [z[:-1], z[1:]], [[0.0] * 3] * 3)
-    >>> plan(graph).method
-    'exact'
+    >>> plan(graph).solver
+    'elimination'
     """
-    return _planned(graph, method, width_budget)[0]
-
-
-def _planned(graph: FactorGraph, method: str, budget: int) -> tuple[Plan, Way]:
-    """Plan an inference, and say how the graph is solved where that is done exactly."""
-    if method not in METHODS:
-        raise LawfulError(f"method: expected one of {', '.join(METHODS)}, got {method!r}.")
-    method, structure = SAME.get(method, method), graph.structure
-    if method == "tree" and not structure.is_forest:
-        raise LawfulError("method='tree': the graph has a cycle. Fix: method='exact', or method='loopy'.")
-    way = way_of(structure, None, True if method == "chain" else None)
-    return _without_tables(way, method, budget) or _with_tables(way, method, budget), way
-
-
-def _with_tables(way: Way, method: str, budget: int) -> Plan:
-    """Plan for tables, which counts are written as."""
-    split, found = way.split, way.plan
-    if method == "chain" and split is None:
-        raise LawfulError(
-            f"method='chain': no path of {LEAST} variables or more, with equal numbers of states and factors of two "
-            "variables, hangs from the graph at one end or stands alone. Fix: method='exact'."
-        )
-    if method == "loopy":
-        chosen, reason = "loopy", ASKED
-    elif found.largest <= budget or method in ("exact", "tree", "chain"):
-        chosen, reason = "exact", f"its largest table fits the budget of {budget} entries"
-    else:
-        chosen, reason = "loopy", f"the largest table is over the budget of {budget} entries"
-    entries, forest = found.entries, way.structure.is_forest
-    chains = (0, 0) if split is None or chosen == "loopy" else (split.pendants.paths, split.pendants.variables)
-    return Plan(chosen, reason, forest, found.width, found.largest, entries, 8 * entries, len(found.rounds), *chains)
-
-
-def _without_tables(way: Way, method: str, budget: int) -> Plan | None:
-    """Plan for counts that are not written as tables: on a forest, or where these would be over budget."""
-    structure, asked = way.structure, method == "loopy"
-    if not structure.counted:
-        return None
-    if way.messages:
-        size = structure.bipartite.nnz
-        reason = ASKED if asked else f"{sweeps_needed(structure)} sweeps of messages are exact on a forest"
-        return Plan("loopy" if asked else "exact", reason, True, 1, 0, size, 8 * size, 0, by="messages")
-    needed = way.counts
-    if needed <= budget or method == "chain":
-        return None
-    exact = method in ("exact", "tree")
-    reason = f"counts as tables are over the budget of {budget} entries"
-    reason = ASKED if asked else f"it was asked for, and {reason}" if exact else reason
-    forest = structure.is_forest
-    return Plan("exact" if exact else "loopy", reason, forest, 0, needed, needed, 8 * needed, 0, by="messages")
+    return planned(graph.structure, method, width_budget, schedule=schedule)
 
 
 def infer(
@@ -109,7 +57,7 @@ def infer(
     compiled: bool | None = None,
     **loopy: Any,
 ) -> Beliefs:
-    """Give marginals and the total mass of a graph.
+    """Give marginals and the total mass of a graph, as `plan` says.
 
     Args:
         graph: the graph, with its evidence.
@@ -118,7 +66,7 @@ def infer(
             rest by loops, as the others do where it pays, "loopy" passes messages until they stay; "auto" is exact
             where the largest table fits the budget.
         width_budget: largest number of entries of a table.
-        approximate: whether "auto" may pass messages instead.
+        approximate: whether "auto" may pass messages instead; else it is "exact".
         compiled: see `eliminated`.
         loopy: settings of `propagated`.
 
@@ -134,27 +82,31 @@ def infer(
     [0.3333, 0.6667]
     """
     refuse_unknown("infer", loopy, infer, propagated)
-    chosen, way = _planned(graph, method, width_budget)
-    if chosen.method == "loopy" and method == "auto" and not approximate:
-        raise WidthError(
-            f"an exact answer was asked for, and {chosen.reason}: {chosen.largest} entries, width {chosen.width}. Fix: "
-            "raise width_budget=, give evidence that cuts the graph, or allow approximate=True.",
-            largest=chosen.largest, budget=width_budget, width=chosen.width,
-        )  # fmt: skip
-    if chosen.method == "loopy":
-        return propagated(graph, **loopy)
-    return _with_bags(solved(way, graph, width_budget, compiled), graph)
+    method = "exact" if method == "auto" and not approximate else method
+    return solved(plan(graph, method, width_budget, loopy.pop("schedule", "flooding")), graph, compiled, **loopy)
+
+
+def solved(plan: Plan, graph: FactorGraph, compiled: bool | None = None, **loopy: Any) -> Beliefs:
+    """Give marginals and the total mass as it was planned; `loopy` are settings of messages, but their schedule.
+
+    Raises: WidthError where the plan is refused.
+    """
+    plan.refuse()
+    if plan.schedule is not None:
+        return propagated(graph, schedule=plan.schedule, **loopy)
+    if plan.order is None:
+        return by_messages(graph)
+    log_z, variables, factors = answering(plan, "marginals")(compiled, graph)
+    found = Beliefs(plan.structure, variables, factors, log_z, verdict_of(log_z), method=plan.solver)
+    return _with_bags(found, graph) if plan.structure.counted else found
 
 
 def _with_bags(found: Beliefs, graph: FactorGraph) -> Beliefs:
     """Name the bags whose count cannot be, where there is no mass: messages show it, and tables do not."""
-    excluded = not isinstance(found.log_z, jax.core.Tracer) and bool(np.all(np.isneginf(found.log_z)))
-    if not excluded or not graph.structure.counted or "impossible" in found.info:
+    if isinstance(found.log_z, jax.core.Tracer) or not np.all(np.isneginf(found.log_z)):
         return found
     shown = propagated(graph, max_iters=1, certify=False, factors=False).info
-    return replace(
-        found, info={**found.info, "impossible": shown["impossible"]} if "impossible" in shown else found.info
-    )
+    return replace(found, info={name: shown[name] for name in ("impossible",) if name in shown})
 
 
 def eliminated(
@@ -176,20 +128,7 @@ def eliminated(
 
     Raises: WidthError for a graph that needs more.
     """
-    return solved(way_of(graph.structure, order, chains), graph, budget, compiled)
-
-
-def solved(way: Way, graph: FactorGraph, budget: int, compiled: bool | None) -> Beliefs:
-    """Give exact marginals and the total mass in the way that was planned.
-
-    Raises: WidthError as `eliminated`.
-    """
-    if way.messages:
-        return by_messages(graph)
-    way.refuse_over(budget)
-    runner = runner_of(way, "marginals")
-    log_z, variables, factors = runner(compiled, graph)
-    return Beliefs(way.structure, variables, factors, log_z, verdict_of(log_z), method=runner.method)
+    return solved(exactly(graph.structure, budget, order=order, chains=chains), graph, compiled)
 
 
 def most_probable(
@@ -205,9 +144,8 @@ def most_probable(
 
     Raises: WidthError as `eliminated`.
     """
-    way = way_of(graph.structure, order, chains)
-    way.refuse_over(budget)
-    states, log_score = runner_of(way, "map")(compiled, graph)
+    plan = exactly(graph.structure, budget, order=order, chains=chains)
+    states, log_score = answering(plan, "map")(compiled, graph)
     return graph.structure.by_name(states), log_score
 
 
@@ -219,35 +157,29 @@ def pushed(
     compiled: bool | None = None,
     chains: bool | None = None,
 ) -> dict[str, Any]:
-    """Turn uniforms, as many as `uniforms_of` says, into an exact draw of all variables, by states `(*shape)`."""
-    way = way_of(graph.structure, order, chains)
-    way.refuse_over(budget)
-    return graph.structure.by_name(_drawn(way, graph, uniforms, compiled))
+    """Turn uniforms, as many as `uniforms_of` says, into an exact draw of all variables, by states `(*shape)`.
+
+    Raises: WidthError as `eliminated`.
+    """
+    plan = exactly(graph.structure, budget, order=order, chains=chains)
+    return graph.structure.by_name(drawn_states(plan, graph, uniforms, compiled))
 
 
-def log_mass(structure: Structure, potentials: Potentials, compiled: bool | None = None) -> Any:
+def log_mass(plan: Plan, potentials: Potentials, compiled: bool | None = None) -> Any:
     """Give the natural log of the total mass; its gradient is exact, and zero at what is excluded."""
-    return runner_of(way_of(structure), "total")(compiled, graph_of(structure, potentials))
+    return answering(plan, "total")(compiled, graph_of(plan.structure, potentials))
 
 
-def drawn_states(structure: Structure, potentials: Potentials, uniforms: Any, compiled: bool | None = None) -> Any:
+def drawn_states(plan: Plan, graph: FactorGraph, uniforms: Any, compiled: bool | None = None) -> Any:
     """Turn uniforms, as many as `uniforms_of` says, into an exact draw of the states of all variables (n,)."""
-    return _drawn(way_of(structure), graph_of(structure, potentials), uniforms, compiled)
-
-
-def uniforms_of(structure: Structure) -> int:
-    """Count the uniforms of a draw: one for each variable, and where there are counts some more."""
-    return _uniforms(way_of(structure))
-
-
-def _uniforms(way: Way) -> int:
-    return uniforms_needed(way.structure) if way.messages else way.tables.size
-
-
-def _drawn(way: Way, graph: FactorGraph, uniforms: Any, compiled: bool | None) -> Any:
-    if np.shape(uniforms) != (needed := _uniforms(way),):
+    if np.shape(uniforms) != (needed := uniforms_of(plan),):
         raise LawfulError(f"a draw: expected uniforms of shape {(needed,)}, got {np.shape(uniforms)}.")
-    return runner_of(way, "draw")(compiled, graph, uniforms)
+    return answering(plan, "draw")(compiled, graph, uniforms)
+
+
+def uniforms_of(plan: Plan) -> int:
+    """Count the uniforms of a draw: one for each variable, and where there are counts some more."""
+    return uniforms_needed(plan.structure) if plan.order is None else plan.tables.size
 
 
 @dataclass(eq=False)
@@ -278,18 +210,26 @@ class Runner:
         return self.plain(graph, *map(np.asarray, more))
 
 
+def answering(plan: Plan, what: str) -> Runner:
+    """Give what answers a question: "marginals", "total", "map" or "draw"; messages have marginals of their own."""
+    return runner_of(plan.structure, plan.order, plan.pendants, what)
+
+
 @lru_cache(maxsize=256)
-def runner_of(way: Way, what: str) -> Runner:
-    """Make what answers a question: "marginals", "total", "map" or "draw"; messages have marginals of their own."""
-    if way.messages:
-        return _messages(way.structure, what)
-    inner = _rounds(way.plan, what) if way.split is None else _chains(way.split, what)
-    return _tabled(way.structure, inner, what) if way.structure.counted else inner
+def runner_of(structure: Structure, order: Order | None, pendants: Pendants | None, what: str) -> Runner:
+    """Make it, once for all plans that do the same."""
+    if order is None:
+        return _messages(structure, what)
+    inner = _rounds(order, what) if pendants is None else _chains(_chained(pendants, order), what)
+    return _tabled(structure, inner, what) if structure.counted else inner
 
 
-def _rounds(plan: Order, what: str) -> Runner:
+_chained = lru_cache(maxsize=64)(Chained)
+
+
+def _rounds(order: Order, what: str) -> Runner:
     """Eliminate all variables, in rounds."""
-    places, layout = plan.places, layout_of(plan.structure)
+    places, layout = order.places, layout_of(order.structure)
     questions: dict[str, Callable[..., Any]] = {"marginals": marginals, "total": total, "map": largest, "draw": drawn}
 
     def answer(places: Places, scores: Scores, seen: Any, *more: Any) -> Any:

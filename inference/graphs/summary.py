@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
-from .exact.plans import BUDGET, shown_bytes
 from .inference import plan
 from .model.cliques import cliques_in
 from .model.graph import FactorGraph
+from .planning import BUDGET, shown_bytes
 
 
 def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:

@@ -9,7 +9,7 @@ and never passes as exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +28,10 @@ from lawful.form.rewriting import unnamed
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 
-from ..graphs.exact.blocks import chosen_blocks, largest_of, largest_table
-from ..graphs.exact.plans import shown_bytes
-from ..graphs.inference import log_mass
-from ..graphs.loopy.propagation import propagated
+from ..graphs.blocks import chosen_blocks, plan_of_block
+from ..graphs.inference import log_mass, solved
 from ..graphs.model.graph import graph_of
-from ..graphs.model.structure import Structure
+from ..graphs.planning import Plan, planned, shown_bytes
 from ..graphs.reading.discrete_part import DiscretePart, discrete_part
 from ..graphs.reading.lifted import TABLE
 from ..summing.tables import PREFIX
@@ -64,7 +62,7 @@ class GraphSums:
         """
         part = discrete_part(form, addresses, TABLE if self.max_table is None else self.max_table)
         _refuse_readers(part)
-        total = _total(part, self)
+        total = _planned(part, self)
         block, inputs = Block(), tuple(v.like() for v in form.inputs)
         base = unnamed(conditioned(form, addresses, all_terms(form) - part.reach.terms).form)
         recorded = record(base, ("sample",))
@@ -76,7 +74,7 @@ class GraphSums:
         leaves = block.det(part.potentials, *inputs, *(value[c.address] for c in part.held), label="potentials")
         name = "~".join(c.name for c in part.choices)
         block.factor((PREFIX, "log mass", name), block.det(total, *leaves, label="log mass"))
-        law = part.law()
+        law = part.law(self.budget)
         states = Var(law.shape, law.dtype)
         block.nodes.append(Site((PREFIX, "states", name), law, tuple(leaves), states, droppable=True))
         value |= zip(addresses, block.det(part.values, states, label="values"), strict=True)
@@ -84,7 +82,7 @@ class GraphSums:
         outputs = block.splice(given, (*inputs, *(value[c.address] for c in choices_of(form))))
         whole = block.form(inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
         found = without_dead_code(whole, keep_sites=True)
-        if isinstance(total, _Loopy) and any(states in node.outs for node in found.nodes):
+        if total.plan.method == "loopy" and any(states in node.outs for node in found.nodes):
             names = ", ".join(c.name for c in part.choices)
             raise UnsupportedProgramError(
                 f"marginalise: an output reads {names}, which belief propagation has summed approximately, so that it "
@@ -107,42 +105,38 @@ def _refuse_readers(part: DiscretePart) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class _Exact:
-    structure: Structure
-    tree: Any
+class _Total:
+    """The log of the total mass, as a graph is planned to be solved."""
 
-    def __call__(self, *leaves: jax.Array) -> jax.Array:
-        found = log_mass(self.structure, jax.tree.unflatten(self.tree, leaves), compiled=True)
-        return jnp.asarray(found, jnp.result_type(float))
-
-
-@dataclass(frozen=True, eq=False)
-class _Loopy:
-    structure: Structure
+    plan: Plan
     tree: Any
     settings: tuple[tuple[str, Any], ...]
 
     def __call__(self, *leaves: jax.Array) -> jax.Array:
-        graph = graph_of(self.structure, jax.tree.unflatten(self.tree, leaves))
-        return jnp.asarray(propagated(graph, **dict(self.settings)).log_z, jnp.result_type(float))
+        potentials = jax.tree.unflatten(self.tree, leaves)
+        if self.plan.method == "exact":
+            return jnp.asarray(log_mass(self.plan, potentials, compiled=True), jnp.result_type(float))
+        graph = graph_of(self.plan.structure, potentials)
+        return jnp.asarray(solved(self.plan, graph, **dict(self.settings)).log_z, jnp.result_type(float))
 
 
-def _total(part: DiscretePart, how: GraphSums) -> Callable[..., jax.Array]:
-    """Choose how the total mass is computed."""
-    largest = largest_of(part.structure)
-    fits = largest <= how.budget
-    if fits and not how.loopy:
-        return _Exact(part.structure, part.tree)
-    if how.approximate:
-        return _Loopy(part.structure, part.tree, how.settings)
+def _planned(part: DiscretePart, how: GraphSums) -> _Total:
+    """Plan how the total mass is computed, and refuse what was not allowed."""
+    settings = dict(how.settings)
+    schedule = settings.pop("schedule", "flooding")
+    plan = planned(part.structure, "loopy" if how.loopy else "auto", how.budget, schedule=schedule)
+    if plan.method == "exact" or how.approximate:
+        return _Total(plan, part.tree, tuple(settings.items()))
     who = f"marginalise: {', '.join(c.name for c in part.choices)}"
+    exact = planned(part.structure, "exact", how.budget)
+    largest = exact.largest
     cost = f"a table of {largest} entries, {shown_bytes(8 * largest)}"
-    if fits:
+    if exact.refusal is None:
         why, fix = "belief propagation is no exact sum", f"method='graph', which takes {cost}"
     else:
         why = f"an exact sum needs a table over the budget of {how.budget} entries"
         blocks = chosen_blocks(part.structure, part.determined, how.budget)
-        widest = max(largest_table(part.structure, block) for block in blocks)
+        widest = max(plan_of_block(part.structure, block, how.budget).largest for block in blocks)
         fix = f"width_budget={largest}, which takes {cost}; or kernels.block_gibbs(), which draws them exactly in "
         fix += f"{len(blocks)} blocks, the largest table {widest}"
     fix += ". To take belief propagation in its place, and lose exactness, say approximate=True."

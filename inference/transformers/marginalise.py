@@ -23,8 +23,8 @@ from lawful.form.arguments.calls import refuse_unknown
 from lawful.form.choices import Choice
 
 from ..contract import PRESERVES, Contract, Transformer
-from ..graphs.exact.plans import BUDGET
 from ..graphs.loopy.propagation import propagated
+from ..graphs.planning import BUDGET
 from ..representations.standard_normals import without_names
 from ..summing.chosen_sites import Sites, checked_sites, chosen_sites, shown_sites
 from ..summing.summed_form import refuse_plates, summed_form

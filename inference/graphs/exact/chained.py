@@ -7,7 +7,7 @@ Beliefs of pairs in a chain are made where they have few entries enough, and are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from .. import chains
 from ..model.beliefs import layout_of
 from ..model.potentials import Potentials, scores_of
 from .elimination import Places, drawn, largest, marginals, total
+from .orders import Order
 from .pendants import Batch, BatchPlaces, Pendants
 
 PAIR_ENTRIES = 1 << 26  # of all pairs of a graph
@@ -54,12 +55,12 @@ class Chained:
 
     Attributes:
         pendants: the split.
-        places: gives where the numbers of the elimination of the core stand.
+        order: of the elimination of the core.
     """
 
-    def __init__(self, pendants: Pendants, places: Callable[[], Places]) -> None:
+    def __init__(self, pendants: Pendants, order: Order) -> None:
         """Keep what they are made of."""
-        self.pendants, self.places = pendants, places
+        self.pendants, self.order = pendants, order
 
     @cached_property
     def where(self) -> Where:
@@ -78,7 +79,9 @@ class Chained:
             found[batch.states][places.rows[there]] = at[there]
             begun[batch.states] += places.rows.size
         singles = {k: rows[g.scopes[:, 0]] for k, g in enumerate(structure.groups) if g.arity == 1}
-        where = Where(self.places(), pendants.places, core_rows, pendants.core_factors, pendants.kept, found, singles)
+        where = Where(
+            self.order.places, pendants.places, core_rows, pendants.core_factors, pendants.kept, found, singles
+        )
         with jax.ensure_compile_time_eval():
             return jax.tree.map(lambda x: device_array(np.asarray(x, np.int32)), where)
 

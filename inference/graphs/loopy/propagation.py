@@ -32,7 +32,7 @@ from .log_odds import LogOdds
 from .loopy import CEILING, Run, Settings, run
 from .messages import Messages, Net, by_group, net_of, scores_of
 from .odds_beliefs import beliefs_at
-from .schedules import SCHEDULES
+from .schedules import schedule_of
 from .sweeping import steps_of
 from .widening import Wide, widened
 
@@ -92,8 +92,7 @@ def propagated(
     ('converged', 'unique-fixed-point')
     """
     structure, potentials = graph.structure, graph.potentials
-    if schedule not in SCHEDULES:
-        raise LawfulError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {schedule!r}.")
+    schedule = schedule_of(structure, schedule)
     if gradient not in GRADIENTS:
         raise LawfulError(f"gradient: expected one of {', '.join(GRADIENTS)}, got {gradient!r}.")
     if damping is not None and not 0 <= damping < 1:
@@ -109,8 +108,6 @@ def propagated(
     ours, scores = (structure, potentials) if wide is None else (wide.structure, wide.potentials(potentials))
     ones, numbers = counting == "bethe", net_of(ours).by_block(_counting(structure, counting))
     exchange = exchange_for(ours, scores, temperature, ones)
-    if schedule == "auto":
-        schedule = "tree" if structure.is_forest else "flooding"
     if schedule == "tree":
         steps_of(structure)  # a cycle is refused here
         exchange = Logs(exchange.hard, temperature)

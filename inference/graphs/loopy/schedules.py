@@ -40,6 +40,13 @@ class Ends:
     variable: np.ndarray
 
 
+def schedule_of(structure: Structure, asked: str) -> str:
+    """Check a schedule; "auto" is "tree" on a forest, else "flooding"."""
+    if asked not in SCHEDULES:
+        raise LawfulError(f"schedule: expected one of {', '.join(SCHEDULES)}, got {asked!r}.")
+    return ("tree" if structure.is_forest else "flooding") if asked == "auto" else asked
+
+
 def ends_of(net: Net) -> Ends:
     """List the messages of a net."""
     factor, variable, begun = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0

@@ -61,11 +61,11 @@ class DiscretePart:
         families = [f for f in self.structure.families if f.name.startswith("~")]
         return np.concatenate([np.zeros(0, np.int64), *(f.offset + np.arange(f.size) for f in families)])
 
-    def law(self, structure: Structure | None = None, tree: Any = None) -> GraphLaw:
-        """Give the law of all variables of the graph, or of a restricted one."""
+    def law(self, budget: int, structure: Structure | None = None, tree: Any = None) -> GraphLaw:
+        """Give the law of all variables of the graph, or of a restricted one, by tables within a budget."""
         structure = self.structure if structure is None else structure
         names = tuple(family.name for family in structure.families)
-        return GraphLaw(structure, self.tree if tree is None else tree, names)
+        return GraphLaw(structure, self.tree if tree is None else tree, names, budget=budget)
 
     def graph(self, *values: Any) -> FactorGraph:
         """Give the graph at the form's inputs and the values of the sites that are held."""

@@ -25,10 +25,13 @@ import numpy as np
 from lawful.distributions.protocol import MAX_ATOMS, Law
 from lawful.errors import PathLimitError
 
+from ..exact.orders import MOST
 from ..inference import drawn_states, log_mass, uniforms_of
+from ..model.graph import graph_of
 from ..model.potentials import Potentials
 from ..model.restriction import Restriction
 from ..model.structure import Family, Structure
+from ..planning import Plan, exactly
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,21 @@ class GraphLaw(Law):
         tree: that of the potentials.
         names: the families.
         normalised: whether the mass of the graph is known to be one.
+        budget: largest number of entries of a table of its elimination.
     """
 
     structure: Structure
     tree: Any
     names: tuple[str, ...]
     normalised: bool = False
+    budget: int = MOST
     dtype = jnp.dtype("int32")
     label = "factor graph"
+
+    @property
+    def plan(self) -> Plan:
+        """How the graph is solved."""
+        return exactly(self.structure, self.budget)
 
     @property
     def families(self) -> tuple[Family, ...]:
@@ -68,13 +78,13 @@ class GraphLaw(Law):
 
     def draw(self, key: jax.Array, *leaves: jax.Array) -> jax.Array:
         """Draw states, given those that the potentials hold."""
-        return self.push(jax.random.uniform(key, (uniforms_of(self.structure),), jnp.result_type(float)), *leaves)
+        return self.push(jax.random.uniform(key, (uniforms_of(self.plan),), jnp.result_type(float)), *leaves)
 
     def push(self, uniforms: jax.Array, *leaves: jax.Array) -> jax.Array:
         """Turn uniforms, as many as `uniforms_of` says, into states of those that are drawn."""
         potentials = self._potentials(leaves)
-        states = jnp.asarray(drawn_states(self.structure, potentials, uniforms, compiled=True))
-        possible = jnp.isfinite(log_mass(self.structure, potentials, compiled=True))
+        states = jnp.asarray(drawn_states(self.plan, graph_of(self.structure, potentials), uniforms, compiled=True))
+        possible = jnp.isfinite(log_mass(self.plan, potentials, compiled=True))
         own = [states[f.offset : f.offset + f.size] for f in self.families]
         return jnp.where(possible, jnp.concatenate([jnp.zeros(0, states.dtype), *own]), 0).astype(self.dtype)
 
@@ -84,7 +94,7 @@ class GraphLaw(Law):
         own = jnp.asarray(self._mass_at(potentials, value, compiled=True))
         if self.normalised:
             return own
-        whole = jnp.asarray(log_mass(self.structure, potentials, compiled=True))
+        whole = jnp.asarray(log_mass(self.plan, potentials, compiled=True))
         possible = jnp.isfinite(whole)
         first = jnp.where(jnp.all(value == 0), 0.0, -jnp.inf).astype(own.dtype)
         return jnp.where(possible, own - jnp.where(possible, whole, 0.0), first)
@@ -100,7 +110,7 @@ class GraphLaw(Law):
     def finite_elements(self, site_of: Any, *leaves: Any) -> tuple[list[Any], Any]:
         """List the joint states of positive mass with their probabilities, one element, by NumPy for an eager run."""
         potentials = self._potentials([np.asarray(x) for x in leaves])
-        whole, grid = 0.0 if self.normalised else float(log_mass(self.structure, potentials, False)), self._grid()
+        whole, grid = 0.0 if self.normalised else float(log_mass(self.plan, potentials, False)), self._grid()
         if whole == -math.inf:
             return [(list(grid[:1]), [1.0])], _only
         own = [float(self._mass_at(potentials, x, compiled=False)) for x in grid]
@@ -127,7 +137,8 @@ class GraphLaw(Law):
         own = rest.held_score(potentials, states)
         if not rest.structure.size:
             return own
-        return own + log_mass(rest.structure, rest.potentials(potentials, states), compiled)
+        plan = exactly(rest.structure, self.budget)
+        return own + log_mass(plan, rest.potentials(potentials, states), compiled)
 
 
 def left_given(structure: Structure, names: tuple[str, ...], value: Any) -> tuple[Restriction, Any]:

@@ -25,10 +25,10 @@ from lawful.form.builder import Block
 from lawful.form.choices import choices_of, finite_sites
 
 from ...contract import Contract
-from ...graphs.exact.blocks import chosen_blocks, largest_table, refuse_wide_blocks
-from ...graphs.exact.plans import BUDGET
+from ...graphs.blocks import chosen_blocks, plan_of_block, refuse_wide_blocks
 from ...graphs.model.potentials import Potentials
 from ...graphs.model.restriction import Restriction
+from ...graphs.planning import BUDGET
 from ...graphs.reading.discrete_part import DiscretePart, discrete_part
 from ...graphs.reading.lifted import TABLE
 from ...laws.invalid_weights import cleaned
@@ -67,7 +67,7 @@ class BlockGibbs:
             restriction = Restriction(part.structure, variables)
             restricted = Restricted(restriction, part.tree)
             inner = block.det(restricted, states, *leaves, label="given the others")
-            law = part.law(restriction.structure, restricted.tree)
+            law = part.law(self.width_budget, restriction.structure, restricted.tree)
             drawn = block.site((PREFIX, "block_gibbs", str(number)), law, inner)
             states = block.det(_Placed(restriction.variables.astype(np.int32)), states, drawn, label="drawn")
         value |= zip((c.address for c in part.choices), block.det(part.values, states, label="values"), strict=True)
@@ -81,7 +81,7 @@ class BlockGibbs:
     def plan(self, program: Form) -> list[str]:
         """Say which sites are drawn, in how many blocks."""
         part, blocks = self._planned(program)
-        widest = max((largest_table(part.structure, b) for b in blocks), default=1)
+        widest = max((plan_of_block(part.structure, b, self.width_budget).largest for b in blocks), default=1)
         number = f"{len(blocks)} block{'s' * (len(blocks) != 1)}"
         how = f"drawn exactly in {number} of variables, the largest table {widest}"
         moved = {c.address for c in part.choices}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lawful.errors import WidthError
-from lawful.inference.graphs.exact.blocks import chosen_blocks, largest_table, refuse_wide_blocks
+from lawful.inference.graphs.blocks import chosen_blocks, plan_of_block, refuse_wide_blocks
 from lawful.inference.graphs.model.graph import graph_of
 from lawful.inference.graphs.model.restriction import Restriction
 from tests.inference.factor_graphs.truth import assignments, cases, counted_graph, grid, log_scores, random_graph
@@ -50,7 +50,7 @@ def test_blocks_cover_all_variables_once_and_each_is_within_budget(case):
     for budget in (3, 9, 27):
         blocks = chosen_blocks(structure, NONE, budget)
         assert sorted(np.concatenate(blocks).tolist()) == list(range(structure.size))
-        assert all(largest_table(structure, block) <= budget for block in blocks)
+        assert all(plan_of_block(structure, block, budget).refusal is None for block in blocks)
 
 
 def test_a_grid_is_covered_by_two_forests():

@@ -18,11 +18,11 @@ from lawful.inference.graphs import (
     infer,
     most_probable,
     plan,
+    planning,
     propagated,
     unfolded,
 )
 from lawful.inference.graphs.counts import potentials
-from lawful.inference.graphs.exact import plans
 from lawful.inference.graphs.inference import pushed, uniforms_of
 from lawful.inference.graphs.loopy.exchange import Logs
 from lawful.inference.graphs.loopy.forests import by_messages, mass_and_marginals
@@ -165,10 +165,10 @@ def test_messages_on_a_forest_are_exact(seed):
 @pytest.fixture
 def by_descent(monkeypatch):
     """Forests with counts are never written as tables."""
-    monkeypatch.setattr(plans, "UNFOLDED_UP_TO", 0)
-    plans.way_of.cache_clear()
+    monkeypatch.setattr(planning, "UNFOLDED_UP_TO", 0)
+    planning.planned.cache_clear()
     yield
-    plans.way_of.cache_clear()
+    planning.planned.cache_clear()
 
 
 @pytest.mark.slow
@@ -180,7 +180,7 @@ def test_draws_from_a_forest_have_the_law_of_all_variables_and_the_best_one_is_b
         z = graph.variables("z", (3,), 3, rng.normal(size=(3, 3)))
         graph.count("n", z, rng.normal(size=4), state=[0, 2, 1])
     truth, draws = Truth(graph), 20_000
-    u = np.random.default_rng(7).random((draws, uniforms_of(graph.structure)))
+    u = np.random.default_rng(7).random((draws, uniforms_of(plan(graph))))
     found = jax.vmap(lambda row: pushed(graph, row))(jnp.asarray(u))
     flat = np.concatenate([np.reshape(found[f.name], (draws, -1)) for f in graph.structure.families], axis=1)
     listed, p = assignments(graph), truth.probabilities
@@ -387,7 +387,7 @@ def test_what_a_plan_says_is_what_is_done(by_descent):
     graph.factors("step", [z[:-1], z[1:]], rng.normal(size=(2, 2)))
     graph.count("n", graph.variables("y", (3,), 2, rng.normal(size=(3, 2))), rng.normal(size=4))
     by_messages, by_chains = plan(graph), plan(graph, "chain")
-    assert (by_messages.by, by_chains.by, by_chains.chains) == ("messages", "elimination", 1)
+    assert (by_messages.solver, by_chains.solver, by_chains.chains) == ("messages on a forest", "chains", 1)
     one, other = infer(graph), infer(graph, "chain")
     assert (one.method, other.method) == ("messages on a forest", "chains")
     np.testing.assert_allclose(one.log_z, other.log_z, rtol=1e-12)

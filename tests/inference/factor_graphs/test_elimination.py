@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from lawful.errors import LawfulError, WidthError
 from lawful.inference.graphs import FactorGraph, Potentials, eliminated, inference, most_probable
 from lawful.inference.graphs.exact.elimination import marginals
-from lawful.inference.graphs.exact.plans import RULES, elimination_plan
+from lawful.inference.graphs.exact.orders import RULES, best_order
 from lawful.inference.graphs.inference import log_mass, pushed
+from lawful.inference.graphs.planning import exactly, planned
 from tests.inference.factor_graphs.networks import NETWORKS, exact, largest_error, network
 from tests.inference.factor_graphs.truth import Truth, assignments, cases, grid, holed, log_scores, random_graph
 
@@ -169,7 +170,7 @@ def test_a_map_over_potentials_is_the_loop_also_in_a_map():
 
     def answers(potentials, uniforms):
         own = graph.replace(potentials)
-        found, slope = eliminated(own, compiled=True), jax.grad(lambda p: log_mass(structure, p))(potentials)
+        found, slope = eliminated(own, compiled=True), jax.grad(lambda p: log_mass(exactly(structure), p))(potentials)
         states, score = most_probable(own, compiled=True)
         return found.log_z, found.variables, found.factors, slope, states, score, pushed(own, uniforms, compiled=True)
 
@@ -238,7 +239,7 @@ def test_the_hessian_of_log_z_is_the_derivative_of_its_gradient():
     graph = grid(np.random.default_rng(0), 2, 2, card=3)
 
     def log_z(scores):
-        return log_mass(graph.structure, Potentials((scores,), graph.potentials.tables))
+        return log_mass(exactly(graph.structure), Potentials((scores,), graph.potentials.tables))
 
     scores, step = graph.potentials.unary[0], 1e-5
     slope = jax.jit(jax.grad(log_z))
@@ -255,7 +256,7 @@ def test_other_potentials_and_evidence_are_neither_planned_nor_compiled_again(da
     first = eliminated(graph, order="min-degree", compiled=True)
     second = eliminated(graph.observe({"xray": "yes"}), order="min-degree", compiled=True)
     assert float(second.log_z) < float(first.log_z) and len(traced) == 1
-    assert elimination_plan(graph.structure, None) is elimination_plan(network(data, "asia").structure, None)
+    assert planned(graph.structure) is planned(network(data, "asia").structure)
 
 
 @pytest.mark.rest_slow
@@ -272,7 +273,7 @@ def test_a_forest_takes_rounds_in_the_logarithm_of_its_size(kind):
         "caterpillar": np.where(below < n // 2, below - 1, below - n // 2),
     }[kind]  # fmt: skip
     graph.factors("edge", [x[above], x[below]], rng.normal(size=(n - 1, card, card)))
-    plan = elimination_plan(graph.structure, "rounds")
+    plan = best_order(graph.structure, "rounds")
     assert len(plan.rounds) <= 4 * np.log2(n) and plan.largest <= card**3
     fast, slow = eliminated(graph, order="rounds"), eliminated(graph, order="min-degree")
     assert float(fast.log_z) == pytest.approx(float(slow.log_z), rel=1e-12)

@@ -9,7 +9,7 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.inference.graphs import FactorGraph, Potentials, eliminated, infer, most_probable, plan
-from lawful.inference.graphs.exact import chained, plans
+from lawful.inference.graphs.exact import chained
 from lawful.inference.graphs.exact.pendants import pendants_of
 from lawful.inference.graphs.inference import pushed
 from tests.inference.factor_graphs.truth import holed
@@ -218,6 +218,7 @@ def test_a_long_chain_is_taken_by_loops_and_keeps_its_digits_in_float32():
 @pytest.mark.parametrize("seed", range(2))
 def test_the_mass_alone_is_that_of_the_marginals(seed):
     graph = hanging(seed)
-    split = plans.chained_plan(graph.structure, True)
+    found = plan(graph, "chain")
+    split = chained.Chained(found.pendants, found.order)
     mass = jax.jit(split.total)(split.where, graph.potentials)
     assert float(mass) == pytest.approx(float(by_rounds(graph).log_z), rel=1e-13)

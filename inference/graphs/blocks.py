@@ -16,9 +16,9 @@ import numpy as np
 from lawful.errors import WidthError
 from lawful.late import networkx
 
-from ..model.restriction import Restriction
-from ..model.structure import Structure
-from .plans import BUDGET, elimination_plan, way_of
+from .model.restriction import Restriction
+from .model.structure import Structure
+from .planning import Plan, planned
 
 
 def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list[np.ndarray]:
@@ -32,14 +32,14 @@ def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list
     Returns: numbers of the variables of each block; a block of one variable, beside those that all hold, may have a
         cycle and be over budget.
 
-    >>> from ..model.graph import FactorGraph
+    >>> from .model.graph import FactorGraph
     >>> graph = FactorGraph()
     >>> z = graph.variables("z", shape=(3,))
     >>> graph.factors("ring", [z, z[[1, 2, 0]]], np.zeros((2, 2)))
     >>> [block.tolist() for block in chosen_blocks(graph.structure, np.zeros(0, int), 4)]
     [[0, 1], [2]]
     """
-    if largest_of(structure) <= budget:
+    if planned(structure, "auto", budget).method == "exact":
         return [np.arange(structure.size)]
     touching = _touching(structure)
     left, blocks = np.setdiff1d(np.arange(structure.size), always).tolist(), []
@@ -50,22 +50,9 @@ def chosen_blocks(structure: Structure, always: np.ndarray, budget: int) -> list
     return blocks
 
 
-def largest_table(structure: Structure, block: np.ndarray) -> int:
-    """Number of entries of the largest table that a draw of a block needs."""
-    return largest_of(Restriction(structure, block).structure)
-
-
-def largest_of(structure: Structure) -> int:
-    """Number of entries of the largest table that an exact sum needs; where messages do it, those of one variable.
-
-    It is the least among the orders; one in rounds may take tables that are larger, but few and small, to be faster.
-    """
-    way = way_of(structure)
-    if way.messages:
-        return max(structure.counts)
-    if way.counts > BUDGET:
-        return way.counts
-    return min(elimination_plan(way.tables, "min-weight").largest, way.plan.largest)
+def plan_of_block(structure: Structure, block: np.ndarray, budget: int) -> Plan:
+    """Plan the exact draw of a block, given the other variables."""
+    return planned(Restriction(structure, block).structure, "exact", budget)
 
 
 def refuse_wide_blocks(structure: Structure, blocks: Sequence[np.ndarray], budget: int) -> None:
@@ -74,13 +61,13 @@ def refuse_wide_blocks(structure: Structure, blocks: Sequence[np.ndarray], budge
     Raises: WidthError, with the sizes.
     """
     for number, block in enumerate(blocks):
-        largest = largest_table(structure, block)
-        if largest > budget:
+        plan = plan_of_block(structure, block, budget)
+        if plan.refusal is not None:
             raise WidthError(
                 f"block {number} of {len(blocks)}, of {len(block)} variables from {structure.name_of(int(block[0]))} "
-                f"on, needs a table of {largest} entries, more than the budget of {budget}. Fix: give smaller blocks, "
-                "or raise width_budget=.",
-                largest=largest, budget=budget,
+                f"on, needs a table of {plan.largest} entries, more than the budget of {budget}. Fix: give smaller "
+                "blocks, or raise width_budget=.",
+                largest=plan.largest, budget=budget,
             )  # fmt: skip
 
 
