@@ -4,6 +4,7 @@ Law: where the certificate is "exact", marginals and evidence are those of the p
 the run ended and what is guaranteed.
 """
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,17 +14,21 @@ import numpy as np
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.form import Form
 from lawful.form.arguments.calls import refuse_unknown
+from lawful.form.arguments.random_keys import one_key
+from lawful.form.choices import choices_of, dims_of
 
 from ..contract import PRESERVES, Contract
-from ..graphs.inference import infer, plan
+from ..graphs.inference import plan, solved
 from ..graphs.loopy.propagation import propagated
 from ..graphs.model.beliefs import Beliefs, number_of
 from ..graphs.model.graph import FactorGraph
 from ..graphs.planning import BUDGET, Plan
 from ..graphs.reading.from_program import form_to_factor_graph
 from ..graphs.reading.lifted import TABLE
-from ..plans.plan import Planned, Prepared
+from ..plans.plan import NOTHING, Planned, Prepared, refuse_traced, seed_of
 from ..plans.setting_types import Count, Start
+from ..results.result import Result
+from ..running.environment import environment
 from ..summing.chosen_sites import Sums
 from ..transformers.enumeration import enumeration
 from .method import Method, method
@@ -47,43 +52,87 @@ class Network:
         )
 
     def memory(self, prepared: Prepared) -> int:
-        """Tell the bytes of the tables of an elimination."""
-        asked = self.plan.method
-        return plan(self.graph(prepared), asked.method, asked.width_budget).bytes
+        """Tell the bytes of the tables of an elimination, or of the messages of a sweep."""
+        return int(self.plan._planned(self.graph(prepared)).bytes)
 
 
 class BeliefPlan(Planned):
-    """A planned inference: call it with the model's arguments; it draws nothing, and takes no key.
+    """A planned inference: call it with a key and the model's arguments, as any other; nothing is drawn from the key.
 
     Attributes:
         model: a program, its Form, or a FactorGraph.
         method: the settings.
     """
 
+    remedy = "beliefs = plan.beliefs(*arguments), whose log_evidence and marginals jit, vmap and grad take"
+
     def graph(self, *args: Any, **named: Any) -> FactorGraph:
         """Read the factor graph off the model."""
-        if isinstance(self.model, FactorGraph):
-            if args or named:
-                raise LawfulError(f"bp: a factor graph takes no arguments, got {len(args) + len(named)}.")
-            return self.model
-        network, prepared = self._ready(args, named=named)
-        found: FactorGraph = network.graph(prepared)
-        return found
+        return self._graph(self._prepared(args, named=named))
 
     def plan(self, *args: Any, **named: Any) -> Plan:
-        """Say what would be done, without doing it."""
-        return plan(self.graph(*args, **named), self.method.method, self.method.width_budget)
+        """Say who solves the graph, how and why, without doing it; a call does what it says."""
+        return self._planned(self.graph(*args, **named))
 
-    def __call__(self, *args: Any, **named: Any) -> Beliefs:
-        """Give marginals by the names of the sites `(*shape, states)`, and the log evidence."""
+    def beliefs(self, *args: Any, **named: Any) -> Beliefs:
+        """Give what a call finds as a function of arrays, which passes `jit`, `vmap` and `grad`; see `graphs.infer`."""
+        return self._solved(self._prepared(args, named=named))[0]
+
+    def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
+        """Give a result with `marginals` by the names of the sites `(*shape, states)`, and the log evidence.
+
+        Its findings say where messages did not settle, `certificate` what is guaranteed. It has no draws.
+        """
+        begun = time.perf_counter()
+        one_key(key)  # one that was forgotten is told before the program is looked at
+        prepared = self._prepared(args, key, named)
+        found, plan = self._solved(prepared)
+        log_evidence = np.asarray(found.log_z, float).reshape(1)
+        run = environment(self.method.told(), time.perf_counter() - begun, seed_of(key))
+        about: dict[str, Any] = {}
+        if prepared is not None:
+            model, form, observed = prepared.subject
+            dims = dims_of(choices_of(form, ("sample", "deterministic")))
+            about = {"model": model, "form": form, "args": prepared.args, "dims": dims}
+            about["groups"] = {"observed_data": observed} if observed else {}
+        return Result(
+            self.method.name,
+            {},
+            log_evidence=log_evidence,
+            found=(*found.reasons, *(() if prepared is None else prepared.unread)),
+            run={**run, **found.told(), "plan": str(plan or "")},
+            beliefs=found,
+            **about,
+        )
+
+    def _prepared(self, args: tuple[Any, ...], key: Any = ..., named: Mapping[str, Any] = NOTHING) -> Prepared | None:
+        """Trace and check a program; None for a graph."""
+        if not isinstance(self.model, FactorGraph):
+            return self._ready(args, key, named)[1]
+        if args or named:
+            raise LawfulError(f"bp: a factor graph takes no arguments, got {len(args) + len(named)}.")
+        if key is not ...:
+            refuse_traced((key, tuple(self.model.potentials)), self.remedy)
+        return None
+
+    def _graph(self, prepared: Prepared | None) -> FactorGraph:
+        return self.model if prepared is None else prepared.built.graph(prepared)
+
+    def _planned(self, graph: FactorGraph) -> Plan:
+        asked = self.method
+        return plan(graph, asked.method, asked.width_budget, (asked.messages or {}).get("schedule", "flooding"))
+
+    def _solved(self, prepared: Prepared | None) -> tuple[Beliefs, Plan | None]:
+        """Read the graph, plan, and do what was planned; no plan where a score has no meaning."""
         asked = self.method
         try:
-            graph = self.graph(*args, **named)
+            graph = self._graph(prepared)
         except NonFiniteError:
             if asked.on_fault == "raise":
                 raise
-            return Beliefs(FactorGraph().structure, (), (), np.nan, number_of("nonfinite"))
-        return infer(graph, asked.method, width_budget=asked.width_budget, **(asked.messages or {}))
+            return Beliefs(FactorGraph().structure, (), (), np.nan, number_of("nonfinite")), None
+        messages = {name: value for name, value in (asked.messages or {}).items() if name != "schedule"}
+        return solved(chosen := self._planned(graph), graph, **messages), chosen
 
 
 @method("bp")
@@ -165,7 +214,9 @@ def bp(
             no marginals of these. Not for a factor graph.
         settings: of `graphs.propagated`, as `damping=0.5`.
 
-    Returns: a plan; called with the model's arguments it gives `marginals`, `log_evidence`, `certificate`, `converged`.
+    Returns: a plan; called with a key, as every method, and the model's arguments it gives a `Result` with `marginals`,
+        `log_evidence`, `certificate` and the findings; nothing is drawn. `plan.beliefs(*arguments)` gives the same as a
+        function of arrays, with beliefs of factors and messages, and `plan.plan(*arguments)` says who solves the graph.
 
     Raises: LawfulError for a setting that does not exist, and for options of runs, as nothing is drawn; when called,
         as `graphs.to_factor_graph` and `graphs.infer`.
@@ -174,7 +225,7 @@ def bp(
     >>> def weather(wet):
     ...     rain = lawful.sample("rain", dist.Bernoulli(0.2))
     ...     lawful.sample("wet", dist.Bernoulli(jnp.where(rain == 1, 0.8, 0.1)), obs=wet)
-    >>> found = bp(weather)(jnp.array(1))
+    >>> found = bp(weather)(0, jnp.array(1))
     >>> found.marginals["rain"].round(4).tolist(), found.certificate
     ([0.3333, 0.6667], 'exact')
     """

@@ -33,7 +33,7 @@ from ..eager.columns import numbers
 from ..eager.exploration import Explored, explore
 from ..plans.plan import refuse_traced
 
-MAPPED = "inference.bp(model)(*arguments), whose log_evidence and marginals jit, vmap and grad take"
+MAPPED = "inference.bp(model).beliefs(*arguments), whose log_evidence and marginals jit, vmap and grad take"
 
 MAX_WORLDS = 1 << 20
 RETURNED = "return"

@@ -76,7 +76,7 @@ class Method(ABC):
     devices: ClassVar[int] = 1  # where no mesh is given
     independent: ClassVar[bool] = False  # whether particles are, so that the tail of their weights tells
     runs_eagerly: ClassVar[bool] = False
-    sums: ClassVar[bool] = False  # whether it gives sums alone: nothing is drawn, and a call takes no key
+    sums: ClassVar[bool] = False  # whether it gives sums alone: nothing is drawn
 
     def __post_init__(self) -> None:
         """Read the settings that are given by their types, and refuse those that do not go together."""

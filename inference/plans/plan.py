@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,8 @@ from ..running.options import RunOptions
 from .refusals import refuse
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+# What jit, vmap and grad can take in place of a call that gives a result.
+SAMPLER = "draw = plan.sampler(*arguments), which jit and vmap take: draw(key, *arguments) gives draws by name"
 
 
 class Subject(NamedTuple):
@@ -104,11 +106,13 @@ class Builder:
         model: what is run: a program or its Form; what is no program, as a factor graph, is never called.
         build: makes of its Form what a plan needs.
         about: the program that results are about; None for the model, or for that inside `Around`.
+        remedy: what `jit`, `vmap` and `grad` take in place of a call.
     """
 
     model: Any
     build: Callable[[Form], Any]
     about: Any = None
+    remedy: str = SAMPLER
     _built: dict[Any, Any] = field(default_factory=dict)
     _users: tuple[Any, ...] = ()
     _watch: Watch | None = None
@@ -118,7 +122,7 @@ class Builder:
         """Prepare a call, with the user's key where one belongs to it, and with arguments by name."""
         args = positional(self.subject, args, named)
         if key is not ...:
-            refuse_traced((key, args), SAMPLER)
+            refuse_traced((key, args), self.remedy)
         if self._watch is None:
             self._users = users_in((self.build, self.model), self, *map(source_of, (self.model, self.subject)))
             self._watch = Watch(self._users)
@@ -163,10 +167,6 @@ class Builder:
                 found = Subject(model, inside, checked_data(inside, inputs))
             self._last = form, inputs, found
         return self._last[2]
-
-
-# What jit, vmap and grad can take in place of a call that gives a result.
-SAMPLER = "draw = plan.sampler(*arguments), which jit and vmap take: draw(key, *arguments) gives draws by name"
 
 
 def refuse_traced(given: Any, remedy: str) -> None:
@@ -255,10 +255,11 @@ class Planned:
     method: Any
     program: Any
     title: str
+    remedy: ClassVar[str] = SAMPLER
 
     def __post_init__(self) -> None:
         """Be ready to trace the program, and to write the engine once for each Form."""
-        self.prepare = Builder(self.program, self._build, self.model)
+        self.prepare = Builder(self.program, self._build, self.model, self.remedy)
 
     @property
     def contract(self) -> Contract:

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import DeadPopulationError
+from lawful.errors import DeadPopulationError, LawfulError
 from lawful.form import Form
 
 from ..findings.chain_checks import chain_findings
@@ -72,6 +72,7 @@ class Record:
     run: Mapping[str, Any] = field(default_factory=dict)
     more: Callable[[int], Any] | None = None
     optima: Optima | None = None
+    beliefs: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a pickle holds: all but the Form, which is traced again, and what continues the run."""
@@ -94,8 +95,9 @@ class Record:
 
         Raises:
             DeadPopulationError: a run died; `surviving()` holds the others.
+            LawfulError: of sums, which have no draws.
         """
-        self._refuse_dead_runs()
+        self._refuse_without_draws()
         return self._posterior
 
     @property
@@ -114,8 +116,8 @@ class Record:
                     "INTERRUPTED", f"stopped after {self.finished} draws or stages.", value=self.finished, limit=None
                 )
             )
-        if self.optima is not None:
-            return tuple(found)  # values of one maximum, which are no draws
+        if self.optima is not None or self.certificate is not None:
+            return tuple(found)  # values of one maximum, or sums, which are no draws
         if self._weighted is None:
             known = {finding.code for finding in self.found}  # the run itself says more
             checks = chain_findings(self.limits, self._posterior, self.stats)
@@ -158,9 +160,32 @@ class Record:
         The log of the evidence lies within it in 68 % of all cases or more, and within twice of it in 83 % with two
         runs, 90 % with four and 95 % with sixteen (see `lawful.inference.findings.evidence`). Where runs agree it is
         the standard error times that of Student's t. Where they disagree it is of the size of half the variance of
-        their logs, which is what the log of their mean is too low by.
+        their logs, which is what the log of their mean is too low by. Of an exact sum it is zero.
         """
+        if self.certificate == "exact":
+            return 0.0
         return None if self.log_evidence is None else pooled_evidence(self.log_evidence)[1]
+
+    @property
+    def certificate(self) -> str | None:
+        """What is guaranteed of sums, from "exact" to "none", as `graphs.Beliefs` says; None of draws."""
+        return self.run.get("certificate")
+
+    @property
+    def marginals(self) -> Arrays:
+        """Probabilities of the values of finite sites by name `(*shape, values)`, of a method that gives them.
+
+        Raises: LawfulError of a method that gives draws, whose shares they are.
+        """
+        if self.certificate is None:
+            raise LawfulError(
+                f"marginals: {self.sampler} gives draws, and no marginals. Fix: take shares of the draws, or give the "
+                "model to inference.bp."
+            )
+        if self.beliefs is not None:
+            found: Arrays = self.beliefs.marginals
+            return found
+        return {str(name): own.values for name, own in self.groups.get("marginals", {}).items()}
 
     @property
     def runs(self) -> tuple[int, ...]:
@@ -194,6 +219,8 @@ class Record:
         count = f"{len(self.runs)} {kind} x {leading(self._posterior)[1]} draws"
         if self.optima is not None:
             count = f"{len(self.optima.search_value)} searches, {len(self.optima)} ends"
+        if self.certificate is not None:
+            count = f"{self.run['solver']}, verdict {self.run['verdict']}, certificate {self.certificate}"
         lines = [f"Result: {verdict}   [{self.sampler}, {count}]"]
         lines += [_short(f"  {text}") for text in self.warnings[:4]]
         lines += [f"  ... and {len(self.warnings) - 4} more in .warnings"] if len(self.warnings) > 4 else []
@@ -201,7 +228,8 @@ class Record:
             lines += [_short(line) for line in self.optima.lines(3)]
         if self.log_evidence is not None:
             pooled, error = pooled_evidence(self.log_evidence)
-            lines.append(f"  log evidence  {pooled:.3f} +- {error:.3f} over {len(np.asarray(self.log_evidence))} runs")
+            how = f"+- {error:.3f} over {len(np.asarray(self.log_evidence))} runs"
+            lines.append(f"  log evidence  {pooled:.3f} {how if self.certificate is None else self.run['evidence']}")
         if self._weighted is not None and len(self.runs):
             ess = kish_ess(self._weighted.log_weight)
             lines.append(
@@ -210,8 +238,12 @@ class Record:
         if np.size(self.stats.get("acceptance_rate", ())):
             rate = np.nanmean(np.asarray(self.stats["acceptance_rate"]))
             lines.append(f"  acceptance    {rate:.2f}")
-        shapes = ", ".join(f"{name} {tuple(np.shape(a)[2:])}" for name, a in self._posterior.items())
-        return "\n".join([*lines, _short(f"  variables     {shapes}")])
+        shown = {name: np.shape(a)[2:] for name, a in self._posterior.items()}
+        if self.certificate is not None:
+            shown = {name: np.shape(a) for name, a in self.marginals.items()}
+        shapes = ", ".join(f"{name} {shape}" for name, shape in shown.items())
+        word = "variables" if self.certificate is None else "marginals"
+        return "\n".join([*lines, _short(f"  {word}     {shapes}")])
 
     def _outside_findings(self) -> Iterator[Finding]:
         if isinstance(self.form, Form) and self.args is not None and self._weighted is not None:
@@ -225,6 +257,15 @@ class Record:
     def _surviving_draws(self) -> Arrays:
         alive = np.asarray([place for place, run in enumerate(self.runs) if self._dead_at(run) < 0], dtype=int)
         return self._posterior if len(alive) == len(self.runs) else _rows(self._posterior, alive)
+
+    def _refuse_without_draws(self) -> None:
+        """Refuse draws of runs that died, and of sums."""
+        if self.certificate is not None:
+            raise LawfulError(
+                f"{self.sampler} gives marginals, and no draws. Fix: result.marginals; or for exact draws of finite "
+                "sites inference.mcmc(model, kernels.block_gibbs())."
+            )
+        self._refuse_dead_runs()
 
     def _refuse_dead_runs(self) -> None:
         dead = {run: self._dead_at(run) for run in self.runs if self._dead_at(run) >= 0}

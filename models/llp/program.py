@@ -44,7 +44,7 @@ def llp_program(
     >>> from functools import partial
     >>> from lawful import inference
     >>> bags = Bags.from_ids([0, 0, 1, 1], [1, 2])
-    >>> found = inference.bp(partial(llp_program, bags=bags))(jnp.zeros(4))
+    >>> found = inference.bp(partial(llp_program, bags=bags))(0, jnp.zeros(4))
     >>> found.certificate, found.marginals["y"][:, 1].round(4).tolist()
     ('exact', [0.5, 0.5, 1.0, 1.0])
     """

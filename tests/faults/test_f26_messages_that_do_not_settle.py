@@ -86,9 +86,9 @@ def test_f26_who_asks_for_a_fixed_point_gets_an_error():
 
 
 def test_f26_a_plan_on_a_graph_tells_the_same():
-    found = inference.bp(frustrated_grid(), method="loopy", max_iters=SWEEPS)()
+    found = inference.bp(frustrated_grid(), method="loopy", max_iters=SWEEPS).beliefs()
     assert not found.ok and [finding.code for finding in found.reasons] == ["NOT_CONVERGED"]
-    assert inference.bp(frustrated_grid(4), method="exact")().ok
+    assert inference.bp(frustrated_grid(4), method="exact").beliefs().ok
 
 
 def test_f26_of_graphs_side_by_side_each_has_its_own_verdict():

@@ -127,7 +127,7 @@ def test_f51_exact_methods_refuse_what_they_would_sum(name):
             with pytest.raises(NonFiniteError, match="site 'z'.*takes 'probs'"):
                 inference.enumerate(program, mode=mode)(given)
         with pytest.raises(NonFiniteError, match=r"p\(z\)"):
-            inference.bp(program)(given)
+            inference.bp(program).beliefs(given)
         # NaN in an argument is told by the argument.
         with pytest.raises(NonFiniteError if np.isnan(bad) else ParameterError, match="probs"):
             inference.enumerate(program, mode="eager")(given)

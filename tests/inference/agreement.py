@@ -148,7 +148,7 @@ def in_columns(exact, weights):
 
 def beliefs(case):
     """Exact messages on the factor graph, where a choice that is not made has its first state."""
-    found = inference.bp(case.program)(case.tables)
+    found = inference.bp(case.program).beliefs(case.tables)
     masses, truth = Counter(), Counter(case.masses)
     for family in found.structure.families if case.total else ():
         if family.name in found.marginals:

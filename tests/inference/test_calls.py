@@ -88,7 +88,7 @@ def test_exact_answers_predictions_and_forms_take_names():
     assert (
         exact(X, y=Y, n=3).log_evidence == exact(X, 3, Y).log_evidence == exact(y=Y, x=X, n=3, scale=1.0).log_evidence
     )
-    assert beliefs(X, y=Y).log_evidence == beliefs(X, 2, Y).log_evidence
+    assert beliefs(3, X, y=Y).log_evidence == beliefs(3, X, 2, Y).log_evidence == beliefs.beliefs(X, y=Y).log_evidence
     assert lawful.trace(line, X, y=Y) is lawful.trace(line, X, 2, Y)
     assert lawful.density(slope, y=Y, x=X).form is lawful.trace(slope, X, Y)
     assert lawful.check_program(line, X, y=Y) == lawful.check_program(line, X, 2, Y)

@@ -362,7 +362,7 @@ def test_persons_stay_apart_in_the_factor_graph_of_an_integral(count):
             lawful.sample("y", dist.Normal(b @ jnp.array([1.0, 2.0]), 0.5), obs=y)
 
     y = np.random.default_rng(4).normal(size=count)
-    found = inference.bp(integrate_normals(["b"])(lawful.trace(model, y)))(y)
+    found = inference.bp(integrate_normals(["b"])(lawful.trace(model, y))).beliefs(y)
     rows = np.array(
         [[np.log(p) + norm.logpdf(y, 2.0 * z + w, np.sqrt(5.25)) for z, p in enumerate((0.7, 0.3))] for w in (0, 1)]
     )

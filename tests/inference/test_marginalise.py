@@ -111,7 +111,7 @@ def test_what_is_drawn_back_has_the_conditional():
     many = {name: np.full((1, 4000), x) for name, x in point.items()}
     drawn = inference.recover(summed, many, jax.random.key(3), RING[1])
     assert sorted(drawn) == ["mu", "pull", "z"]
-    exact = inference.bp(ring, given=point)(RING[1]).marginals["z"]
+    exact = inference.bp(ring, given=point).beliefs(RING[1]).marginals["z"]
     shares = np.stack([(drawn["z"][0] == k).mean(axis=0) for k in range(3)], axis=-1)
     np.testing.assert_allclose(shares, exact, atol=5 * 0.5 / 4000**0.5)
     assert not np.any((drawn["z"][..., 0] == 1) & (drawn["z"][..., 2] == 2))
@@ -380,4 +380,4 @@ def test_a_name_that_two_arms_share_is_summed_with_the_law_of_the_arm_that_runs(
     form = lawful.trace(program)
     for sites in (GRAPH, "all"):
         assert float(inference.enumeration(form, sites).marginal.log_density({})) == pytest.approx(exact, rel=1e-12)
-    assert float(inference.bp(program)().log_evidence) == pytest.approx(exact, rel=1e-12)
+    assert float(inference.bp(program).beliefs().log_evidence) == pytest.approx(exact, rel=1e-12)

@@ -36,7 +36,7 @@ def evidence(program, sites):
 
 
 SUMS = {
-    "bp": lambda program: float(inference.bp(program)().log_evidence),
+    "bp": lambda program: float(inference.bp(program).beliefs().log_evidence),
     "in the program": lambda program: evidence(program, inference.marginalise(method="program")),
     "by a graph": lambda program: evidence(program, inference.marginalise(method="graph")),
     "marginalise": lambda program: evidence(program, "all"),

@@ -85,6 +85,14 @@ def test_plans_without_a_sampler_name_one_that_has_it(made):
         jax.vmap(lambda key: plan(key, Y).posterior["x"])(jax.random.split(KEY, 2))
 
 
+@pytest.mark.parametrize("model", [coin, inference.graphs.FactorGraph()], ids=["program", "graph"])
+def test_a_result_of_sums_is_refused_inside_jit_with_the_beliefs_that_can_be(model):
+    args = () if isinstance(model, inference.graphs.FactorGraph) else (Y,)
+    plan = inference.bp(model)
+    with pytest.raises(UnsupportedProgramError, match=r"Fix: beliefs = plan\.beliefs\(\*arguments\)"):
+        jax.jit(lambda key: plan(key, *args).log_evidence)(KEY)
+
+
 def test_what_goes_over_draws_in_batches_is_refused_inside_jit():
     summed = inference.enumeration(lawful.trace(coin, Y))
     found = inference.conditional_means(summed, {}, Y)["z"]
@@ -93,13 +101,13 @@ def test_what_goes_over_draws_in_batches_is_refused_inside_jit():
             transform(lambda y: inference.conditional_means(summed, {}, y)["z"])(Y)
         with pytest.raises(UnsupportedProgramError, match="Fix: call it outside of these"):
             transform(lambda y: inference.recover(summed, {}, KEY, y)["z"])(Y)
-    np.testing.assert_allclose(found, inference.bp(coin)(Y).marginals["z"], rtol=1e-12)
+    np.testing.assert_allclose(found, inference.bp(coin).beliefs(Y).marginals["z"], rtol=1e-12)
 
 
 @pytest.mark.parametrize("mode", ["auto", "staged", "eager"])
 def test_an_enumeration_inside_vmap_names_what_can_be_mapped(mode):
     listed, summed = inference.enumerate(coin, mode=mode), inference.bp(coin)
-    with pytest.raises(UnsupportedProgramError, match=r"Fix: inference\.bp\(model\)\(\*arguments\)"):
+    with pytest.raises(UnsupportedProgramError, match=r"Fix: inference\.bp\(model\)\.beliefs\(\*arguments\)"):
         jax.vmap(lambda y: listed(y).log_evidence)(jnp.stack([Y, Y]))
-    mapped = jax.vmap(lambda y: summed(y).log_evidence)(jnp.stack([Y, Y]))
+    mapped = jax.vmap(lambda y: summed.beliefs(y).log_evidence)(jnp.stack([Y, Y]))
     np.testing.assert_allclose(mapped, listed(Y).log_evidence, rtol=1e-12)

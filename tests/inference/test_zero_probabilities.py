@@ -70,7 +70,7 @@ def without(program, logits, y):
 
 
 def by_messages(program, way):
-    return lambda logits: inference.bp(program, method=way)(logits, Y).log_evidence
+    return lambda logits: inference.bp(program, method=way).beliefs(logits, Y).log_evidence
 
 
 def by_sum(program, sums):

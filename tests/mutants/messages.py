@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.inference.graphs.counts import factor, solving
+from lawful.inference.graphs.exact import orders
 from lawful.inference.graphs.formats import assembling
 from lawful.inference.graphs.loopy import belief_forests, exchange, layouts, propagation, sweeping, through_tables
 from lawful.inference.graphs.model import builder, graph, restriction
@@ -30,6 +31,11 @@ def damping_weights_too_large():
         return damped
 
     return patched(exchange.Logs, "damped", make)
+
+
+def contracted_with_the_larger():
+    """Two variables that become one have the states of whichever the other was contracted with."""
+    return rewritten(orders, "_contracted", "max(logs[into] - logs[v], 0)", "0")
 
 
 def receiver_included():

@@ -144,6 +144,7 @@ MUTANTS = (
     Mutant("39i", "adjoint of counting numbers left out", messages.adjoint_of_fixed_counting),
     Mutant("39j", "own message heard in turns", messages.own_message_heard_in_turns),
     Mutant("39k", "own message heard in cliques", messages.own_message_heard_in_cliques),
+    Mutant("39l", "a bound on tables counts too many states", messages.contracted_with_the_larger),
     Mutant("40", "count off by one", messages.count_off_by_one),
     Mutant("40b", "tilt not undone", messages.tilt_not_undone),
     Mutant("40c", "a member's own message in what its count hears", messages.member_hears_itself),

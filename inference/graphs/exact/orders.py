@@ -274,7 +274,6 @@ def best_order(structure: Structure, rule: str | None = None, budget: int = MOST
     return min(found, key=lambda order: (not order.whole, order.largest))
 
 
-@lru_cache(maxsize=256)
 def least_largest(structure: Structure, enough: float = math.inf) -> float:
     """Bound the base-2 logarithm of the largest table from below, whatever the order.
 
@@ -312,7 +311,7 @@ def _part(near: Neighbours, size: int) -> dict[int, set[int]]:
 
 
 def _contracted(structure: Structure, near: dict[int, set[int]], enough: float) -> float:
-    """Contract a graph, whose sets of neighbours are used up, to where the bound is enough or no operations are left."""
+    """Contract a graph, using its sets of neighbours up, until the bound is enough or no operations are left."""
     cards = structure.cardinalities.tolist()
     logs = {v: int(SCALE * math.log2(cards[v])) for v in near}  # whole numbers do not drift
     weight = {v: logs[v] + sum(logs[u] for u in around) for v, around in near.items()}

@@ -188,6 +188,13 @@ class Beliefs:
         """The log of the total mass."""
         return self.log_z
 
+    def told(self) -> dict[str, str]:
+        """Say how it ended and what it is worth, by name."""
+        return {
+            "solver": self.method, "verdict": str(self.verdict), "certificate": self.certificate,
+            "evidence": self.log_z_kind,
+        }  # fmt: skip
+
     def __repr__(self) -> str:
         """Say how it ended and what it is worth."""
         shown = f"{float(self.log_z):.6g}" if np.ndim(self.log_z) == 0 else f"{len(self.log_z)} values"

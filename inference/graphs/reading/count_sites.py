@@ -40,7 +40,7 @@ def count(name: str, y: Any, bags: Any = None, obs: Any = None, noise: Any = Non
     ...     with lawful.plate("district", 2, dim=-2), lawful.plate("voter", 9, dim=-1):
     ...         yes = lawful.sample("yes", dist.Bernoulli(jnp.linspace(0.1, 0.9, 9)))
     ...     count("votes", yes, obs=counts)
-    >>> found = inference.bp(ballot)(jnp.array([3, 9]))
+    >>> found = inference.bp(ballot)(0, jnp.array([3, 9]))
     >>> found.certificate, found.marginals["yes"][..., 1].sum(axis=-1).round(4).tolist()
     ('exact', [3.0, 9.0])
     """

@@ -38,7 +38,7 @@ def to_program(graph: FactorGraph) -> Callable[[], dict[str, Any]]:
     >>> z = graph.variables("z", shape=(3,))
     >>> graph.factors("same", [z[:-1], z[1:]], np.eye(2))
     >>> exact = inference.enumerate(to_program(graph))().log_evidence
-    >>> bool(jnp.allclose(exact, inference.bp(graph)().log_evidence))
+    >>> bool(jnp.allclose(exact, inference.bp(graph)(0).log_evidence))
     True
     """
     structure, potentials = graph.structure, graph.potentials

@@ -15,13 +15,14 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.choices import choices_of, dims_of
-from lawful.late import xarray
+from lawful.late import arviz_base, xarray
 from lawful.tracing.trace import Rewritten
 
 from ...eager.terms import density_terms
 from ...transformers.log_marginals import LogMarginals
 from ..arguments import constant_arguments
 from ..batches import BatchSize
+from ..grouped import listed
 from ..log_densities import absent_choices, densities, marginals_at
 from ..masks import entries, masked_data, masks_of, missing_entries
 from ..predictive import Predictive
@@ -50,6 +51,18 @@ def known_data(result: Record, masks: Mapping[str, np.ndarray] | None = None) ->
         groups["observed_data"] = masked_data(observed, masks)
         groups["constant_data"] = {**groups.get("constant_data", {}), **{f"{n}_mask": m for n, m in masks.items()}}
     return {name: group for name, group in groups.items() if len(group)}
+
+
+def marginal_group(result: Record, dims: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """Give the group of marginals, as an axis of values behind the axes of each site."""
+    if result.beliefs is None:
+        return {}
+    arrays = {name: np.asarray(own) for name, own in result.marginals.items()}
+    axes = {name: (*dims.get(name, ())[: own.ndim - 1], f"{name}_value") for name, own in arrays.items()}
+    states = {name: result.beliefs.structure.family(name).states for name in arrays}
+    values = {f"{name}_value": np.asarray(own) for name, own in states.items() if own is not None}
+    dataset = arviz_base.dict_to_dataset(arrays, sample_dims=[], dims=listed(axes), coords={**values})
+    return {"marginals": dataset}
 
 
 def density_groups(

@@ -18,7 +18,7 @@ from .tree import renamed, tree_of
 
 def summary(result: Record, **options: Any) -> pandas.DataFrame:
     """Tabulate the variables; see `Result.summary`."""
-    result._refuse_dead_runs()
+    result._refuse_without_draws()
     tree = tree_of(result, log_likelihood=False, log_prior=False)
     table = arviz_stats.summary(tree, **options)
     if result.weighted is None:

@@ -25,6 +25,7 @@ from .groups import (
     density_groups,
     free_draws,
     known_data,
+    marginal_group,
     masks_known,
     observed_dims,
     predictions_of,
@@ -61,6 +62,7 @@ def tree_of(
     axes |= {f"{name}_mask": axes[name][: mask.ndim] for name, mask in masks.items() if name in axes}
     scores, score_dims = density_groups(result, log_likelihood, log_prior, batch_size)
     seen = seen_entries(scores, score_dims, masks, axes, values)
+    groups |= marginal_group(result, axes)
     if save_warmup and result.warmup is not None:
         groups["warmup_posterior"] = result.warmup.posterior
     tree = groups_tree(groups, axes, values, save_warmup=save_warmup)

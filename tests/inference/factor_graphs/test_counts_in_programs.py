@@ -181,7 +181,7 @@ def test_large_bags_of_a_program_are_exact():
             y = lawful.sample("y", dist.Bernoulli(p))
         count("S", y, obs=seen)
 
-    found = inference.bp(program)(jnp.array([190, 230]))
+    found = inference.bp(program).beliefs(jnp.array([190, 230]))
     assert (found.verdict, found.certificate, found.method) == ("exact", "exact", "messages on a forest")
     truth = sum(log_law(q)[s] for q, s in zip(p, (190, 230), strict=True))
     np.testing.assert_allclose(found.log_evidence, truth, rtol=1e-10)

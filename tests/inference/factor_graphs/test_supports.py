@@ -100,6 +100,6 @@ def test_ranges_are_checked():
 def test_bp_restricts_too_and_a_file_keeps_the_note(tmp_path):
     plan = inference.bp(arrivals, truncate={"n": (0, 30)})
     graph = plan.graph(2.5)
-    assert float(plan(2.5).log_evidence) == pytest.approx(float(eliminated(graph).log_z), abs=1e-13)
+    assert float(plan.beliefs(2.5).log_evidence) == pytest.approx(float(eliminated(graph).log_z), abs=1e-13)
     graph.save(tmp_path / "graph.npz")
     assert FactorGraph.load(tmp_path / "graph.npz").notes.outside == graph.notes.outside

@@ -201,7 +201,7 @@ def test_bp_3_a_hidden_markov_model_as_a_program_has_the_reference_answers(data)
 
     plan = inference.bp(program, method="chain")
     y = jnp.array(case["data"]["y"])
-    found = plan(y)
+    found = plan.beliefs(y)
     assert float(found.log_evidence) == pytest.approx(exact["log_evidence"], abs=1e-10)
     np.testing.assert_allclose(found.marginals["z"], exact["smoother"], atol=1e-10)
     states, score = most_probable(plan.graph(y), chains=True)

@@ -53,7 +53,7 @@ def test_l1_the_reference_bags_as_a_program_and_summed_out(data):
     bags = Bags.from_ids(np.repeat(np.arange(len(given)), [len(b["p"]) for b in given]), [b["count"] for b in given])
     z, model = jnp.log(p / (1 - p)), partial(llp_program, bags=bags)
     expected = np.concatenate([bag["marginals"] for bag in truth])
-    np.testing.assert_allclose(inference.bp(model)(z).marginals["y"][:, 1], expected, atol=1e-10)
+    np.testing.assert_allclose(inference.bp(model).beliefs(z).marginals["y"][:, 1], expected, atol=1e-10)
 
     def with_another(z):
         lawful.sample("another", dist.Normal(0.0, 1.0))  # so that something is left when all labels are summed
