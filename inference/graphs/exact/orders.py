@@ -28,7 +28,8 @@ from .elimination import NOWHERE, Places
 
 MOST = -NOWHERE  # entries of all tables, beyond which they cannot be numbered
 ROUND = 10_000  # entries that take about as long as one round's overhead
-OPERATIONS = 200  # of a search, for each variable and each pair of variables that meet
+GREEDY_UP_TO = 20_000  # variables of a graph; of more, rounds alone take little time
+OPERATIONS = 500  # of a search, for each variable and each pair of variables that meet
 AT_LEAST = 1 << 22  # operations of a search, however small the graph
 TURN = 16  # operations that take about as long as what a turn costs besides
 SCALE = 1 << 20  # of logarithms as whole numbers
@@ -253,8 +254,10 @@ def orders_of(structure: Structure, rule: str | None = None) -> tuple[Order, ...
     if rule is not None and rule not in (*RULES, "rounds"):
         raise LawfulError(f"order: expected one of {', '.join((*RULES, 'rounds'))}, or None, got {rule!r}.")
     operations = math.inf if rule else float(operations_of(structure))
-    found = [in_rounds(structure, operations)] if rule in (None, "rounds") else []
-    return (*found, *(greedy(structure, name, operations) for name in RULES if rule in (None, name)))
+    tried = (rule,) if rule else ("rounds", *(RULES if structure.size <= GREEDY_UP_TO else ()))
+    return tuple(
+        in_rounds(structure, operations) if name == "rounds" else greedy(structure, name, operations) for name in tried
+    )
 
 
 def operations_of(structure: Structure) -> int:
