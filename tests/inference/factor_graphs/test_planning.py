@@ -205,6 +205,8 @@ def test_a_run_is_what_was_planned_for_every_kind_of_graph(kind, real, monkeypat
 
 def test_best_assignments_draws_and_bounds_go_by_the_same_plan(monkeypatch):
     graph = grid(np.random.default_rng(0), 3, 3)
+    planned.cache_clear()
+    orders_of.cache_clear()
     asked = []
 
     def runner_of(structure, order, pendants, what):
