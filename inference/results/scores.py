@@ -26,8 +26,9 @@ from lawful.interop.density import Density
 from lawful.late import pandas
 
 from ..transformers.log_marginals import LogMarginals, Parts
+from .optima import Optimum
 
-type Values = Mapping[Any, Any]
+type Values = Mapping[Any, Any] | Optimum
 
 AT_REST = 1e-3  # gain of the log likelihood by a further step, above which values are no maximum
 
@@ -37,7 +38,7 @@ def scores(found: LogMarginals, values: Values, *, unconstrained: bool = False) 
 
     Args:
         found: the log marginals.
-        values: of the sites that stay, by name.
+        values: of the sites that stay, by name; or an optimum of `maximise`.
         unconstrained: whether by the coordinates without bounds of `lawful.density`, in place of the values.
 
     Returns: by name of the site (*sizes of the plates, *shape of the site, or of its coordinates).
@@ -73,7 +74,7 @@ def information(
 
     Args:
         found: the log marginals.
-        values: of the sites that stay, by name.
+        values: as for `scores`.
         method: "curvature", minus the second derivative of the log likelihood; or "scores", the sum over elements of
             the outer products of their scores. What stands outside of the plate counts as one element more.
         clusters: for "scores", a label for each element (*sizes of the plates): scores of one cluster are summed first.
@@ -158,7 +159,7 @@ def robust_errors(
 
     Args:
         found: the log marginals.
-        values: of the sites that stay, where the likelihood is largest; with `prior`, the posterior.
+        values: where the likelihood is largest; with `prior`, the posterior density. As for `scores`.
         clusters: a label for each element (*sizes of the plates), where only elements of different clusters are
             independent.
         prior: whether the curvature is that of likelihood and prior together, the latter by the values of the sites.
@@ -222,7 +223,7 @@ def leave_one_out(found: LogMarginals, values: Values, *, prior: bool = False) -
 
     Args:
         found: the log marginals.
-        values: of the sites that stay, where the likelihood is largest; with `prior`, the posterior density.
+        values: where the likelihood is largest; with `prior`, the posterior density. As for `scores`.
         prior: whether the others' likelihood is taken with the prior.
 
     Raises: as `robust_errors`; also where the others do not determine the parameters.
@@ -299,6 +300,8 @@ class _Parameters:
 
     def vector(self, values: Values) -> jax.Array:
         """Give values as one vector."""
+        if isinstance(values, Optimum):  # which has what the program names, too
+            values = {c.name: values.values[c.name] for c in self.found.choices}
         arrays: Any = gather_choices(self.found.choices, values)[0]
         if self.density is not None:
             position = self.density.unconstrain(dict(zip(self.shapes, arrays, strict=True)))

@@ -17,6 +17,7 @@ from lawful.inference import (
     scores,
 )
 from lawful.inference.results.collect import from_chains
+from lawful.inference.results.optima import Optimum
 
 RNG = np.random.default_rng(20262)
 X = np.column_stack([np.ones(8), RNG.normal(size=8)])
@@ -135,7 +136,8 @@ def test_robust_errors_of_a_line_and_what_leaves_one_out():
     assert errors.gain < 1e-20
     assert errors.table.index.tolist() == ["b[0]", "b[1]"]
     assert "no maximum" in repr(robust_errors(found, {"b": b + 1.0}))
-    left = leave_one_out(found, {"b": b})
+    best = Optimum({"b": b, "named": 1.0}, {}, {}, {}, 0.0, "maximum", 1, 1.0, 1, None)
+    left = leave_one_out(found, best)
     refits = np.array([np.linalg.lstsq(np.delete(X, k, 0), np.delete(y, k), rcond=None)[0] for k in range(8)])
     np.testing.assert_allclose(left.values["b"], refits, rtol=1e-10)
     alone = dist.Normal(np.sum(X * refits, 1), 0.7).log_prob(y)
