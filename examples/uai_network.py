@@ -20,7 +20,7 @@ import numpy as np
 from lawful.inference import graphs
 from lawful.inference.graphs import Beliefs, FactorGraph
 from lawful.inference.graphs.formats.uai_results import LOG_10, in_file_order, map_text, mar_text, pr_text
-from lawful.inference.graphs.inference import METHODS
+from lawful.inference.graphs.planning import METHODS
 
 QUERIES = ("MAR", "PR", "MAP")
 SHOWN = 12  # variables whose answers are printed
