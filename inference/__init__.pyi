@@ -29,6 +29,7 @@ from .kernels.particles.hmc import population_hmc as population_hmc
 from .kernels.particles.move import move as move
 from .kernels.particles.walk import population_walk as population_walk
 from .laws.resampling import ess_below as ess_below
+from .laws.symmetric_mixture import SymmetricMixture as SymmetricMixture
 from .plans.plan import Plan as Plan
 from .plans.resuming import resume as resume
 from .representations.annealing_paths import data_by_data as data_by_data
@@ -83,8 +84,11 @@ from .transformers.pauses import Finish as Finish
 from .transformers.pauses import repeat_to_end as repeat_to_end
 from .transformers.pauses import spawn as spawn
 from .transformers.propose.fitted_proposals import local_proposals as local_proposals
+from .transformers.propose.laplace_mixture import LaplaceMixtures as LaplaceMixtures
+from .transformers.propose.laplace_mixture import laplace_mixture as laplace_mixture
 from .transformers.propose.propose import propose as propose
 from .transformers.propose.propose import propose_each as propose_each
+from .transformers.propose.start_from import start_from as start_from
 from .transformers.rejuvenation import rejuvenate as rejuvenate
 from .transformers.rejuvenation import waste_free as waste_free
 from .transformers.resample import PushEvidence as PushEvidence

@@ -18,6 +18,7 @@ BACKENDS = {
     "inference/laws/picks.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law",
     "inference/graphs/reading/graph_law.py": "the law of variables of a factor graph: draw beside the enumeration",
     "inference/laws/conditional_resampling.py": "the law of ancestors given the first: draw beside the enumeration",
+    "inference/laws/symmetric_mixture.py": "the law of elements that a program starts from: draw beside the density",
     "inference/laws/resampling.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
     "inference/check/identities/identities.py": "points at which densities are tested; no algorithm runs on them",
     "inference/check/identities/coordinates.py": "points at which Jacobians are tested",

@@ -21,6 +21,7 @@ from .gradient.nuts import nuts as nuts
 from .jumps.involutive import involutive as involutive
 from .jumps.jump import jump as jump
 from .jumps.program_proposal import independence as independence
+from .jumps.redraw_one import redraw as redraw
 from .jumps.split_merge import split_merge as split_merge
 from .local.single_site import single_site as single_site
 from .particles.particle_gibbs import particle_gibbs as particle_gibbs

@@ -97,7 +97,7 @@ def powered(form: Form, entries: Entries, exponent: Exponent) -> Form:
     found = threaded(form, _Powered(entries, exponent, parts, point)).form
     block, inputs = Block(), tuple(v.like() for v in found.inputs[: len(form.inputs) + 2])
     outputs = block.splice(found, [*inputs, *(block.constant(arrays[p.address]) for p in places)])
-    return block.form(inputs, outputs, out_tree=form.out_tree)
+    return block.form(inputs, outputs, in_tree=form.in_tree, out_tree=form.out_tree)
 
 
 @dataclass(frozen=True)

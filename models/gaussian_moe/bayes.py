@@ -32,11 +32,11 @@ from .gates import Gate
 from .parameters import Parameters, Units, unstandardised
 from .priors import Priors, mixture_with_priors
 from .reading import count, data
-from .referring import reference_of, referring_program
+from .referring import referring_program, start_of
 
 __all__ = ["Posterior", "compare_experts", "posterior_of"]
 
-MOST_EXPERTS = 6  # of a reference, which sums over all their namings
+MOST_EXPERTS = 6  # whose modes a search finds
 STEP = 0.1  # of leapfrogs at first: in units of the broadest expert, while the others are narrow
 LEAPFROGS = 8
 STARTS, SEARCH = 16, 1  # random starts of the search, and what is folded into the key for them
@@ -126,7 +126,7 @@ def posterior_of(
         particles: number of particles of a run.
         runs: number of independent runs, which give the error of the evidence.
         start: of tempering: "optima", a law around the modes that ascents from several fits find (see
-            `latent_classes.reference`), or "prior", which takes many more particles; more than 6 experts take it.
+            `inference.laplace_mixture`), or "prior", which takes many more particles; more than 6 experts take it.
 
     Raises: LawfulError for a covariate of fewer than two values, and what `reading.data` refuses.
 
@@ -150,7 +150,7 @@ def posterior_of(
     if referring:
         keys = jax.random.split(jax.random.fold_in(key, SEARCH), STARTS)
         fits = fits_from_anywhere(gate, False, k, Settings(), *inside, keys).parameters
-        given.append(reference_of(fits, *inside, gate, priors))
+        given.append(start_of(fits, *inside, gate, priors))
     result = _sampler(k, gate, particles, runs, referring)(key, *given)
     return Posterior(
         gate,
@@ -197,10 +197,10 @@ def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> 
     kernel: Any = inference.population_hmc()
     if k > 1:
         flow = inference.population_hmc(STEP, LEAPFROGS, jitter=0.5, exchangeable="expert", adapt=True)
-        kernel = inference.kernels.cycle(flow, inference.kernels.mh(one_class_redrawn))
+        kernel = inference.kernels.cycle(flow, inference.kernels.redraw("expert", one_class_redrawn))
     return inference.tempered_smc(
         referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
-        nonfinite="dead",  # tails of a reference reach where a density overflows
+        nonfinite="dead",  # tails of a start reach where a density overflows
     )  # fmt: skip
 
 

@@ -31,7 +31,6 @@ from .panels import Panel
 from .parameters import Bounds, Model, unpack
 from .priors import Priors, draw_parameters, sites_of, usable_priors
 from .reading import Measured
-from .referring import reference_of, referring_program
 from .search import Search, searched
 
 __all__ = ["Posed", "climbed_for", "posed", "posterior_program", "sampled", "settings_of"]
@@ -42,7 +41,7 @@ STEP, LEAPFROGS, JITTER = 0.35, 6, 0.5  # of moves, in standard deviations of th
 LENGTH = 8  # states of a chain between two temperatures
 LEFT = 0.7  # of the effective sample size, at the next temperature
 STARTS = ("optima", "prior")  # of tempering
-MOST_CLASSES = 6  # of a reference, which sums over all their namings
+MOST_CLASSES = 6  # whose optima a search finds
 USUAL: dict[str, dict[str, Any]] = {
     "smc": {
         "particles": 1024, "runs": 4, "ladder": LEFT, "length": LENGTH, "step_size": STEP, "leapfrogs": LEAPFROGS,
@@ -103,12 +102,13 @@ def posed(
 
 
 @lru_cache(maxsize=64)
-def posterior_program(model: Model, select: bool = False) -> Callable[..., None]:
+def posterior_program(model: Model, select: bool = False, far: bool = False) -> Callable[..., None]:
     """Give the program of a posterior: a function of `Posed`, the same one for the same arguments.
 
     Args:
         model: which mixture.
         select: whether a horseshoe selects covariates.
+        far: whether parameters may lie so far out that numbers overflow, where there is no density.
 
     >>> posterior_program(Model("LIN", 2)) is posterior_program(Model("LIN", 2))
     True
@@ -116,9 +116,32 @@ def posterior_program(model: Model, select: bool = False) -> Callable[..., None]
 
     def trajectories(at: Posed) -> None:
         parameters = draw_parameters(model, at.priors, at.knots, at.panel.n if select else 0)
-        lawful.factor("persons", log_likelihood(parameters, at.panel, model, at.width))
+        persons = log_likelihood(parameters, at.panel, model, at.width)
+        lawful.factor("persons", jnp.where(jnp.isnan(persons), -jnp.inf, persons) if far else persons)
 
     return trajectories
+
+
+@lru_cache(maxsize=64)
+def started_program(model: Model, select: bool = False) -> Callable[..., None]:
+    """Give the program of a posterior whose classes are drawn from a mixture: of `Posed` and `start`."""
+
+    def trajectories(at: Posed, start: inference.SymmetricMixture) -> None:
+        inference.start_from(start)(posterior_program(model, select, far=True))(at)
+
+    return trajectories
+
+
+def start_of(search: Search, at: Posed, model: Model, select: bool = False) -> inference.SymmetricMixture:
+    """Make the mixture where the classes of a data set start, around the ends of a search.
+
+    A horseshoe scales effects by what the search does not know, so these are drawn from the prior then.
+    """
+    ends = jax.vmap(lambda free: unpack(free, model, at.knots))(jnp.asarray(search.free))
+    optima = sites_of(ends, model, at.knots)
+    names = [name for name in optima if name != "gate" and not (select and name == "effect")]
+    make = inference.laplace_mixture(posterior_program(model), "class", names)
+    return make(optima, at, heights=np.where(search.degenerate, -np.inf, search.value))
 
 
 def sampled(
@@ -147,10 +170,10 @@ def sampled(
     chosen = settings_of(method, settings, select)
     if method == "smc":
         from_optima = chosen.pop("start") == "optima" and model.n_classes <= MOST_CLASSES
-        program = (referring_program if from_optima else posterior_program)(model, select)
+        program = (started_program if from_optima else posterior_program)(model, select)
         many = model.n_classes > 1
         plan = _tempered(program, "class" if many else None, many and from_optima, **chosen)
-        return plan(key, at, reference_of(climbed(), at, model, select)) if from_optima else plan(key, at)
+        return plan(key, at, start_of(climbed(), at, model, select)) if from_optima else plan(key, at)
     plan = _chains(model, **chosen).starting(_starts(climbed(), at, model, chosen["chains"]))
     return plan(key, at)
 
@@ -198,7 +221,7 @@ def _tempered(
     """Build the sampler once for each structure, so that a second data set of the same shape finds it compiled."""
     kernel: Any = inference.population_hmc(step_size, leapfrogs, jitter=JITTER, exchangeable=alike, adapt=True)
     if redraws:  # a class that nothing needs is as broad as its prior, where steps for the others take it nowhere
-        kernel = inference.kernels.cycle(kernel, inference.kernels.mh(one_class_redrawn))
+        kernel = inference.kernels.cycle(kernel, inference.kernels.redraw("class", one_class_redrawn))
     return inference.tempered_smc(
         program, particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(ladder),
         chains=particles // length,

@@ -207,7 +207,7 @@ class TrajectoryMixture:
             settings: of "smc": particles (1024), runs (4), which give the error of the evidence, ladder (0.7), the
                 share of the effective sample size that a temperature leaves, length (8) of the chains that move
                 particles, step_size and leapfrogs of a move, and start: "optima", a law around the optima of the
-                penalised likelihood and about the prior (see `latent_classes.reference`), or "prior" itself, which
+                penalised likelihood and about the prior (see `inference.laplace_mixture`), or "prior" itself, which
                 takes many more particles, and is taken for more than 6 classes; of "nuts": chains, warmup, draws.
 
         Raises:

@@ -28,7 +28,7 @@ IMPROPER = "ImproperUniform"  # the one family that has a density and no draw
 
 
 class _Table:
-    """A small integer or float table that can be part of a hashable law."""
+    """A small integer or float table, of numbers or of whole values, that can be part of a hashable law."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array = array
@@ -46,7 +46,8 @@ class DistributionLaw(Law):
     """A law given by a distribution of numpyro, flattened into its static part and its parameters.
 
     The parameters stand in the `order` of the names of the distribution's fields: NumPyro flattens it in the order of a
-    set, which is another in each process.
+    set, which is another in each process. A finite value whose elements depend on each other has all its values in the
+    `whole_table`.
     """
 
     tree: Any
@@ -58,6 +59,7 @@ class DistributionLaw(Law):
     support_table: _Table | None
     is_point_mass: bool = False
     truncated: bool = False
+    whole_table: _Table | None = None
 
     def distribution(self, *parameters: Any) -> dist.Distribution:
         """Rebuild the distribution from unbatched parameters."""
@@ -80,6 +82,8 @@ class DistributionLaw(Law):
     @property
     def atoms(self) -> int | None:
         """Number of values of the whole array."""
+        if self.whole_table is not None:
+            return len(self.whole_table.array)
         return 1 if self.is_point_mass else super().atoms
 
     @property
@@ -163,6 +167,9 @@ class DistributionLaw(Law):
 
     def enumerate(self, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
         """List every value of the array."""
+        if self.whole_table is not None:
+            values = jnp.asarray(self.whole_table.array)
+            return values, jax.vmap(lambda value: self.log_prob(value, *parameters))(values)
         if not self.is_point_mass:
             return super().enumerate(*parameters)
         value = jnp.broadcast_to(self.distribution(*parameters).v, self.shape).astype(self.dtype)
@@ -235,6 +242,7 @@ def _law(distribution: Any, tree: Any) -> DistributionLaw:
         label=label,
         support_table=_support_table(core),
         is_point_mass=isinstance(core, dist.Delta),
+        whole_table=None if distribution.batch_shape or not core.event_shape else _listed_support(core),
     )
 
 
@@ -258,14 +266,20 @@ def _where_lawful(distribution: Any, scores: jax.Array) -> jax.Array:
 
 
 def _support_table(core: Any) -> _Table | None:
-    if core.event_shape or not getattr(core, "has_enumerate_support", False):
+    found = None if core.event_shape else _listed_support(core)
+    return None if found is None else _Table(found.array.reshape(-1))
+
+
+def _listed_support(core: Any) -> _Table | None:
+    """List the values of a distribution, where they are finitely many and no value of the program bounds them."""
+    if not getattr(core, "has_enumerate_support", False):
         return None
     try:
         with jax.ensure_compile_time_eval():
             values = core.enumerate_support(expand=False)
-    except (NotImplementedError, jax.errors.ConcretizationTypeError):  # a support that values of the program bound
+    except (NotImplementedError, jax.errors.ConcretizationTypeError):
         return None
-    return None if isinstance(values, jax.core.Tracer) else _Table(np.asarray(values).reshape(-1))
+    return None if isinstance(values, jax.core.Tracer) else _Table(np.asarray(values))
 
 
 def _value_dtype(distribution: Any) -> Any:

@@ -190,7 +190,8 @@ class Hidden:
 class Form:
     """A traced program: inputs, nodes in the order of evaluation, outputs.
 
-    `constants` are closed-over arrays; `hidden` are the choices that the program draws by itself.
+    `constants` are closed-over arrays; `hidden` are the choices that the program draws by itself. `in_tree` is the tree
+    of its arguments by name, whose leaves are its first inputs (see `arguments_of`); None where they have no names.
     """
 
     inputs: tuple[Var, ...]

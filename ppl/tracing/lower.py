@@ -32,7 +32,7 @@ def lower(program: Callable[..., Any], *args: Any) -> Form:
         return jax.tree.map(_output, program(*leaves))
 
     closed, out = jax.make_jaxpr(checked, return_shape=True)(*args)
-    return _Lowering().form(closed, in_tree=jax.tree.structure(args), out_tree=jax.tree.structure(out))
+    return _Lowering().form(closed, out_tree=jax.tree.structure(out))
 
 
 def holds_statements(function: Callable[..., Any], *args: Any) -> bool:

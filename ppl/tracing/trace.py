@@ -18,7 +18,7 @@ import jax
 from ..addresses import show_address
 from ..errors import LawfulError, UnsupportedProgramError
 from ..form import Form
-from ..form.arguments.arrays import is_array, split_arguments
+from ..form.arguments.arrays import is_array, split_arguments, tree_of
 from ..form.arguments.calls import call, named_arguments, positional
 from ..form.arguments.constant_data import as_given, hold, learn, needed
 from ..form.liveness import without_dead_code
@@ -101,6 +101,9 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
                 if not learning or not learn(program, arrays, tried=data is not None):
                     raise
                 return form_of(program, args)
+        tree = tree_of(program, args)
+        if form.in_tree is None or form.in_tree != tree:
+            form = replace(form, in_tree=tree)
         if data is not None:
             hold(form, data)
         key = (*key[:-2], watch.key, data)

@@ -151,6 +151,24 @@ def test_a_proposal_sees_named_values_too():
     assert compare(enumerate_measure(propose(proposal)(model)), enumerate_measure(model)).error < TOLERANCE
 
 
+def test_a_proposal_in_a_loop_asks_for_arguments_of_the_program_by_name():
+    def model(y, scales):
+        def step(x, y):
+            x = sample("x", dist.Normal(0.9 * x, scales["step"]))
+            sample("y", dist.Normal(x, 1.0), obs=y)
+            return x, x
+
+        return scan(step, 0.0, y)[1]
+
+    def ahead(x, y, *, scales):
+        sample("x", dist.Normal(0.45 * x + 0.5 * y, scales["guess"]))
+
+    y, scales = jnp.array([0.5, -1.0]), {"step": 1.0, "guess": 0.8}
+    values = {"x": jnp.array([0.3, -0.2])}
+    found, known = (lawful.trace(f, y, scales).log_density(values, y, scales) for f in (propose(ahead)(model), model))
+    np.testing.assert_allclose(found, known, rtol=1e-13)
+
+
 def test_an_eager_run_is_guided_too():
     exact = float(np.log(enumerate_measure(plain, Y).total()))
     plan = inference.importance(plain, particles=20, proposal=looks_ahead, mode="eager")

@@ -197,6 +197,13 @@ MUTANTS = (
     Mutant("58", "densities that cancel not looked at", rewrites.witnesses_ignored),
     Mutant("59", "proposal weight forgotten", proposals.weight_forgotten, _rows("propose")),
     Mutant("59b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
+    Mutant("59c", "elements of a mixture in one order alone", proposals.one_order_alone, _rows("start from a mixture")),
+    Mutant(
+        "59d",
+        "another element scored on the way back of a redraw",
+        proposals.another_element_scored,
+        _rows("redraw of one element by a program"),
+    ),
     Mutant("60", "what a program reads is read once", programs.read_once),
     Mutant("60b", "integers leave the range of their type", programs.integers_unbounded),
     Mutant("61", "data outside of a plate forgotten", rewrites.outside_forgotten, _rows("log marginals of elements")),

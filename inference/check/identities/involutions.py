@@ -29,7 +29,6 @@ from lawful.tracing.trace import trace
 from ...kernels.base.base import flag_per_choice, initial_state
 from ...kernels.base.proposal_rules import Score
 from ...kernels.jumps.involutive import Involutive, Parts
-from ...kernels.jumps.program_proposal import Data
 from ...representations.kernel_form import state_inputs
 from ..statistics.keys import key_of
 from ..statistics.report import Report
@@ -131,8 +130,7 @@ class _Opened:
         state = state_inputs(parts.choices)
         drawn = [Var(c.full_shape, c.dtype) for c in parts.drawn]
         flags = flag_per_choice(block, parts.choices, state.flags)
-        arrays = inputs if kernel.reads_arrays() else ()
-        operands = Data(block, parts.choices, arrays).operands(True, state.values, flags)
+        operands = kernel.operands(block, form, parts.choices, inputs, state.values, flags)
         back = interpose(parts.auxiliary, Score()).spliced(block, [*operands, *drawn])
         moved = kernel.moved(block, form, parts, inputs, state, drawn, back.values, back.flags)
         numbers = (moved.log_ratio, moved.log_jacobian, moved.error)
@@ -152,7 +150,7 @@ class _Opened:
     def _operands(self, z: _Point, inputs: Sequence[Any]) -> list[Any]:
         """List what the auxiliary program is given."""
         current = self._masked(z.state)
-        return [*(current[name] for name in sorted(current)), *(inputs if self.kernel.reads_arrays() else ())]
+        return [*(current[name] for name in sorted(current)), *self.kernel.taken(self.form, inputs)]
 
     def _masked(self, state: Sequence[Any]) -> dict[str, Any]:
         found = by_name(self.parts.choices, state)

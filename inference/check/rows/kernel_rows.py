@@ -30,14 +30,17 @@ from ...kernels import (
     mh,
     mixture,
     on,
+    redraw,
     refresh,
     smcp3,
 )
 from ...kernels.base.base import INVARIANT
 from ...kernels.default_kernel import default_kernel
 from ...kernels.particles.replica_exchange import Tempering
+from ...laws.symmetric_mixture import SymmetricMixture
 from ...representations.kernel_form import KernelForm
 from ...transformers.nested import nested as nested_filter
+from ...transformers.propose.start_from import start_from
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
 _SHIFT = np.array([[0.2, 0.5, 0.3], [0.6, 0.1, 0.3], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4]])
@@ -199,6 +202,39 @@ def clusters() -> None:
     with plate("i", 3):
         z = sample("z", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
     factor("together", 0.7 * (z[0] == z[2]) - 0.2 * z[1])
+
+
+def classes() -> None:
+    """Two exchangeable classes, each with a place and a flag that depends on it."""
+    with plate("class", 2):
+        place = sample("place", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+        flag = sample("flag", dist.Bernoulli(0.2 + 0.3 * place))
+    factor("apart", 0.9 * (place[0] != place[1]) - 0.4 * jnp.sum(place * flag))
+
+
+def _class_anew(current: Mapping[str, Any]) -> None:
+    """Draw one class, by what all are now."""
+    place = sample("place", dist.Categorical(jnp.array([0.3, 0.3, 0.4])))
+    sample("flag", dist.Bernoulli(0.3 + 0.1 * place + 0.1 * jnp.sum(current["flag"])))
+
+
+REDRAWN = mh(redraw("class")), mh(redraw("class", _class_anew))
+
+
+def places() -> None:
+    """The same with a place alone."""
+    with plate("class", 2):
+        place = sample("place", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+    factor("apart", 0.9 * (place[0] != place[1]) - 0.4 * jnp.sum(place))
+
+
+# Two ends, in each of which one class is where another is not.
+_NEAR = np.array([[[0.7, 0.2, 0.1], [0.1, 0.3, 0.6]], [[0.2, 0.6, 0.2], [0.5, 0.4, 0.1]]])
+MIXTURE = SymmetricMixture(
+    np.log([0.6, 0.4]), dist.CategoricalProbs(_NEAR), dist.CategoricalProbs(np.array([0.25, 0.35, 0.4])),
+    sites=(("place", 1),),
+)  # fmt: skip
+START = start_from(MIXTURE)
 
 
 def rough() -> None:

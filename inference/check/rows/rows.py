@@ -60,10 +60,13 @@ from .kernel_rows import (
     ON,
     PMMH,
     PROGRAM,
+    REDRAWN,
     REFRESH,
     SMALL_BLOCKS,
     SMCP3,
+    START,
     TEMPERING,
+    classes,
     clusters,
     filtered,
     filtered_alone,
@@ -74,6 +77,7 @@ from .kernel_rows import (
     models,
     nested,
     nested_steps,
+    places,
     two_steps,
 )
 from .normal_rows import effects, trend
@@ -210,6 +214,7 @@ ROWS: tuple[Row, ...] = (
         loops=True,
         steps=2,
     ),
+    Row("start from a mixture", START, programs=(places,)),
     Row("propose, tree of beliefs", TreeWeights, particles=1, max_paths=24),
     Row(
         "smc of a tree of beliefs",
@@ -249,6 +254,8 @@ ROWS: tuple[Row, ...] = (
     Row("involutive, mixture", INVOLUTIVE, particles=1, max_paths=8),
     Row("reversible jump", JUMPS, programs=(models,)),
     Row("split-merge", mh(split_merge("z")), programs=(clusters,)),
+    Row("redraw of one element", REDRAWN[0], programs=(classes,)),
+    Row("redraw of one element by a program", REDRAWN[1], programs=(classes,)),
     Row("delayed acceptance", DELAYED, programs=(nested,)),
     Row("parallel tempering", TEMPERING, programs=(guarded,)),
     Row("Barker's rule", barker(), programs=(nested, nested_steps)),

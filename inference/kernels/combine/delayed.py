@@ -29,7 +29,7 @@ from ...contract import Contract
 from ...representations.kernel_form import KernelForm, exact, scoped, scored, state_inputs
 from ..base.acceptance import INFO, accept
 from ..base.base import INVARIANT, finished
-from ..jumps.program_proposal import positional
+from ..jumps.taken import Taken, taken
 from .compose import repeat
 from .mh import as_kernel
 
@@ -50,7 +50,7 @@ class DelayedAcceptance:
         moves = self.kernel if self.steps == 1 else repeat(self.kernel, self.steps)
         built = exact(moves.build(cheap), "delayed_acceptance")
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        given = inputs[: len(cheap.inputs)]
+        given = self._taken(program).values(inputs)[: len(cheap.inputs)]
         before, _ = scored(block, cheap, given, state.values)
         start = (*state.values, *state.flags, before)
         outs = block.splice(scoped(built.form, ("~cheap",)), [*given, *start])
@@ -100,13 +100,18 @@ class DelayedAcceptance:
         index = block.det(_count, moved, label="moved?")
         return block.branch(index, arms, operands, (old, *there[values:-1]), label="moved?")
 
+    def _taken(self, program: Form) -> Taken:
+        """Read what the cheap program takes of the arguments of the program."""
+        return taken(self.cheap, 0, program, "delayed_acceptance")
+
     def _cheap(self, program: Form) -> Form:
         """Trace the cheap program on the arguments of the program, and compare the sites.
 
         Raises: LawfulError where these differ.
         """
         arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in program.inputs]
-        form = trace(self.cheap, *arrays[: positional(self.cheap, len(arrays))])
+        by_place, named = self._taken(program).given(arrays)
+        form = trace(self.cheap, *by_place, **named)
         wanted, found = (
             [(c.name, c.full_shape, c.dtype, c.conditional) for c in choices_of(f)] for f in (program, form)
         )
@@ -133,7 +138,8 @@ def delayed_acceptance(cheap: Callable[..., Any], kernel: Any = None, *, steps: 
 
     Args:
         cheap: a program with the same sites: an approximation in its laws, observations or factors, as on a part of the
-            data. It takes the arrays among the model's arguments, or the first of them.
+            data. It takes the arrays among the model's arguments, or the first of them, or arguments by name, as a
+            proposal of `mh`.
         kernel: a reversible kernel or a bare proposal, for the cheap program; default: single-site moves.
         steps: cheap steps between two scores of the program.
 

@@ -117,7 +117,8 @@ def mh(proposal: Any = None) -> MH:
 
     Args:
         proposal: a proposal, as `random_walk(0.5)`; or a program that samples new values under the names of sites: a
-            function of the current choices by name, or of these and the arrays among the model's arguments. Default:
+            function of the current choices by name, or of these and the arrays among the model's arguments; behind a
+            `*` it takes arguments of the model by name, whatever they are: `def near(current, *, data)`. Default:
             single-site moves from the prior.
 
     A proposal program is scored in both directions. Sites that it does not sample stay; those that its values switch on

@@ -38,7 +38,8 @@ from ..base.rescore import rescored
 from ..base.way_back import Checked, Declared, Distance
 from .log_jacobian import LogJacobian, log_jacobian_of
 from .maps import MapForm, map_form
-from .program_proposal import Data, summed, takes_arrays, where_active
+from .program_proposal import Data, summed, where_active
+from .taken import taken
 
 NUMBERS = ("n_no_return", "n_unmatched")
 
@@ -98,7 +99,7 @@ class Involutive:
         parts = self.parts(program)
         block, inputs, state = Block(), tuple(v.like() for v in program.inputs), state_inputs(parts.choices)
         flags = flag_per_choice(block, parts.choices, state.flags)
-        operands = self._operands(block, parts, inputs, state.values, flags)
+        operands = self.operands(block, program, parts.choices, inputs, state.values, flags)
         forth = interpose(parts.auxiliary, Draw()).spliced(block, operands)
         values, scores = ([group[k] for group in forth.outputs] for k in range(2))
         moved = self.moved(block, program, parts, inputs, state, values, scores, forth.flags)
@@ -160,7 +161,7 @@ class Involutive:
         flags_after = flag_per_choice(block, choices, new.flags)
 
         auxiliary = there[n:]
-        operands = self._operands(block, parts, inputs, values, flags_after)
+        operands = self.operands(block, program, choices, inputs, values, flags_after)
         back = interpose(parts.auxiliary, Score()).spliced(block, [*operands, *auxiliary])
         there_flags = flag_per_choice(block, parts.drawn, back.flags)
 
@@ -188,8 +189,9 @@ class Involutive:
         if self.auxiliary is None:
             return Block().form(self._given(program, choices), ())
         state = {c.name: jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices}
-        arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in program.inputs] if self.reads_arrays() else []
-        form = trace(self.auxiliary, state, *arrays)
+        structs = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in program.inputs]
+        arrays, named = taken(self.auxiliary, 1, program, repr(self)).given(structs)
+        form = trace(self.auxiliary, state, *arrays, **named)
         if has_weight(form):
             raise LawfulError(f"{self!r}: its auxiliary program observes or weighs. Fix: let it only sample.")
         return form
@@ -197,15 +199,16 @@ class Involutive:
     def _given(self, program: Form, choices: Sequence[Choice]) -> list[Var]:
         return [Var(c.full_shape, c.dtype) for c in sorted(choices, key=lambda c: c.name)]
 
-    def reads_arrays(self) -> bool:
-        """Tell whether the auxiliary program takes the arrays among the model's arguments."""
-        return self.auxiliary is not None and takes_arrays(self.auxiliary, 1)
+    def operands(
+        self, block: Block, program: Form, choices: Sequence[Choice], inputs: Sequence[Var], values: Sequence[Var],
+        flags: Sequence[Var],
+    ) -> list[Var]:  # fmt: skip
+        """List what the auxiliary program is given in a state."""
+        return Data(block, choices, self.taken(program, inputs)).operands(True, values, flags)
 
-    def _operands(
-        self, block: Block, parts: Parts, inputs: Sequence[Var], values: Sequence[Var], flags: Sequence[Var]
-    ) -> list[Var]:
-        """List what the auxiliary program is given."""
-        return Data(block, parts.choices, inputs if self.reads_arrays() else ()).operands(True, values, flags)
+    def taken[V](self, program: Form, inputs: Sequence[V]) -> list[V]:
+        """List the inputs of the model that the auxiliary program takes."""
+        return [] if self.auxiliary is None else taken(self.auxiliary, 1, program, repr(self)).values(inputs)
 
     def _jacobian(
         self, block: Block, parts: Parts, start: Sequence[Var], before: Sequence[Var], after: Sequence[Var]
@@ -262,8 +265,8 @@ def involutive(
     Args:
         map: (choices, auxiliary) -> (choices, auxiliary), each a dictionary by the names of sites; a value that is left
             out is kept. Discrete values stay discrete. A site that does not run is given as zero.
-        auxiliary: a program of the current choices by name, or of these and the arrays among the model's arguments,
-            that samples auxiliary choices under names of its own. Default: none.
+        auxiliary: a program that samples auxiliary choices under names of its own, of the current choices by name, or
+            of these and of the model's arguments as a proposal of `mh`. Default: none.
         log_jacobian: (choices, auxiliary) -> `log |det J|` of the map there, taken instead of the computed one: for
             maps of very many coordinates whose determinant is known.
         tolerance: largest distance of map(map(z)) from z, relative to `1 + |z|`; default: the root of the precision.

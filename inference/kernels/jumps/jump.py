@@ -28,7 +28,7 @@ from ...representations.kernel_form import KernelForm
 from ..base.base import INVARIANT
 from ..local.arms import active_sites
 from .involutive import Involutive
-from .program_proposal import takes_arrays
+from .taken import taken
 
 WAYS = ("forth", "back")
 
@@ -91,7 +91,7 @@ def jump(
             choices are the values of the sites of the same names.
         back: its inverse, from the second model to the first.
         auxiliary: samples what `forth` needs besides: a program of the first model's choices by name, or of these and
-            the arrays among the model's arguments. Default: nothing.
+            of the model's arguments as a proposal of `mh`. Default: nothing.
         back_auxiliary: the same for `back`.
 
     Raises: when the kernel is built, LawfulError where a way gives other sites than the model has to which it leads, or
@@ -128,7 +128,7 @@ class _Ways:
     """Both ways for a program, checked, as one map and one auxiliary program."""
 
     def __init__(self, jump: Jump, program: Form) -> None:
-        self.jump, self.site = jump, jump.site
+        self.jump, self.program, self.site = jump, program, jump.site
         self.chooser, self.names = active_sites(program, jump.site, jump.between)
         self.choices = {c.name: c for c in choices_of(program)}
         self.programs = jump.auxiliary, jump.back_auxiliary
@@ -185,7 +185,8 @@ class _Ways:
         program = self.programs[way]
         if program is not None:
             given = {n: current[n] for n in self.names[way]}
-            program(given, *(arrays if takes_arrays(program, 1) else ()))
+            by_place, named = taken(program, 1, self.program, repr(self.jump)).given(arrays)
+            program(given, *by_place, **named)
 
     def _drawn(self, program: Form, way: int) -> dict[str, Choice]:
         """List what a way draws."""

@@ -7,7 +7,6 @@ and those that stop and would not be proposed on the way back are dropped with t
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +34,7 @@ from ..base.base import INVARIANT, flag_per_choice, scored_anew
 from ..base.prior_proposal import PriorProposal
 from ..base.proposal_rules import Draw, Replace, Score
 from ..base.redraw import ScoreKept
+from .taken import Taken, taken
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class ProgramProposal:
         drawn = choices_of(form)
         if self.back is not None:
             self._refuse_other_sites(drawn, choices_of(self.back.trace(program)))
-        forth = interpose(form, Draw()).spliced(block, self._operands(block, inputs, here))
+        forth = interpose(form, Draw()).spliced(block, self._operands(block, program, inputs, here))
         runs = flag_per_choice(block, drawn, forth.flags)
         found = zip(drawn, forth.outputs, runs, strict=True)
         return {c.name: Scored(c, value, score, flag) for c, (value, score), flag in found}
@@ -132,17 +132,17 @@ class ProgramProposal:
     ) -> dict[str, Scored]:  # fmt: skip
         """Append, by name, the log densities of drawing an old state from a new one, and whether each is drawn."""
         scoring = interpose(self.trace(program), Score())
-        drawn, operands = scoring.choices, self._operands(block, inputs, here)
+        drawn, operands = scoring.choices, self._operands(block, program, inputs, here)
         values = [old[c.name].value for c in drawn]
         back = scoring.spliced(block, [*operands, *values])
         runs = flag_per_choice(block, drawn, back.flags)
         found = zip(drawn, values, back.outputs, runs, strict=True)
         return {c.name: Scored(c, value, score, flag) for c, value, (score,), flag in found}
 
-    def _operands(self, block: Block, inputs: Sequence[Var], here: Mapping[str, Standing]) -> list[Var]:
+    def _operands(self, block: Block, program: Form, inputs: Sequence[Var], here: Mapping[str, Standing]) -> list[Var]:
         """List what the traced proposal is given in a state."""
         choices, values, runs = zip(*((at.choice, at.value, at.runs) for at in here.values()), strict=True)
-        return Data(block, choices, self._arrays(inputs)).operands(self.current, values, runs)
+        return Data(block, choices, self._taken(program).values(inputs)).operands(self.current, values, runs)
 
     def _refuse_other_sites(self, forth: Sequence[Choice], back: Sequence[Choice]) -> None:
         """Refuse a way back that draws other sites than the way forth, since it could not come from where it went."""
@@ -172,15 +172,14 @@ class ProgramProposal:
         """
         choices = choices_of(program)
         state = {c.name: jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices}
-        arrays = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self._arrays(program.inputs)]
-        form = trace(self.program, *((state,) if self.current else ()), *arrays)
+        arrays, named = self._taken(program).given([jax.ShapeDtypeStruct(v.shape, v.dtype) for v in program.inputs])
+        form = trace(self.program, *((state,) if self.current else ()), *arrays, **named)
         check_proposal(form, choices, repr(self))
         return form
 
-    def _arrays(self, inputs: Sequence[Var]) -> Sequence[Var]:
-        """Give the arrays of the model's arguments that the proposal takes behind the current choices."""
-        first = int(self.current)
-        return inputs[: positional(self.program, first + len(inputs)) - first]
+    def _taken(self, program: Form) -> Taken:
+        """Read what the proposal takes of the model's arguments behind the current choices."""
+        return taken(self.program, int(self.current), program, repr(self))
 
     def __repr__(self) -> str:
         """Show the name of the program."""
@@ -224,23 +223,6 @@ def _counted(block: Block, score: Var, at: Standing) -> Var:
     if at.choice.conditional:
         score = block.det(where_active, at.runs, score, label="counted?")
     return block.det(jnp.sum, score, label="sum") if score.shape else score
-
-
-def takes_arrays(function: Callable[..., Any], first: int) -> bool:
-    """Tell whether a function takes the arrays of the model's arguments behind its first arguments."""
-    return positional(function, first + 1) > first
-
-
-def positional(function: Callable[..., Any], most: int) -> int:
-    """Count the positional arguments that a function takes; one that takes any number takes `most`.
-
-    >>> positional(lambda current, y: None, 5), positional(lambda *arrays: None, 5)
-    (2, 5)
-    """
-    kinds = [p.kind for p in inspect.signature(function).parameters.values()]
-    if inspect.Parameter.VAR_POSITIONAL in kinds:
-        return most
-    return sum(k in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for k in kinds)
 
 
 def check_proposal(form: Form, choices: Sequence[Choice], name: str) -> None:
@@ -336,7 +318,8 @@ def independence(program: Callable[..., Any] | None = None) -> Any:
 
     Args:
         program: samples new values under the names of sites; its arguments, if it has any, are the arrays among the
-            model's arguments. Default: the prior of all sites, so that the ratio is that of the likelihoods.
+            model's arguments, and behind a `*` these arguments by name. Default: the prior of all sites, so that the
+            ratio is that of the likelihoods.
 
     >>> import numpyro.distributions as dist, lawful
     >>> independence(), independence(lambda: lawful.sample("x", dist.Normal(0.0, 2.0)))

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 
-from lawful.distributions.families import core_of
 from lawful.errors import LawfulError
 from lawful.form import Var
 
 from ...laws.invalid_weights import cleaned
+from ...representations.exchangeable import elements_of, sums_to_zero
 from ...representations.tempered import Point
 from ..base.frame import Frame
 
@@ -76,41 +75,15 @@ def exchangeable_parts(frame: Frame, plate: str, name: str) -> tuple[Exchangeabl
 
     Raises: LawfulError where the program has no such plate.
     """
-    found: list[Exchangeable] = []
-    size, start = None, 0
-    for choice in frame.choices:
-        own = getattr(_distribution(choice.law), "exchangeable_axis", None)
-        size = next((each.size for each in choice.frames if each.name == plate), size)
-        size = choice.full_shape[own] if own is not None else size
+    size, elements = elements_of(frame.choices, plate, f"{name}: exchangeable={plate!r}")
+    found, start = list[Exchangeable](), 0
     for number, (choice, shape) in enumerate(zip(frame.choices, frame.shapes, strict=True)):
-        batch = len(choice.loops) + len(choice.units)
-        dims = [each.dim for each in choice.frames if each.name == plate]
-        own = getattr(_distribution(choice.law), "exchangeable_axis", None)
-        if dims:
-            found.append(Exchangeable(start, shape, batch + dims[0], number))
-        elif own is not None and choice.full_shape[own] == size:
-            found.append(Exchangeable(start, shape, own, number))
-        elif choice.full_shape and choice.full_shape[-1] == size and _sums_to_zero(choice.law):
+        if number in elements:
+            found.append(Exchangeable(start, shape, elements[number], number))
+        elif choice.full_shape and choice.full_shape[-1] == size and sums_to_zero(choice.law):
             found.append(Exchangeable(start, shape, None, number))
         start += math.prod(shape)
-    if size is None:
-        known = sorted({each.name for choice in frame.choices for each in choice.frames})
-        raise LawfulError(
-            f"{name}: exchangeable={plate!r}, and no choice stands in a plate of that name; the program has: "
-            f"{', '.join(known) or 'none'}. Fix: name one of these."
-        )
     return tuple(found)
-
-
-def _sums_to_zero(law: Any) -> bool:
-    """Tell a site whose last axis sums to zero."""
-    distribution = _distribution(law)
-    return isinstance(distribution, dist.ZeroSumNormal) and len(distribution.event_shape) == 1
-
-
-def _distribution(law: Any) -> Any:
-    """Give a distribution of the kind of a law, whose parameters mean nothing; None where there is none."""
-    return core_of(law.innermost.numbered)
 
 
 @dataclass(frozen=True)

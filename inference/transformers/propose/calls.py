@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,10 +75,11 @@ class Proposals:
     """The proposals of one run of a program."""
 
     def __init__(
-        self, proposals: tuple[Proposal, ...], args: tuple[Any, ...], kwargs: dict[str, Any], memory: Memory
-    ) -> None:
-        """Start before the first statement."""
-        self.proposals, self.args, self.kwargs, self.memory = proposals, args, kwargs, memory
+        self, proposals: tuple[Proposal, ...], args: tuple[Any, ...], kwargs: dict[str, Any],
+        named: Mapping[str, Any], memory: Memory,
+    ) -> None:  # fmt: skip
+        """Start before the first statement, of a program with these arguments; `named` are all that have a name."""
+        self.proposals, self.args, self.kwargs, self.named, self.memory = proposals, args, kwargs, named, memory
         self.drawing: _Drawn | None = None
         self.drawn: dict[Proposal, _Drawn] = {}
         self.made: dict[str, tuple[Steps, Any]] = {}
@@ -211,7 +212,8 @@ class Proposals:
         signature = inspect.signature(proposal.program)
         asked = [p.name for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY]
         visible = {name: value for name, (steps, value) in self.made.items() if _within(steps, place.steps)}
-        kwargs = given | {name: visible[name] for name in asked if name in visible}
+        known = {**self.named, **visible}
+        kwargs = given | {name: known[name] for name in asked if name in known}
         try:
             signature.bind(*args, **kwargs)
         except TypeError as error:

@@ -21,6 +21,7 @@ from lawful.distributions.absent import without_guard
 from lawful.distributions.law import law_of
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
+from lawful.form.arguments.calls import named_arguments
 from lawful.form.liveness import without_dead_code
 from lawful.form.ratio import log_ratio
 from lawful.messages import FactorMessage, Handler, Message, SampleMessage, installed, is_staged, only, send
@@ -33,6 +34,7 @@ from .support_check import moves, require_cover
 
 type Program = Callable[..., Any]
 type Rule = Callable[[Address, Any], Any]
+type Handle = Callable[[tuple[Any, ...], dict[str, Any], Mapping[str, Any]], Any]
 
 PROPOSAL = "proposal"  # ends the address of the factor that weighs a proposed site
 
@@ -45,7 +47,8 @@ def propose(proposal: Program | Mapping[Any, Program] | Iterable[Program]) -> Tr
 
     - positional arguments: `(carry, x)` of the innermost `lawful.scan` around the sites; outside any, the arguments of
       the program;
-    - keyword-only parameters: the values of the choices made before, by name, as in `def q(carry, x, *, theta)`.
+    - keyword-only parameters: the values of the choices made before, by name, as in `def q(carry, x, *, theta)`, and
+      the arguments of the program.
 
     Args:
         proposal: a proposal program; several, each for its own sites; or a mapping from a site's name, or a tuple of
@@ -70,7 +73,7 @@ def propose(proposal: Program | Mapping[Any, Program] | Iterable[Program]) -> Tr
     parsed = _parsed(proposal)
     shown = ", ".join(one.name for one in parsed)
     memory = Memory()
-    return _transformer(f"propose({shown})", lambda args, kwargs: Proposing(Proposals(parsed, args, kwargs, memory)))
+    return rewriting(f"propose({shown})", lambda *call: Proposing(Proposals(parsed, *call, memory)))
 
 
 def propose_each(rule: Rule) -> Transformer:
@@ -86,7 +89,7 @@ def propose_each(rule: Rule) -> Transformer:
     [('x', 'proposal')]
     """
     memory = Memory()
-    return _transformer("propose_each", lambda args, kwargs: _ByRule(rule, memory))
+    return rewriting("propose_each", lambda *call: _ByRule(rule, memory))
 
 
 def proposed_sites(form: Form) -> frozenset[Address]:
@@ -95,17 +98,22 @@ def proposed_sites(form: Form) -> frozenset[Address]:
     return frozenset(node.address[:-1] for node in nodes if node.address[-1] == PROPOSAL)
 
 
-def _transformer(name: str, handler: Callable[[Any, Any], _Proposer]) -> Transformer:
+def rewriting(name: str, handler: Handle) -> Transformer:
+    """Make the transformer that runs programs, and traces Forms again, under a handler of its own for each run.
+
+    The handler is made of the arguments by position, those given by name, and all that have a name.
+    """
+
     def apply(program: Program | Form) -> Program | Form:
         return _form(program, handler) if isinstance(program, Form) else _program(program, handler)
 
     return Transformer(name, apply, PRESERVES, programs=True)
 
 
-def _program(program: Program, handler: Callable[[Any, Any], _Proposer]) -> Program:
+def _program(program: Program, handler: Handle) -> Program:
     @functools.wraps(program, updated=())
     def proposed(*args: Any, **kwargs: Any) -> Any:
-        proposing = handler(args, kwargs)
+        proposing = handler(args, kwargs, named_arguments(program, args) | kwargs)
         with installed(proposing):
             out = program(*args, **kwargs)
         proposing.finish()
@@ -114,7 +122,7 @@ def _program(program: Program, handler: Callable[[Any, Any], _Proposer]) -> Prog
     return proposed
 
 
-def _form(form: Form, handler: Callable[[Any, Any], _Proposer]) -> Form:
+def _form(form: Form, handler: Handle) -> Form:
     """Trace a Form again, as a program under the handler."""
     stage, program = Stage(), _program(form, handler)
 
@@ -160,7 +168,7 @@ def _compiled(law: Any) -> Callable[..., Any]:
     return jax.jit(law.log_prob)
 
 
-class _Proposer(Handler):
+class Proposer(Handler):
     """A handler that answers some choices by a value drawn elsewhere."""
 
     def __init__(self, memory: Memory) -> None:
@@ -189,7 +197,7 @@ class _Proposer(Handler):
         send(FactorMessage(address, ratio, message.source, role="prior"))
 
 
-class Proposing(_Proposer):
+class Proposing(Proposer):
     """Answers the sites that proposal programs draw."""
 
     def __init__(self, proposals: Proposals) -> None:
@@ -223,7 +231,7 @@ class Proposing(_Proposer):
         self.proposals.finish()
 
 
-class _ByRule(_Proposer):
+class _ByRule(Proposer):
     def __init__(self, rule: Rule, memory: Memory) -> None:
         super().__init__(memory)
         self.rule = rule

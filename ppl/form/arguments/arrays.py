@@ -1,12 +1,14 @@
 """Arrays: which arguments of a program become inputs of its form, and which stay Python values.
 
 Law: arrays, floats and labelled tables of numbers become inputs; integers, truth values, text and functions do not. No
-number changes on the way.
+number changes on the way. A form knows its inputs by the names of the arguments that they are of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -46,6 +48,59 @@ def split_arguments(args: Any, program: Any = None) -> tuple[list[Any], Callable
     whole = [getattr(a, "weak_type", False) and not jax.numpy.issubdtype(a.dtype, jax.numpy.inexact) for a in arrays]
     shapes = tuple((a.shape, str(a.dtype), bool(is_whole)) for a, is_whole in zip(arrays, whole, strict=True))
     return arrays, rebuild, (tree, tuple(dynamic), kinds, static, shapes)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Still:
+    """A leaf of an argument that stays a Python value."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a program: its tree, whose leaves are the inputs of the Form from `start` on."""
+
+    tree: Any
+    start: int
+
+    @property
+    def inputs(self) -> slice:
+        """Where its leaves stand among the inputs."""
+        return slice(self.start, self.start + self.tree.num_leaves)
+
+    def made(self, inputs: Sequence[Any]) -> Any:
+        """Give the argument at values of the inputs of the Form."""
+        marked = jax.tree.unflatten(self.tree, list(inputs[self.inputs]))
+        return jax.tree.map(lambda x: x.value if isinstance(x, Still) else x, marked, is_leaf=_is_still)
+
+
+def tree_of(program: Any, args: tuple[Any, ...]) -> Any:
+    """Give the tree of the arguments of a call by their names, in their order; its leaves are the inputs."""
+    marked = jax.tree.map(lambda leaf: leaf if is_array(leaf) else Still(leaf), args)
+    return jax.tree.structure(OrderedDict(zip(named_arguments(program, args), marked, strict=True)))
+
+
+def arguments_of(form: Form) -> dict[str, Argument]:
+    """Tell the arguments of the program of a Form by name; none where they are not known.
+
+    >>> import jax.numpy as jnp, lawful
+    >>> form = lawful.trace(lambda x, n, at: x, 1.0, 3, {"y": jnp.ones(2), "z": 2.0})
+    >>> at = arguments_of(form)["at"]
+    >>> [*arguments_of(form)], at.inputs, at.made([1.0, "y", "z"])
+    (['x', 'n', 'at'], slice(1, 3, None), {'y': 'y', 'z': 'z'})
+    """
+    found, start = dict[str, Argument](), 0
+    if form.in_tree is not None:
+        for name, tree in zip(form.in_tree.node_data()[1], form.in_tree.children(), strict=True):
+            found[name] = Argument(tree, start)
+            start += tree.num_leaves
+    return found
+
+
+def _is_still(leaf: Any) -> bool:
+    return isinstance(leaf, Still)
 
 
 def _as_array(leaf: Any, args: Any, program: Any) -> Any:

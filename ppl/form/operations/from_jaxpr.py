@@ -32,11 +32,11 @@ class Reader:
     def __init__(self, opens: Callable[[Any], bool], loops: bool = False) -> None:
         self.opens, self.loops = opens, loops
 
-    def form(self, closed: Any, *, in_tree: Any = None, out_tree: Any = None) -> Form:
+    def form(self, closed: Any, *, out_tree: Any = None) -> Form:
         """Read a traced program as a form."""
         frame, inputs = Frame({}, [], []), tuple(map(_new, parts_of(closed)[0].invars))
         outputs = self.opened(closed, inputs, frame)
-        return Form(inputs, tuple(frame.nodes), outputs, tuple(frame.constants), in_tree, out_tree)
+        return Form(inputs, tuple(frame.nodes), outputs, tuple(frame.constants), out_tree=out_tree)
 
     def opened(self, closed: Any, inputs: Sequence[Var], frame: Frame) -> tuple[Var, ...]:
         """Append the operations of a traced function; gives its outputs."""

@@ -55,7 +55,7 @@ def _where(
     shape: tuple[int, ...],
     index: np.ndarray,
     mapped: Sequence[Any],
-    beside: dict[int, int],
+    beside: dict[int, Any],
     sizes: Sequence[int],
     mode: Any,
 ) -> tuple[np.ndarray, ...] | None:

@@ -5,13 +5,14 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
 
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
+from lawful.inference.laws.symmetric_mixture import POINT
 from lawful.inference.results.collect import from_chains
-from lawful.models.latent_classes.reference import Reference
 from lawful.models.trajectories import (
     Bounds,
     Model,
@@ -23,8 +24,7 @@ from lawful.models.trajectories import (
     panel,
     replicated,
 )
-from lawful.models.trajectories.bayes import STARTS, Posed, posterior_program
-from lawful.models.trajectories.referring import referring_program
+from lawful.models.trajectories.bayes import STARTS, Posed, posterior_program, started_program
 
 SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4, "start": "prior"}
 WIDE = {"y_var": "Y", "t_var": "T", "records": range(1, 4)}
@@ -182,7 +182,7 @@ def test_wrong_settings_are_refused(settings, named):
 @pytest.mark.parametrize(
     ("model", "select"), [(Model("BLS", 2, 1, 2), False), (Model("LIN", 3, 2, 1, joint=False), True)]
 )
-def test_classes_from_a_reference_leave_the_posterior_as_it_is(model, select):
+def test_classes_from_a_mixture_leave_the_posterior_as_it_is(model, select):
     """The density of coordinates is that of the plain program: prior times likelihood, Jacobian included."""
     rng = np.random.default_rng(0)
     k, n, knots = model.n_classes, 5, Bounds(jnp.asarray(0.1), jnp.asarray(0.9))
@@ -193,13 +193,15 @@ def test_classes_from_a_reference_leave_the_posterior_as_it_is(model, select):
     origin, unravel = here.ravel()
     position = {name: jnp.asarray(0.3 * rng.normal(size=zero.shape)) for name, zero in unravel(origin).items()}
     shared = {name for name in position if name.startswith("gate") or (select and name.startswith("effect"))}
-    point = jnp.concatenate([position[name].reshape(k, -1) for name in here.names if name not in shared], axis=1)
-    d = point.shape[1]
-    far = Reference(jnp.zeros(1), jnp.zeros((1, k, d)), jnp.tile(jnp.eye(d), (1, k, 1, 1)), jnp.zeros(d), jnp.eye(d))
-    there = lawful.density(referring_program(model, select), at, far)
+    names = [name for name in here.names if name not in shared]
+    point = jnp.concatenate([position[name].reshape(k, -1) for name in names], axis=1)
+    one = dist.MultivariateStudentT(5.0, jnp.zeros(point.shape[1]), jnp.eye(point.shape[1]))
+    sites = tuple((name, position[name].size // k) for name in names)
+    far = inference.SymmetricMixture(jnp.zeros(1), one.expand((1, k)), one, sites=sites)
+    there = lawful.density(started_program(model, select), at, far)
     rest = {name: position[name] for name in shared}
-    np.testing.assert_allclose(there.logp({"point": point} | rest), here.logp(position), rtol=1e-11)
-    assert there.logp({"point": point.at[0, 2:].set(400.0)} | rest) == -np.inf  # where numbers overflow
+    np.testing.assert_allclose(there.logp({POINT: point} | rest), here.logp(position), rtol=1e-11)
+    assert there.logp({POINT: point.at[0, 2:].set(400.0)} | rest) == -np.inf  # where numbers overflow
 
 
 @pytest.mark.slow

@@ -1,0 +1,154 @@
+"""Start from: a program draws the elements of a plate from another law, as one around optima, and is weighed for it.
+
+Law: [[start_from(q)(p)]] = [[p]], whatever q, where it reaches all values that p gives a positive density: one site
+has the coordinates of all elements from q, their sites are functions of it, and the weight is the density of these
+sites, Jacobian included, over that of q. On a path of tempering the first measure is then q, and the way to p is
+q^(1 - beta) p^beta.
+
+Why: the posterior of a mixture has modes that differ in what the elements are. On the way from the prior, while the
+likelihood counts little, broad elements outnumber narrow ones, and particles leave the modes that matter at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import lawful
+from lawful.addresses import names_of, show_address
+from lawful.distributions.absent import without_guard
+from lawful.distributions.bijections import from_support, to_support
+from lawful.distributions.law import law_of
+from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.messages import (
+    DeterministicMessage,
+    FactorMessage,
+    Message,
+    SampleMessage,
+    Surroundings,
+    placed,
+    refused,
+    send,
+    surroundings,
+)
+
+from ...contract import Transformer
+from ...laws.symmetric_mixture import POINT, SymmetricMixture
+from .propose import Proposer, rewriting
+
+WEIGHT = "start"  # ends the addresses of the factors that weigh what is drawn
+
+
+def start_from(mixture: Any) -> Transformer:
+    """Draw the elements of an exchangeable plate, as the classes of a mixture, from another law than their prior.
+
+    Tempering of the program then begins at this law, and not at the prior: `tempered_smc`, `parallel_tempering` and
+    `importance` take it as any program. Its sites of the plate are named values of results; other sites stay.
+
+    Args:
+        mixture: of `laplace_mixture`, an array or an argument of the program: a program that takes it is
+            `lambda y, start: start_from(start)(model)(y)`.
+
+    Returns: a transformer of programs and Forms.
+
+    Raises, when the program runs or is traced:
+        LawfulError: the program has other sites in the plate, or other sizes.
+        UnsupportedProgramError: a site of the plate stands in a loop or a branch.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> from lawful import inference
+    >>> def model():
+    ...     with lawful.plate("class", 2):
+    ...         lawful.sample("level", dist.Normal(0.0, 2.0))
+    >>> near = inference.laplace_mixture(model, "class")({"level": jnp.array([[-1.0, 1.0]])})
+    >>> [choice.address for choice in lawful.trace(start_from(near)(model)).sites()]
+    [('~start',)]
+    """
+    if not isinstance(mixture, SymmetricMixture):
+        raise LawfulError(
+            f"start_from: expected a mixture of laplace_mixture, got {type(mixture).__name__}. Fix: give "
+            "inference.laplace_mixture(model, plate)(optima, *args)."
+        )
+    return rewriting(f"start_from({mixture.plate!r})", lambda *call: _Starting(mixture))
+
+
+class _Starting(Proposer):
+    """Answers the sites of the plate by the elements of one draw."""
+
+    def __init__(self, mixture: SymmetricMixture) -> None:
+        self.mixture, self.drawing = mixture, False
+        self.point: jax.Array | None = None
+        self.left, start = dict[str, tuple[int, int]](), 0
+        for name, size in mixture.sites:
+            self.left[name] = start, start + size
+            start += size
+
+    def process(self, message: Message) -> None:
+        """Answer a choice of the plate."""
+        if self.drawing or not isinstance(message, SampleMessage) or message.observed or message.value is not None:
+            return
+        name = show_address(names_of(message.address))
+        frame = next((each for each in message.plates if each.name == self.mixture.plate), None)
+        if frame is None or name not in self.left:
+            return
+        if surroundings().indices or surroundings().arms:
+            words = " stands in a loop or a branch, and start_from draws all elements at once. Fix: draw it outside."
+            raise refused(message, words, UnsupportedProgramError)
+        if self.point is None:
+            self.point = self._drawn()
+        start, stop = self.left.pop(name)
+        law, parameters = law_of(without_guard(message.distribution))
+        axis = len(law.units) + frame.dim
+        value, term = _placed(law, parameters, self.point, start, stop, axis, message)
+        message.value, message.stop = value, True
+        send(FactorMessage((*names_of(message.address), WEIGHT), or_none(term), message.source, role="prior"))
+        send(DeterministicMessage(message.address, value, message.source, plates=message.plates))
+
+    def finish(self) -> None:
+        """Refuse a mixture of sites that the program does not have."""
+        if self.left:
+            raise LawfulError(
+                f"start_from: the program has no site {', '.join(map(repr, self.left))} in a plate "
+                f"{self.mixture.plate!r}. Fix: make the mixture for this program, laplace_mixture(model, plate)."
+            )
+
+    def _drawn(self) -> jax.Array:
+        """Draw the coordinates of all elements, and divide by their density."""
+        self.drawing = True
+        try:
+            with placed(Surroundings()):
+                point = jnp.asarray(lawful.sample(POINT, self.mixture))
+                lawful.factor(f"{POINT}.{WEIGHT}", -self.mixture.log_prob(point), role="prior")
+        finally:
+            self.drawing = False
+        return point
+
+
+def _placed(
+    law: Any, parameters: Any, point: jax.Array, start: int, stop: int, axis: int, message: SampleMessage
+) -> tuple[jax.Array, jax.Array]:
+    """Give the value of a site at the coordinates of its elements, and the log density of these."""
+    discrete = not jnp.issubdtype(law.dtype, jnp.floating)
+    value = jax.ShapeDtypeStruct(law.shape, law.dtype)
+    shape = law.shape if discrete else jax.eval_shape(from_support(law), value, *parameters).shape
+    own = (point if point.ndim > 1 else point[:, None])[:, start:stop]
+    rest = (*shape[:axis], *shape[axis + 1 :])
+    if (shape[axis], jnp.zeros(rest).size) != own.shape:
+        raise refused(
+            message,
+            f" has {shape[axis]} elements of {jnp.zeros(rest).size} coordinates, and the mixture of start_from "
+            f"{own.shape[0]} of {own.shape[1]}. Fix: make the mixture for this program.",
+        )
+    free = jnp.moveaxis(own.reshape(own.shape[0], *rest), 0, axis).astype(law.dtype)
+    return (free, law.log_prob(free, *parameters)) if discrete else to_support(law)(free, *parameters)
+
+
+def or_none(log_density: jax.Array) -> jax.Array:
+    """Give no density where it is no number, so far out that it overflows: the tails of a start reach there.
+
+    >>> or_none(jnp.array([1.0, jnp.nan])).tolist()
+    [1.0, -inf]
+    """
+    return jnp.where(jnp.isnan(log_density), -jnp.inf, log_density)
