@@ -23,7 +23,7 @@ from numpyro.distributions import constraints
 import lawful
 from lawful.distributions.protocol import product_grid
 
-POINT = "~start"  # the site of the elements in a program that draws them from here
+START = "start"  # in the scope of the plate: the site of the elements in a program that draws them from here
 BROAD = 0.5  # share of the broad law where one element is drawn anew
 
 
@@ -103,7 +103,8 @@ class SymmetricMixture(dist.Distribution):
 
         It comes from the broad law in half the draws, or from around an element of an end.
         """
-        lawful.sample(POINT, ElementMixture(self.log_weight, self.near, self.far, BROAD))
+        with lawful.scope(self.plate):
+            lawful.sample(START, ElementMixture(self.log_weight, self.near, self.far, BROAD))
 
 
 class ElementMixture(dist.Distribution):

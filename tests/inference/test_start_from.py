@@ -13,7 +13,7 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference.check.rows.kernel_rows import MIXTURE, START, places
-from lawful.inference.laws.symmetric_mixture import POINT, SymmetricMixture, log_permanent
+from lawful.inference.laws.symmetric_mixture import SymmetricMixture, log_permanent
 from lawful.inference.transformers.propose.laplace_mixture import FREEDOM, SHARE, WIDER
 
 SITES = (("level", 1), ("scale", 1))
@@ -100,7 +100,7 @@ def test_the_density_of_the_first_measure_integrates_to_one(elements, nodes):
 
     at = mixture_of(2, elements, 1, sites=(("scale", 1),))
     form = lawful.trace(inference.start_from(at)(program))
-    assert [site.address for site in form.sites()] == [(POINT,)]
+    assert [site.address for site in form.sites()] == [("class", "start")]
     s = np.linspace(-10.0, 10.0, nodes)
     u, step = np.sinh(s), np.cosh(s) * (s[1] - s[0])
     grid = np.stack(np.meshgrid(*[u] * elements, indexing="ij"), axis=-1).reshape(-1, elements, 1)
@@ -153,18 +153,19 @@ def test_the_measure_is_that_of_the_program_wherever_it_starts():
         point, gate = jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(rng.normal(size=2))
         known = here.logp({"gate": gate, "level": point[:, 0], "scale": point[:, 1]})
         for density in there:
-            np.testing.assert_allclose(density.logp({"gate": gate, POINT: point}), known, rtol=1e-12)
-    far = there[0].logp({"gate": gate, POINT: point.at[0, 1].set(800.0)})  # where numbers overflow
+            np.testing.assert_allclose(density.logp({"gate": gate, "class.start": point}), known, rtol=1e-12)
+    far = there[0].logp({"gate": gate, "class.start": point.at[0, 1].set(800.0)})  # where numbers overflow
     assert far == -np.inf
     result = inference.importance(started, particles=3)(0, at)
-    assert result.posterior["level"].shape == (1, 3, 3) and sorted(result.posterior) == ["gate", "level", "scale"]
+    assert result.posterior["level"].shape == (1, 3, 3)
+    assert sorted(result.posterior) == ["class.start", "gate", "level", "scale"]
 
 
 def test_the_first_measure_of_a_path_is_the_mixture_times_the_prior_of_the_rest():
     """At power 0 all factors are out; and the exact evidence of the finite program stays."""
     form = lawful.trace(START(places))
     powered = inference.temper()(inference.Trace(form)).target()
-    log_density = powered.log_density({POINT: np.array([1, 2])}, np.int32(0), 0.0)
+    log_density = powered.log_density({"class.start": np.array([1, 2])}, np.int32(0), 0.0)
     np.testing.assert_allclose(log_density, MIXTURE.log_prob(np.array([1, 2])), rtol=1e-14)
     exact = inference.enumerate(places)().log_evidence, inference.enumerate(START(places))().log_evidence
     assert abs(exact[0] - exact[1]) < 1e-13

@@ -55,7 +55,7 @@ class LaplaceMixtures:
         """Make the mixture around optima.
 
         Args:
-            optima: values of all latent sites by name, an axis of optima first.
+            optima: values of all latent sites by name, an axis of optima first; other names are left alone.
             args: arguments of the model.
             heights: log densities of the optima, which rank them; -inf or NaN for one that is none. Default: that of
                 the program in coordinates without bounds.
@@ -74,7 +74,7 @@ class LaplaceMixtures:
         finite = [np.isfinite(np.asarray(part)).reshape(len(found), -1).all(axis=1) for part in parts]
         chosen, log_weight = _highest(np.where(np.all(finite, axis=0), found, -np.inf))
         parts = [part[chosen] for part in parts]
-        elements.refuse_named(density, {name: v[chosen[0]] for name, v in optima.items()})
+        elements.refuse_named(density, {name: v[chosen[0]] for name, v in zip(density.names, values, strict=True)})
         if hessians is None:
             own = np.asarray(elements.curvature(density.inputs, parts))
         else:

@@ -35,17 +35,18 @@ from lawful.messages import (
 )
 
 from ...contract import Transformer
-from ...laws.symmetric_mixture import POINT, SymmetricMixture
+from ...laws.symmetric_mixture import START, SymmetricMixture
 from .propose import Proposer, rewriting
 
-WEIGHT = "start"  # ends the addresses of the factors that weigh what is drawn
+WEIGHT = "started"  # ends the addresses of the factors that weigh what is drawn
 
 
 def start_from(mixture: Any) -> Transformer:
     """Draw the elements of an exchangeable plate, as the classes of a mixture, from another law than their prior.
 
     Tempering of the program then begins at this law, and not at the prior: `tempered_smc`, `parallel_tempering` and
-    `importance` take it as any program. Its sites of the plate are named values of results; other sites stay.
+    `importance` take it as any program. Its sites of the plate are named values of results, functions of the site
+    `<plate>.start` of their coordinates; other sites stay.
 
     Args:
         mixture: of `laplace_mixture`, an array or an argument of the program: a program that takes it is
@@ -64,7 +65,7 @@ def start_from(mixture: Any) -> Transformer:
     ...         lawful.sample("level", dist.Normal(0.0, 2.0))
     >>> near = inference.laplace_mixture(model, "class")({"level": jnp.array([[-1.0, 1.0]])})
     >>> [choice.address for choice in lawful.trace(start_from(near)(model)).sites()]
-    [('~start',)]
+    [('class', 'start')]
     """
     if not isinstance(mixture, SymmetricMixture):
         raise LawfulError(
@@ -118,9 +119,9 @@ class _Starting(Proposer):
         """Draw the coordinates of all elements, and divide by their density."""
         self.drawing = True
         try:
-            with placed(Surroundings()):
-                point = jnp.asarray(lawful.sample(POINT, self.mixture))
-                lawful.factor(f"{POINT}.{WEIGHT}", -self.mixture.log_prob(point), role="prior")
+            with placed(Surroundings()), lawful.scope(self.mixture.plate):
+                point = jnp.asarray(lawful.sample(START, self.mixture))
+                lawful.factor(WEIGHT, -self.mixture.log_prob(point), role="prior")
         finally:
             self.drawing = False
         return point

@@ -47,7 +47,7 @@ def test_an_element_of_a_mixture_that_a_program_starts_from_is_drawn_by_its_marg
     table, far = np.exp(np.asarray(MIXTURE.log_prob(whole))), np.asarray(MIXTURE.far.probs)
     own = np.array([table[whole[:, 0] == v].sum() for v in values])  # a tenth of it is broad; here it is half
     np.testing.assert_allclose(np.exp(masses), (own - 0.1 * far) / 0.9 * 0.5 + 0.5 * far, rtol=1e-12)
-    with pytest.raises(UnsupportedProgramError, match="'~start'.*all elements at once. Fix: give a program"):
+    with pytest.raises(UnsupportedProgramError, match="'class.start'.*all elements at once. Fix: give a program"):
         kernels.mh(kernels.redraw("class")).build(trace(program))
 
 

@@ -13,7 +13,6 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference.findings.evidence import pooled_evidence
-from lawful.inference.laws.symmetric_mixture import POINT
 from lawful.models.gaussian_moe import (
     Gate,
     GaussianMoE,
@@ -83,7 +82,7 @@ def test_experts_from_a_mixture_leave_the_posterior_as_it_is(kind):
     form = lawful.trace(mixture_with_priors, x, y, k, gate, priors)
     plain = form.log_density(choices, x, y, k, gate, priors) + point[:, 6].sum() + (0.0 if linear else tau["tau"])
     common = stats.norm.logpdf(np.asarray(summed.sum(axis=0)) / k**0.5, scale=priors.gate).sum()
-    np.testing.assert_allclose(float(there.logp({POINT: point, **tau})), float(plain) + common, rtol=1e-11)
+    np.testing.assert_allclose(float(there.logp({"expert.start": point, **tau})), float(plain) + common, rtol=1e-11)
 
 
 @pytest.mark.slow

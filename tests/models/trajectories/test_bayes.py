@@ -11,7 +11,6 @@ import pytest
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError
-from lawful.inference.laws.symmetric_mixture import POINT
 from lawful.inference.results.collect import from_chains
 from lawful.models.trajectories import (
     Bounds,
@@ -200,8 +199,8 @@ def test_classes_from_a_mixture_leave_the_posterior_as_it_is(model, select):
     far = inference.SymmetricMixture(jnp.zeros(1), one.expand((1, k)), one, sites=sites)
     there = lawful.density(started_program(model, select), at, far)
     rest = {name: position[name] for name in shared}
-    np.testing.assert_allclose(there.logp({POINT: point} | rest), here.logp(position), rtol=1e-11)
-    assert there.logp({POINT: point.at[0, 2:].set(400.0)} | rest) == -np.inf  # where numbers overflow
+    np.testing.assert_allclose(there.logp({"class.start": point} | rest), here.logp(position), rtol=1e-11)
+    assert there.logp({"class.start": point.at[0, 2:].set(400.0)} | rest) == -np.inf  # where numbers overflow
 
 
 @pytest.mark.slow
