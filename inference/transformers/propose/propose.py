@@ -73,7 +73,11 @@ def propose(proposal: Program | Mapping[Any, Program] | Iterable[Program]) -> Tr
     parsed = _parsed(proposal)
     shown = ", ".join(one.name for one in parsed)
     memory = Memory()
-    return rewriting(f"propose({shown})", lambda *call: Proposing(Proposals(parsed, *call, memory)))
+
+    def handler(args: tuple[Any, ...], kwargs: dict[str, Any], named: Mapping[str, Any]) -> Proposing:
+        return Proposing(Proposals(parsed, args, kwargs, named, memory))
+
+    return rewriting(f"propose({shown})", handler)
 
 
 def propose_each(rule: Rule) -> Transformer:

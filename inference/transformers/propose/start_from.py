@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-import lawful
 from lawful.addresses import names_of, show_address
 from lawful.distributions.absent import without_guard
 from lawful.distributions.bijections import from_support, to_support
@@ -27,6 +26,7 @@ from lawful.messages import (
     FactorMessage,
     Message,
     SampleMessage,
+    Source,
     Surroundings,
     placed,
     refused,
@@ -98,7 +98,7 @@ class _Starting(Proposer):
             words = " stands in a loop or a branch, and start_from draws all elements at once. Fix: draw it outside."
             raise refused(message, words, UnsupportedProgramError)
         if self.point is None:
-            self.point = self._drawn()
+            self.point = self._drawn(message.source)
         start, stop = self.left.pop(name)
         law, parameters = law_of(without_guard(message.distribution))
         axis = len(law.units) + frame.dim
@@ -115,15 +115,18 @@ class _Starting(Proposer):
                 f"{self.mixture.plate!r}. Fix: make the mixture for this program, laplace_mixture(model, plate)."
             )
 
-    def _drawn(self) -> jax.Array:
+    def _drawn(self, source: Source) -> jax.Array:
         """Draw the coordinates of all elements, and divide by their density."""
+        address = (self.mixture.plate, START)
+        drawn = SampleMessage(address, self.mixture, None, False, (), source)
         self.drawing = True
         try:
-            with placed(Surroundings()), lawful.scope(self.mixture.plate):
-                point = jnp.asarray(lawful.sample(START, self.mixture))
-                lawful.factor(WEIGHT, -self.mixture.log_prob(point), role="prior")
+            with placed(Surroundings()):
+                send(drawn)
         finally:
             self.drawing = False
+        point = jnp.asarray(drawn.value)
+        send(FactorMessage((*address, WEIGHT), -self.mixture.log_prob(point), source, role="prior"))
         return point
 
 
