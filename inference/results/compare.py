@@ -17,6 +17,7 @@ from lawful.errors import LawfulError
 from lawful.form.digest import digest
 from lawful.late import arviz_stats, pandas
 
+from ..transformers.log_marginals import LogMarginals
 from .datatree.groups import known_data
 from .result import Result
 
@@ -29,6 +30,7 @@ def compare(
     by: By | Sequence[By] = "evidence",
     prior: Mapping[str, float] | None = None,
     var_name: str | None = None,
+    log_likelihood: Mapping[str, LogMarginals] | None = None,
     same_data: bool = False,
 ) -> pandas.DataFrame:
     """Compare models of the same data.
@@ -39,6 +41,8 @@ def compare(
             orders the rows, the best model first.
         prior: a positive weight of each model before the data, divided by their sum; default: equal.
         var_name: for "loo", the observed site or factor, where there are several.
+        log_likelihood: for "loo", the `log_marginals` of a plate, by name of the model: an element is left out with
+            what is latent in it. Of models that are not named one datum is left out, given its latent sites.
         same_data: True says that the data are equal, although the results cannot show it or show it in another form;
             nothing is checked then.
 
@@ -75,7 +79,10 @@ def compare(
         _refuse_other_data(results, remarks)
     columns: dict[str, Any] = {"ok": [result.ok for result in results.values()]}
     for way in ways:
-        columns |= _evidence(results, weights, remarks) if way == "evidence" else _loo(results, var_name, remarks)
+        if way == "evidence":
+            columns |= _evidence(results, weights, remarks)
+        else:
+            columns |= _loo(results, var_name, log_likelihood or {}, remarks)
     columns["remarks"] = ["; ".join(remarks[name]) for name in results]
     table = pandas.DataFrame(columns, index=pandas.Index(list(results), name="model"))
     return table.sort_values("log_evidence" if ways[0] == "evidence" else "elpd", ascending=False, kind="stable")
@@ -232,12 +239,14 @@ def _differences(log_evidence: np.ndarray, errors: np.ndarray) -> tuple[np.ndarr
 
 
 def _loo(
-    results: Mapping[str, Result], var_name: str | None, remarks: Mapping[str, list[str]]
+    results: Mapping[str, Result],
+    var_name: str | None,
+    marginals: Mapping[str, LogMarginals],
+    remarks: Mapping[str, list[str]],
 ) -> dict[str, np.ndarray]:
-
     found = {}
     for name, result in results.items():
-        made = _one_loo(result, var_name)
+        made = _one_loo(result, var_name, marginals.get(name, True))
         if isinstance(made, str):
             remarks[name].append(f"no loo: {made}")
         else:
@@ -275,10 +284,10 @@ def _loo(
     return table
 
 
-def _one_loo(result: Result, var_name: str | None) -> Any:
+def _one_loo(result: Result, var_name: str | None, log_likelihood: bool | LogMarginals) -> Any:
     """Compute loo of a result, or say why it cannot be."""
     try:
-        tree = result.to_datatree(log_likelihood=True, log_prior=False)
+        tree = result.to_datatree(log_likelihood=log_likelihood, log_prior=False)
     except LawfulError as error:
         return str(error).split(". Fix")[0].rstrip(".")
     if "log_likelihood" not in tree.children:

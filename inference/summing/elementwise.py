@@ -152,7 +152,7 @@ class _Walk:
     def operation(self, node: Det, equation: Equation, values: Sequence[Followed]) -> Sequence[Followed]:
         """Write one operation."""
         if any(isinstance(value, Apart) for value in values):
-            return [self.linear(equation, values)]
+            return self.linear(equation, values)
         places = [value.axis if isinstance(value, Along) else None for value in values]
         whole = [_whole(value) for value in values]
         axes = [axis for axis in places if axis is not None]
@@ -165,7 +165,7 @@ class _Walk:
         outs = self.block.det(equation, *whole, label=node.label)
         return [Along(v, axis) for v, axis in zip(outs, found, strict=True)]
 
-    def linear(self, equation: Equation, values: Sequence[Followed]) -> Apart:
+    def linear(self, equation: Equation, values: Sequence[Followed]) -> list[Apart]:
         """Apply an operation that is linear in the sums among its operands, to the terms and to the rest."""
         apart = [isinstance(value, Apart) for value in values]
         if any(isinstance(value, Along) for value in values) or not equation.linear(apart):
@@ -175,13 +175,14 @@ class _Walk:
             self.zeros(_shape(v), _dtype(v)) if own else _whole(v) for v, own in zip(values, together, strict=True)
         ]
         terms = [v.terms if isinstance(v, Apart) else zero for v, zero in zip(values, zeros, strict=True)]
-        mapped = jax.vmap(lambda *xs: equation(*xs)[0], [0 if own else None for own in apart])
+        mapped = jax.vmap(equation, [0 if own else None for own in apart])
         found = self.block.det(mapped, *terms, label=equation.label)
         rests = [v.rest if isinstance(v, Apart) else _whole(v) for v in values]
         if all(rest is None or not own for rest, own in zip(rests, together, strict=True)):
-            return Apart(found)
+            return [Apart(value) for value in found]
         filled = [zero if rest is None else rest for rest, zero in zip(rests, zeros, strict=True)]
-        return Apart(found, self.block.det(lambda *xs: equation(*xs)[0], *filled, label=equation.label))
+        beside = self.block.det(equation, *filled, label=equation.label)
+        return [Apart(*parts) for parts in zip(found, beside, strict=True)]
 
     def product(self, equation: Equation, whole: Sequence[Var], places: Sequence[int | None]) -> Apart:
         """Multiply arrays along the elements, without the sum over them."""

@@ -8,6 +8,7 @@ import pytest
 import lawful
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.inference import (
+    compare,
     information,
     integrate_normals,
     leave_one_out,
@@ -164,6 +165,9 @@ def test_draws_are_scored_by_the_vector():
     group = result.to_datatree(log_likelihood=found)["log_likelihood"]["y"]
     assert group.dims == ("chain", "draw", "i")
     np.testing.assert_allclose(group[1, 3], found({n: x[1, 3] for n, x in draws.items()}), rtol=1e-12)
-    assert result.loo(log_likelihood=found).n_data_points == 6
+    one = result.loo(log_likelihood=found)
+    assert one.n_data_points == 6
+    table = compare({"a": result}, by="loo", log_likelihood={"a": found})
+    assert table.loc["a", "elpd"] == pytest.approx(float(one.elpd))
     with pytest.raises(LawfulError, match="the result has none of mu. Fix"):
         from_chains({"share": draws["share"]}).to_datatree(log_likelihood=found)
