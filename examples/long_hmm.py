@@ -78,15 +78,15 @@ def main(given: Sequence[str] | None = None) -> dict[str, float]:
     print(timed("planned", lambda: graphs.plan(graph)))
     found = timed("log evidence and all marginals, compilation included", lambda: graphs.infer(graph))
     timed("the same again", lambda: graphs.infer(graph))
-    best, log_score = timed("best path", lambda: graphs.most_probable(graph))
+    best = timed("best path", lambda: graphs.most_probable(graph))
     print(found)
     marginal = np.asarray(found.beliefs["state"])
     answer = {
         "log_evidence": float(found.log_z),
-        "log_score": float(log_score),
+        "log_score": float(best.log_score),
         "wrong_by_marginals": float(np.mean(marginal.argmax(axis=1) != states)),
         "expected_wrong": float(np.mean(1 - marginal.max(axis=1))),
-        "wrong_by_path": float(np.mean(np.asarray(best["state"]) != states)),
+        "wrong_by_path": float(np.mean(np.asarray(best.states["state"]) != states)),
     }
     print(f"log evidence {answer['log_evidence']:.6f}, {answer['log_evidence'] / options.steps:.6f} a step")
     print(f"log score of the best path {answer['log_score']:.6f}")

@@ -57,7 +57,8 @@ def marginals_or_mass(graph: FactorGraph, options: argparse.Namespace) -> Belief
 def assignment(graph: FactorGraph, options: argparse.Namespace) -> Any:
     """Answer MAP: exactly, or from the beliefs that messages of largest products leave."""
     if graphs.plan(graph, options.method).method == "exact":
-        states, log_score = graphs.most_probable(graph)
+        best = graphs.most_probable(graph)
+        states, log_score = best.states, best.log_score
         print("most probable assignment, exact")
     else:
         found = graphs.propagated(graph, temperature=None, damping=options.damping)

@@ -11,6 +11,7 @@ from .combine.mh import Proposal as Proposal
 from .combine.mh import mh as mh
 from .combine.on import on as on
 from .combine.refresh import refresh as refresh
+from .gibbs.bag_gibbs import bag_gibbs as bag_gibbs
 from .gibbs.block_gibbs import block_gibbs as block_gibbs
 from .gibbs.conjugate import conjugate as conjugate
 from .gibbs.gibbs import gibbs as gibbs

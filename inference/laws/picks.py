@@ -1,4 +1,4 @@
-"""Picks: one item by its weight, one of equally likely indices, coins.
+"""Picks: one item by its weight, one for each row of a table, one of equally likely indices, coins.
 
 Law: the draw and the list of all values come from one pure function of a uniform, so both describe one distribution.
 """
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.distributions.protocol import Law
 from lawful.distributions.sampling.categorical import sample_categorical, sample_rows
@@ -62,6 +63,38 @@ class PickLaw(Law):
     def log_prob(self, value: jax.Array, weights: jax.Array) -> jax.Array:
         """Log probability of an index."""
         return self.log_masses(weights)[value]
+
+
+@dataclass(frozen=True)
+class RowPicksLaw(Law):
+    """An index for each row of a table of log weights, independent of each other; some weight of a row is positive."""
+
+    rows: int
+    size: int
+    dtype = jnp.dtype("int32")
+    label = "picks of rows"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One index a row."""
+        return (self.rows,)
+
+    @property
+    def element_values(self) -> np.ndarray:
+        """The indices."""
+        return np.arange(self.size)
+
+    def draw(self, key: jax.Array, log_weights: jax.Array) -> jax.Array:
+        """Draw from each row."""
+        return jax.random.categorical(key, log_weights, mode="high").astype(jnp.int32)
+
+    def element_masses(self, log_weights: jax.Array) -> jax.Array:
+        """Log probabilities (size, rows)."""
+        return jax.nn.log_softmax(log_weights, axis=1).T
+
+    def log_prob(self, value: jax.Array, log_weights: jax.Array) -> jax.Array:
+        """Log probability of an index for each row."""
+        return jnp.sum(jnp.take_along_axis(jax.nn.log_softmax(log_weights, axis=1), value[:, None], axis=1))
 
 
 @dataclass(frozen=True)

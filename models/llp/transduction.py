@@ -1,10 +1,10 @@
 """Transduction: labels of rows whose bags were counted, most probable or drawn, with exactly the reported counts.
 
-Law: without neighbours both are exact. With neighbours the most probable labels are the best that max-product, a dual
-bound and the counts alone lead to, after every exchange within a bag that helps; their score and an upper bound of all
-scores are told, and where the two meet the labels are proved to be the most probable. Where bags overlap they are those
-of an integer program. Draws are what a block Gibbs walk of so many steps, which leaves the law of the labels as it is,
-comes to from a draw without neighbours.
+Law: without neighbours both are exact. With neighbours the most probable labels are those of the graph of labels,
+counts and neighbours: an integer program where it is small or bags overlap, else the best that a search by exchanges
+within bags finds, beneath an upper bound of all scores; where the two meet the labels are proved to be the most
+probable. Draws are what a block Gibbs walk of so many steps, which leaves the law of the labels as it is, comes to from
+a draw without neighbours.
 """
 
 from __future__ import annotations
@@ -15,27 +15,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, log_expit, log_softmax
 
 from lawful.errors import LawfulError, ObservationError
+from lawful.inference.graphs import FactorGraph, Potentials, most_probable
 from lawful.inference.graphs import counts as counting
-from lawful.inference.graphs import propagated
+from lawful.inference.graphs import draws as walk
 
 from .assigning import assigned
 from .bags import Bags
 from .coupling import Coupling
-from .dual_bound import dual_bound
-from .fields import Joint, joint_of, log_score, refuse_overlaps
-from .gibbs import gibbs_labels
 from .labelling import label_graph, labelled
-from .likelihood import count_log_likelihood
-from .overlapping import programmed
-from .swaps import improved
+from .likelihood import checked_logits, count_log_likelihood
 
 __all__ = ["MostProbable", "check_kind", "drawn_labels", "most_probable_labels", "transduced"]
 
 KINDS = ("marginal", "map", "sample")
-SWEEPS = 50  # of max-product
+SMALL = 1000  # rows times classes of a graph that is solved as an integer program
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +42,7 @@ class MostProbable:
         labels: class of each row (n,).
         log_score: log P(labels, reports) under the learner's law times the neighbours'.
         bound: no labels have a larger score.
-        started: what led to them: "counts", "max-product", "bound", or an "integer program" where bags overlap.
+        started: what led to them: "counts" alone, or the solver of `lawful.inference.graphs.most_probable`.
 
     >>> MostProbable(np.array([1, 0]), -1.25, -1.25, "counts").proved
     True
@@ -122,29 +118,26 @@ def most_probable_labels(z: Any, bags: Bags, coupling: Coupling | None = None) -
         bags: the bags; a row in none has its own most probable class.
         coupling: neighbours; None for none.
 
-    Raises: where bags overlap, as `programmed`.
+    Raises: ObservationError where no labels meet all counts; LawfulError where none were found in a minute.
 
     >>> found = most_probable_labels(np.array([2.0, 1.0, 3.0]), Bags.from_ids([0, 0, 0], counts=[2]))
     >>> found.labels.tolist(), found.proved
     ([1, 0, 1], True)
     """
     z = np.asarray(z, float)
-    if bags.overlapping:
-        scores = np.stack([-np.logaddexp(0, z), -np.logaddexp(0, -z)], axis=1) if z.ndim == 1 else z
-        scores = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
-        return MostProbable(*programmed(scores, bags, coupling), "integer program")
-    joint = joint_of(z, bags, coupling)
-    if not _coupled(coupling):
-        return _judged(joint, assigned(z, bags), "counts", None)
-    assert coupling is not None
-    above = dual_bound(joint, bags)
-    graph = label_graph(z, bags, coupling)
-    found = propagated(graph, temperature=None, damping=0.5, max_iters=SWEEPS, certify=False, factors=False)
-    told = np.log(np.maximum(np.asarray(found.beliefs["y"], float), 1e-300))
-    starts = {"counts": z, "max-product": told[:, 1] - told[:, 0] if z.ndim == 1 else told}
-    labels = {name: assigned(scores, bags) for name, scores in starts.items()} | {"bound": above.labels}
-    candidates = [_judged(joint, improved(joint, each), name, above.value) for name, each in labels.items()]
-    return max(candidates, key=lambda each: each.log_score)
+    graph = _normalised(z, bags, coupling)
+    if not bags.overlapping and not _coupled(coupling):
+        labels = assigned(z, bags)
+        score = float(graph.log_score({"y": labels}))
+        return MostProbable(labels, score, score, "counts")
+    small = bags.n_rows * bags.n_classes <= SMALL
+    found = most_probable(graph, "program" if bags.overlapping or small else "search")
+    if found.log_score == -np.inf:
+        raise ObservationError(
+            "transduce: bags overlap, and no labels of the rows meet all counts. Fix: look up counts and members, "
+            "or give count_noise=."
+        )
+    return MostProbable(np.asarray(found.states["y"]), float(found.log_score), float(found.bound), found.solver)
 
 
 def drawn_labels(
@@ -168,7 +161,8 @@ def drawn_labels(
     >>> drawn_labels(np.zeros(3), bags, np.random.default_rng(0), draws=4).sum(axis=1).tolist()
     [2, 2, 2, 2]
     """
-    refuse_overlaps(bags)
+    if bags.overlapping:
+        raise LawfulError("bags overlap, so their labels are not drawn bag by bag. Fix: kind='marginal' or 'map'.")
     if draws < 1 or steps < 1:
         raise ObservationError(f"drawn_labels: draws={draws}, steps={steps}. Fix: give at least 1 of each.")
     z = np.asarray(z, float)
@@ -176,7 +170,8 @@ def drawn_labels(
         return _apart(z, bags, rng, draws)
     start = _apart(z, bags, rng, 1)[0] if z.ndim == 1 else assigned(z, bags)
     key = jax.random.key(int(rng.integers(2**31)))
-    return np.asarray(gibbs_labels(joint_of(z, bags, coupling), start, key, steps=steps, draws=draws))
+    graph = _normalised(z, bags, coupling)
+    return np.asarray(walk(graph, key, draws, method="gibbs", steps=steps, start={"y": start}).states["y"])
 
 
 def _apart(z: np.ndarray, bags: Bags, rng: Any, draws: int) -> np.ndarray:
@@ -191,9 +186,14 @@ def _apart(z: np.ndarray, bags: Bags, rng: Any, draws: int) -> np.ndarray:
     return found
 
 
-def _judged(joint: Joint, labels: np.ndarray, started: str, bound: float | None) -> MostProbable:
-    score = float(log_score(joint, jnp.asarray(labels, jnp.int32)))
-    return MostProbable(labels, score, score if bound is None else max(bound, score), started)
+def _normalised(z: np.ndarray, bags: Bags, coupling: Coupling | None) -> FactorGraph:
+    """Write the graph of the labels with log probabilities as their scores."""
+    given = checked_logits(z, bags)
+    scores = np.stack([log_expit(-z), log_expit(z)], axis=1) if z.ndim == 1 else log_softmax(z, axis=1)
+    none = Coupling(np.zeros((0, 2), np.int64), 0.0, np.full(bags.n_classes, 1 / bags.n_classes), 0.0)
+    graph = label_graph(jnp.zeros_like(given), bags, coupling if _coupled(coupling) and coupling else none)
+    own = graph.potentials
+    return graph.replace(Potentials((scores.astype(given.dtype), *own.unary[1:]), own.tables))
 
 
 def _coupled(coupling: Coupling | None) -> bool:

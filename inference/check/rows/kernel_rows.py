@@ -19,6 +19,7 @@ from lawful.form import Form
 from lawful.form.choices import choices_of
 
 from ...contract import PRESERVES, Contract
+from ...graphs import count
 from ...kernels import (
     block_gibbs,
     cycle,
@@ -235,6 +236,24 @@ MIXTURE = SymmetricMixture(
     sites=(("place", 1),),
 )  # fmt: skip
 START = start_from(MIXTURE)
+
+
+def ballots() -> None:
+    """A bag whose count is known, with neighbours in it, and one whose count is seen with noise."""
+    with plate("i", 4):
+        z = sample("z", dist.Bernoulli(jnp.array([0.3, 0.6, 0.5, 0.8])))
+    count("known", z[:3], obs=jnp.array(1))
+    count("seen", z[3:], noise=jnp.array([0.4, -0.3]))
+    factor("alike", 0.9 * (z[0] == z[1]) - 0.5 * (z[2] == z[3]))
+
+
+def shared_ballots() -> None:
+    """Two bags that share a member."""
+    with plate("i", 3):
+        z = sample("z", dist.Categorical(jnp.array([[0.2, 0.5, 0.3], [0.4, 0.3, 0.3], [0.1, 0.3, 0.6]])))
+    count("first", (z[:2] == 1).astype(jnp.int32), obs=jnp.array(1))
+    count("second", (z[1:] == 2).astype(jnp.int32), noise=jnp.array([0.4, -0.3, 0.1]))
+    factor("unlike", -0.7 * (z[0] == z[2]))
 
 
 def rough() -> None:

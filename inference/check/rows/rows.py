@@ -14,6 +14,7 @@ from ...algorithms.smc import particle_filter
 from ...algorithms.tempered_smc import TemperedSmc
 from ...contract import PRESERVES, Transformer
 from ...kernels import (
+    bag_gibbs,
     barker,
     block_gibbs,
     gibbs,
@@ -66,6 +67,7 @@ from .kernel_rows import (
     SMCP3,
     START,
     TEMPERING,
+    ballots,
     classes,
     clusters,
     filtered,
@@ -78,6 +80,7 @@ from .kernel_rows import (
     nested,
     nested_steps,
     places,
+    shared_ballots,
     two_steps,
 )
 from .normal_rows import effects, trend
@@ -267,6 +270,8 @@ ROWS: tuple[Row, ...] = (
     Row("block gibbs, nested", block_gibbs(), particles=1, max_paths=8, nested=True),
     Row("block gibbs, small blocks", SMALL_BLOCKS, particles=1, max_paths=8),
     Row("block gibbs, sites that depend on each other", SMALL_BLOCKS, **DEPENDENT),
+    Row("block gibbs, counts", block_gibbs(), programs=(ballots, shared_ballots)),
+    Row("bag gibbs", bag_gibbs(), programs=(ballots, shared_ballots)),
     Row("default kernel", CHOSEN, particles=1, max_paths=8),
     Row("default kernel, branches", CHOSEN, programs=(nested, nested_steps, models)),
     Row("default kernel, sites that depend on each other", CHOSEN, **DEPENDENT),

@@ -37,17 +37,24 @@ def shares(structure: Structure, forests: Sequence[Sequence[np.ndarray]]) -> lis
 
 
 def random_forests(structure: Structure, count: int = FORESTS, seed: int = 0) -> list[list[np.ndarray]]:
-    """Draw forests of factors, as masks by group, until there are `count` and every factor is in one.
+    """Draw forests, as masks by group and then by count, until there are `count` and every factor is in one.
 
-    Factors are taken in a random order, those that were in no forest yet first, where they close no cycle.
+    They are taken in a random order, those that were in no forest yet first, where they close no cycle. In every second
+    forest bags come before factors: a count that is kept bounds more than most factors do, but two of its members may
+    share a factor, which no forest has beside the bag.
     """
     rng = np.random.default_rng(seed)
     scopes = [tuple(scope) for group in structure.groups for scope in group.scopes.tolist()]
-    ends = np.cumsum([group.size for group in structure.groups])[:-1]
+    later = np.arange(len(scopes) + sum(bags.size for bags in structure.counted)) < len(scopes)
+    for bags in filter(lambda bags: bags.size, structure.counted):
+        members = np.split(bags.members, bags.starts[1:-1])
+        scopes += [(total, *own.tolist()) for total, own in zip(bags.totals.tolist(), members, strict=True)]
+    ends = np.cumsum([each.size for each in (*structure.groups, *structure.counted)])[:-1]
     covered = np.zeros(len(scopes), bool)
     forests: list[list[np.ndarray]] = []
     while len(forests) < count or not covered.all():
-        taken = _forest(scopes, np.lexsort((rng.random(len(scopes)), covered)), structure.size)
+        order = np.lexsort((rng.random(len(scopes)), covered, later & (len(forests) % 2 == 0)))
+        taken = _forest(scopes, order, structure.size)
         covered |= taken
         forests.append(np.split(taken, ends))
     return forests

@@ -138,13 +138,17 @@ def tallies_of(structure: Structure) -> tuple[Tally, ...]:
         read[count.members] = True
     found = []
     for number, count in enumerate(structure.counted):
-        for bags in _alike(count.sizes):
+        for bags in alike(count.sizes):
             found.append(_tally(structure, number, count, bags, not read[count.totals[bags]].any()))
     return tuple(found)
 
 
-def _alike(sizes: np.ndarray) -> list[np.ndarray]:
-    """Put bags together, of sizes within a factor of two, or however few numbers padding adds."""
+def alike(sizes: np.ndarray) -> list[np.ndarray]:
+    """Put bags together, of sizes within a factor of two, or however few numbers padding adds.
+
+    >>> [bags.tolist() for bags in alike(np.array([3, 4000, 4000, 5000]))]
+    [[1, 2, 3], [0]]
+    """
     kinds = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
     found: list[np.ndarray] = []
     for kind in np.unique(kinds)[::-1]:

@@ -144,6 +144,5 @@ def _restricted(count: Count, number: np.ndarray) -> Count:
     """Keep the bags whose variables all stay, with their new numbers."""
     touched = number[count.totals] >= 0
     np.logical_and.at(touched, count.bags, number[count.members] >= 0)
-    own = touched[count.bags]
-    starts = np.concatenate([[0], np.cumsum(count.sizes[touched])])
-    return Count(count.name, number[count.totals[touched]], number[count.members[own]], starts, count.states[own])
+    kept = count.only(touched)
+    return Count(kept.name, number[kept.totals], number[kept.members], kept.starts, kept.states)

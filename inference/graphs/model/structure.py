@@ -107,6 +107,11 @@ class Count:
         """Number of the bag of each member (M,)."""
         return np.repeat(np.arange(self.size), self.sizes)
 
+    def only(self, kept: np.ndarray) -> Count:
+        """Keep some of the bags, by a mask (G,)."""
+        own, starts = kept[self.bags], np.concatenate([[0], np.cumsum(self.sizes[kept])])
+        return Count(self.name, self.totals[kept], self.members[own], starts, self.states[own])
+
 
 @dataclass(frozen=True, eq=False)
 class Structure:

@@ -28,6 +28,7 @@ from ..model.structure import Structure
 from .from_program import to_factor_graph
 from .graph_law import GraphLaw, states_of, values_of
 from .lifted import applied, known
+from .linear_counts import LARGE
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,21 +102,22 @@ class DiscretePart:
         return states
 
 
-def discrete_part(form: Form, sites: Collection[Address], max_table: int) -> DiscretePart:
+def discrete_part(form: Form, sites: Collection[Address], max_table: int, count_from: int = LARGE) -> DiscretePart:
     """Read the graph of finite sites, once for a form: a plan, a kernel and its blocks ask for the same one.
 
     Args:
         form: the form.
         sites: addresses of finite sites.
         max_table: largest number of entries of a factor's table.
+        count_from: number of entries from which on a sum of indicators is a count.
 
     Raises: as `to_factor_graph`.
     """
-    return _read(form, frozenset(sites), max_table)
+    return _read(form, frozenset(sites), max_table, count_from)
 
 
 @per_form
-def _read(form: Form, sites: frozenset[Address], max_table: int) -> DiscretePart:
+def _read(form: Form, sites: frozenset[Address], max_table: int, count_from: int) -> DiscretePart:
     choices = choices_of(form)
     chosen = tuple(c for c in choices if c.address in sites)
     held = tuple(c for c in choices if c.address not in sites)
@@ -126,7 +128,7 @@ def _read(form: Form, sites: frozenset[Address], max_table: int) -> DiscretePart
 
     def read(*values: jax.Array) -> tuple[Any, ...]:
         with jax.ensure_compile_time_eval():  # what does not depend on the values is known, as counts need
-            seen.append(to_factor_graph(rest, *values, max_table=max_table))
+            seen.append(to_factor_graph(rest, *values, max_table=max_table, count_from=count_from))
         return tuple(map(jnp.asarray, jax.tree.leaves(seen[-1].potentials)))
 
     potentials = jax.jit(read)

@@ -18,27 +18,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.addresses import show_address
-from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Form
+from lawful.errors import LawfulError
+from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.choices import choices_of, finite_sites
+from lawful.form.choices import choices_of
 
 from ...contract import Contract
 from ...graphs.blocks import chosen_blocks, plan_of_block, refuse_wide_blocks
 from ...graphs.model.potentials import Potentials
 from ...graphs.model.restriction import Restriction
 from ...graphs.planning import BUDGET
-from ...graphs.reading.discrete_part import DiscretePart, discrete_part
+from ...graphs.reading.discrete_part import DiscretePart
 from ...graphs.reading.lifted import TABLE
-from ...laws.invalid_weights import cleaned
 from ...registered import stored_as
-from ...representations.kernel_form import KernelForm, State, scored, state_inputs
-from ...representations.naming import named_sites
-from ..base.base import finished
+from ...representations.kernel_form import KernelForm
 from ..base.redraw import PREFIX
-
-INFO = ("n_changed", "n_nonfinite")
+from .discrete import part_of, redrawn
 
 
 @stored_as("kernels.block_gibbs")
@@ -54,29 +49,19 @@ class BlockGibbs:
 
     def build(self, program: Form) -> KernelForm:
         """Write the draw of one block after the other."""
-        choices = choices_of(program)
         part, blocks = self._planned(program)
-        block, inputs, start = Block(), tuple(v.like() for v in program.inputs), state_inputs(choices)
-        value = dict(zip((c.address for c in choices), start.values, strict=True))
-        flag = dict(zip((c.address for c in choices if c.conditional), start.flags, strict=True))
-        found = block.det(part.potentials, *inputs, *(value[c.address] for c in part.held), label="potentials")
-        *leaves, lost = block.det(_with_numbers, *found, label="what is no number is zero")
-        running = [flag[c.address] for c in part.choices if c.conditional]
-        now = states = block.det(part.states, *(value[c.address] for c in part.choices), *running, label="states")
-        for number, variables in enumerate(blocks):
-            restriction = Restriction(part.structure, variables)
-            restricted = Restricted(restriction, part.tree)
-            inner = block.det(restricted, states, *leaves, label="given the others")
-            law = part.law(self.width_budget, restriction.structure, restricted.tree)
-            drawn = block.site((PREFIX, "block_gibbs", str(number)), law, inner)
-            states = block.det(_Placed(restriction.variables.astype(np.int32)), states, drawn, label="drawn")
-        value |= zip((c.address for c in part.choices), block.det(part.values, states, label="values"), strict=True)
-        values = tuple(value[c.address] for c in choices)
-        log_density, flags = scored(block, program, inputs, values)
-        sites = np.setdiff1d(np.arange(part.structure.size), part.determined)
-        changed = block.det(_Changed(sites.astype(np.int32)), now, states, label=INFO[0])
-        after = State(values, flags, log_density)
-        return KernelForm(finished(block.form((*inputs, *start.flat), (*after.flat, changed, lost))), choices, INFO)
+
+        def draw(block: Block, states: Var, leaves: list[Var]) -> Var:
+            for number, variables in enumerate(blocks):
+                restriction = Restriction(part.structure, variables)
+                restricted = Restricted(restriction, part.tree)
+                inner = block.det(restricted, states, *leaves, label="given the others")
+                law = part.law(self.width_budget, restriction.structure, restricted.tree)
+                drawn = block.site((PREFIX, "block_gibbs", str(number)), law, inner)
+                states = block.det(_Placed(restriction.variables.astype(np.int32)), states, drawn, label="drawn")
+            return states
+
+        return redrawn(program, part, draw)
 
     def plan(self, program: Form) -> list[str]:
         """Say which sites are drawn, in how many blocks."""
@@ -88,25 +73,7 @@ class BlockGibbs:
         return [f"{c.name}: {how if c.address in moved else 'not moved'}" for c in choices_of(program)]
 
     def _planned(self, program: Form) -> tuple[DiscretePart, list[np.ndarray]]:
-        choices = choices_of(program)
-        finite = [c.address for c in finite_sites(program) if c.law.element_values is not None]
-        sites = finite if self.sites is None else named_sites(choices, self.sites, "block_gibbs")
-        if set(sites) - set(finite) or not sites:
-            wrong = ", ".join(show_address(a) for a in sites if a not in finite) or "no site"
-            raise LawfulError(
-                f"block_gibbs: {wrong}: expected sites of finitely many values; these are: "
-                f"{', '.join(map(show_address, finite)) or 'none'}. Fix: name some of them, and move the others by "
-                "another kernel."
-            )
-        part = discrete_part(program, sites, self.max_table)
-        switched = [c for c in part.held if c.address in part.reach.switched]
-        if switched:
-            raise UnsupportedProgramError(
-                f"block_gibbs: the values of {', '.join(c.name for c in part.choices)} decide whether "
-                f"'{switched[0].name}' ({switched[0].source}) runs, which is held. Fix: draw it, too, where it is "
-                "finite; else move what decides by kernels.mh().",
-                site=switched[0].address,
-            )
+        part = part_of(program, self.sites, self.max_table, "block_gibbs")
         blocks = self._blocks(part)
         refuse_wide_blocks(part.structure, blocks, self.width_budget)
         return part, blocks
@@ -205,19 +172,3 @@ class _Placed:
 
     def __call__(self, states: jax.Array, drawn: jax.Array) -> jax.Array:
         return states.at[self.variables].set(drawn)
-
-
-def _with_numbers(*leaves: jax.Array) -> tuple[jax.Array, ...]:
-    """Read what is NaN or +inf in potentials as zero, and count it."""
-    pairs = [cleaned(leaf) for leaf in leaves]
-    return (*(leaf for leaf, _ in pairs), sum((lost for _, lost in pairs), jnp.zeros((), jnp.int32)))
-
-
-@dataclass(frozen=True, eq=False)
-class _Changed:
-    """How many elements of sites have another state than before."""
-
-    variables: np.ndarray
-
-    def __call__(self, before: jax.Array, after: jax.Array) -> jax.Array:
-        return jnp.sum(before[self.variables] != after[self.variables], dtype=jnp.int32)

@@ -47,7 +47,8 @@ def test_what_is_compiled_is_what_numpy_computes(case):
 @given(case=cases())
 def test_the_largest_score_is_that_of_the_assignment_that_is_returned(case):
     graph = random_graph(*case)
-    states, value = most_probable(graph)
+    best = most_probable(graph)
+    states, value = best.states, best.log_score
     largest = Truth(graph).largest
     assert float(value) == pytest.approx(largest, abs=1e-12)
     if largest > -np.inf:
@@ -57,7 +58,7 @@ def test_the_largest_score_is_that_of_the_assignment_that_is_returned(case):
 def test_of_equal_scores_the_first_state_is_taken():
     graph = FactorGraph()
     graph.variables("z", (3,), 4, np.array([0.0, 1.0, 1.0, 0.0]))
-    states, _ = most_probable(graph)
+    states = most_probable(graph).states
     np.testing.assert_array_equal(states["z"], [1, 1, 1])
 
 
@@ -118,7 +119,8 @@ def test_bp_1_and_2_pairwise_graphs_are_exact(data, name, log_z, largest, dtype,
     found = eliminated(graph)
     assert float(found.log_z) == pytest.approx(log_z, abs=tolerance * (1 if dtype == np.float64 else log_z))
     assert largest_error(found.beliefs, truth["marginals"]) <= tolerance
-    states, value = most_probable(graph)
+    best = most_probable(graph)
+    states, value = best.states, best.log_score
     assert float(value) == pytest.approx(largest, abs=tolerance * 10)
     assert float(graph.log_score(states)) == pytest.approx(float(value), abs=tolerance * 10)
 
@@ -171,7 +173,8 @@ def test_a_map_over_potentials_is_the_loop_also_in_a_map():
     def answers(potentials, uniforms):
         own = graph.replace(potentials)
         found, slope = eliminated(own, compiled=True), jax.grad(lambda p: log_mass(exactly(structure), p))(potentials)
-        states, score = most_probable(own, compiled=True)
+        best = most_probable(own, compiled=True)
+        states, score = best.states, best.log_score
         return found.log_z, found.variables, found.factors, slope, states, score, pushed(own, uniforms, compiled=True)
 
     mapped = jax.jit(jax.vmap(jax.vmap(answers)))(numbers, uniforms)

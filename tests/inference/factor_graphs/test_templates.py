@@ -204,7 +204,8 @@ def test_bp_3_a_hidden_markov_model_as_a_program_has_the_reference_answers(data)
     found = plan.beliefs(y)
     assert float(found.log_evidence) == pytest.approx(exact["log_evidence"], abs=1e-10)
     np.testing.assert_allclose(found.marginals["z"], exact["smoother"], atol=1e-10)
-    states, score = most_probable(plan.graph(y), chains=True)
+    best = most_probable(plan.graph(y), chains=True)
+    states, score = best.states, best.log_score
     assert states["z"].tolist() == exact["viterbi_path"]
     assert float(score) == pytest.approx(exact["viterbi_log_joint"], abs=1e-10)
 

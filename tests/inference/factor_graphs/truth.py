@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from hypothesis import strategies as st
 
-from lawful.inference.graphs import FactorGraph
+from lawful.inference.graphs import FactorGraph, Potentials
 
 
 def assignments(graph):
@@ -133,3 +133,61 @@ def grid(rng, rows, cols, card=2, strength=1.0, dtype=None):
     graph.factors("down", [z[:-1], z[1:]], jnp.asarray(table, dtype))
     graph.factors("right", [z[:, :-1], z[:, 1:]], jnp.asarray(table, dtype))
     return graph
+
+
+def bagged_graph(seed, members=8, zeros=0.1, overlap=True, labels=3):
+    """Members in bags whose counts are known exactly, noisily or not at all, with factors of two and three of them.
+
+    Members have two labels or three; bags may overlap, a binary member may count when it is zero, bags may count more
+    than one label, and a factor may read a count. Some assignment has the counts that are known.
+    """
+    rng = np.random.default_rng(seed)
+    card = int(rng.integers(2, labels + 1))
+    graph = FactorGraph()
+    y = graph.variables("y", (members,), card, holed(rng, (members, card), zeros / 3))
+    truth = np.array([rng.choice(np.flatnonzero(u > -np.inf)) if (u > -np.inf).any() else 0
+                      for u in np.asarray(graph.potentials.unary[0])])  # fmt: skip
+    for number in range(int(rng.integers(1, 3 if overlap else 2))):
+        chosen = np.arange(members) if number == 0 else rng.choice(members, rng.integers(2, members), replace=False)
+        chosen = chosen if rng.random() < 0.8 else chosen[1:]
+        bags = np.unique(rng.integers(0, max(2, members // 4), len(chosen)), return_inverse=True)[1]
+        states = rng.integers(0, 2, len(chosen)) if card == 2 and rng.random() < 0.4 else np.ones(len(chosen), int)
+        for state in [states] if card == 2 or rng.random() < 0.3 else [states, 0 * states]:
+            n = graph.count(f"n{number} {state[0] if card > 2 else ''}", y[chosen], bags=bags, state=state)
+            count = np.bincount(bags, truth[chosen] == state)
+            width = n.family.cardinality
+            kinds = rng.choice(["hard", "soft", "none"], n.family.size, p=[0.6, 0.25, 0.15])
+            graph = graph.replace(Potentials((*graph.potentials.unary[:-1], _told(rng, kinds, count, width)), ()))
+            y, n = graph["y"], graph[n.family.name]
+    for arity in (2, 2, 3):
+        size = int(rng.integers(1, members))
+        scopes = [rng.choice(members, arity, replace=False) for _ in range(size)]
+        tables = np.where(rng.random((size, *[card] * arity)) < zeros / 2, -np.inf, rng.normal(size=(size, *[card] * arity)))
+        tables[(np.arange(size), *truth[np.array(scopes)].T)] = rng.normal(size=size)
+        graph.factors(f"f{arity} {len(graph._groups)}", list(y[np.array(scopes)[:, k]] for k in range(arity)), tables)
+    if rng.random() < 0.3:
+        graph.factors("read", [n[[0]], y[[0]]], rng.normal(size=(1, n.family.cardinality, card)))
+    return graph
+
+
+def _told(rng, kinds, count, width):
+    """Scores of counts that are known, noisy, or not known (G, width)."""
+    s = np.arange(width)
+    return np.array([
+        {"hard": np.where(s == own, 0.0, -np.inf), "soft": -0.5 * (s - own - rng.normal()) ** 2, "none": 0.0 * s}[kind]
+        for kind, own in zip(kinds, count, strict=True)
+    ])  # fmt: skip
+
+
+def member_states(graph):
+    """All assignments of what holds no count, with the counts that follow (A, n); counts of counts are none."""
+    structure = graph.structure
+    totals = np.concatenate([np.zeros(0, int), *(count.totals for count in structure.counted)])
+    free = np.setdiff1d(np.arange(structure.size), totals)
+    grid = np.indices(tuple(structure.cardinalities[free])).reshape(len(free), -1).T
+    x = np.zeros((len(grid), structure.size), np.int64)
+    x[:, free] = grid
+    for count in structure.counted:
+        hits = np.concatenate([np.zeros((len(x), 1), int), np.cumsum(x[:, count.members] == count.states, axis=1)], axis=1)
+        x[:, count.totals] = np.diff(hits[:, count.starts], axis=1)
+    return x

@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
+from lawful.inference.graphs import draws as walk
 from lawful.models.llp import Bags
-from lawful.models.llp.fields import joint_of
-from lawful.models.llp.gibbs import gibbs_labels
+from lawful.models.llp.coupling import Coupling
+from lawful.models.llp.labelling import label_graph
 
 DRAWS = 2000
 
@@ -34,7 +35,9 @@ def within_four_errors(means, truth, draws=DRAWS):
 def test_l1_the_walk_over_labels_has_the_means_of_the_reference_bags(reference):
     z, bags, start, truth = reference
     # Without neighbours a step redraws all rows at once, so steps are independent draws.
-    draws = np.asarray(gibbs_labels(joint_of(z, bags, None), start, jax.random.key(1), steps=1, draws=DRAWS))
+    graph = label_graph(z, bags, Coupling(np.zeros((0, 2), int), 0.0, np.full(2, 0.5), 0.0))
+    found = walk(graph, jax.random.key(1), DRAWS, method="gibbs", steps=1, start={"y": start})
+    draws = np.asarray(found.states["y"])
     sums = np.add.reduceat(draws, bags.offsets[:-1], axis=1)
     assert np.all(sums == bags.counts) and within_four_errors(draws.mean(axis=0), truth).all()
     assert not within_four_errors(1 / (1 + np.exp(-z)), truth).all()  # the counts have moved the rows
