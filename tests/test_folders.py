@@ -31,7 +31,7 @@ ORDERS = {
         "devices", "checkpoints", "running", "results", "plans", "algorithms", "check", FACE,
     ),
     "lawful.inference.graphs": (
-        "chains", "counts", "model", "exact", "loopy", BESIDE, "reading", "formats", "methods", FACE,
+        "chains", "counts", "model", "exact", "loopy", "moves", BESIDE, "reading", "formats", "methods", FACE,
     ),
     "lawful.inference.transformers": (BESIDE, "gaussian", "propose", FACE),
     "lawful.inference.kernels": (

@@ -17,6 +17,8 @@ PACKAGES = {"ppl": "lawful", "inference": "lawful.inference", "models": "lawful.
 BACKENDS = {
     "inference/laws/picks.py": "the laws of the algorithms' own sites: draw beside the enumeration of the same law",
     "inference/graphs/reading/graph_law.py": "the law of variables of a factor graph: draw beside the enumeration",
+    "inference/graphs/moves/member_law.py": "the law of members of bags: draw beside the enumeration of the same law",
+    "inference/graphs/graph_draws.py": "the uniforms of an exact draw of a graph, outside of any program",
     "inference/laws/conditional_resampling.py": "the law of ancestors given the first: draw beside the enumeration",
     "inference/laws/symmetric_mixture.py": "the law of elements that a program starts from: draw beside the density",
     "inference/laws/resampling.py": "the uniforms of a resampling scheme, which its enumeration integrates out",

@@ -1,9 +1,9 @@
 """Best assignment: the most probable states of a graph, with an upper bound of all scores and who found it.
 
-Law: the log score is that of the states that are given, and no assignment has a score above the bound. An exact solver's
-bound is the score. Where no exact answer is within the budget, small graphs are integer programs; the others are
-searched from several starts, by exchanges that keep every count, beneath a dual bound: where the two meet, to rounding,
-the states are proved to be the most probable.
+Law: the log score is that of the states that are given, and no assignment has a score above the bound. An exact
+solver's bound is the score. Where no exact answer is within the budget, small graphs are integer programs; the others
+are searched from several starts, by exchanges that keep every count, beneath a dual bound: where the two meet, to
+rounding, the states are proved to be the most probable.
 """
 
 from __future__ import annotations
@@ -66,9 +66,7 @@ class MostProbable:
         return f"MostProbable(log_score {self.log_score:.6g}, bound {self.bound:.6g}, by {self.solver})"
 
 
-jax.tree_util.register_dataclass(
-    MostProbable, data_fields=["states", "log_score", "bound"], meta_fields=["solver"]
-)
+jax.tree_util.register_dataclass(MostProbable, data_fields=["states", "log_score", "bound"], meta_fields=["solver"])
 
 
 def most_probable(

@@ -16,12 +16,12 @@ import numpy as np
 
 from lawful.errors import LawfulError, WidthError
 
+from .best_assignment import most_probable
 from .exact.plans import BUDGET, way_of
 from .inference import drawn_states, uniforms_of
 from .model.counted import completed
 from .model.graph import FactorGraph
 from .model.potentials import scores_at
-from .best_assignment import most_probable
 from .moves.walk import walked
 
 METHODS = ("auto", "exact", "gibbs")

@@ -22,7 +22,7 @@ NEAR = 1e-9  # of the bound, as a share of the score
 
 
 class Programmed(NamedTuple):
-    """States of all variables (n,), None where none were found in time; an upper bound, -inf where none are possible."""
+    """States of all variables (n,), None where none were found; and an upper bound, -inf where none are possible."""
 
     states: np.ndarray | None
     bound: float

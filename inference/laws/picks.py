@@ -88,9 +88,9 @@ class RowPicksLaw(Law):
         """Draw from each row."""
         return jax.random.categorical(key, log_weights, mode="high").astype(jnp.int32)
 
-    def element_masses(self, log_weights: jax.Array) -> jax.Array:
+    def element_masses(self, *parameters: jax.Array) -> jax.Array:
         """Log probabilities (size, rows)."""
-        return jax.nn.log_softmax(log_weights, axis=1).T
+        return jax.nn.log_softmax(parameters[0], axis=1).T
 
     def log_prob(self, value: jax.Array, log_weights: jax.Array) -> jax.Array:
         """Log probability of an index for each row."""

@@ -3,20 +3,18 @@
 import numpy as np
 
 from benchmarks.label_proportions import catalogue
-from lawful.inference.graphs import counts
+from lawful.inference.graphs import counts, dual_bound
+from lawful.inference.graphs.moves import exchanges, redraws
 from lawful.models.llp import (
     Bags,
     bag_process,
     bags,
     count_process,
     coupling,
-    dual_bound,
-    gibbs,
     held_out,
     neighbourhood,
     radius,
     rounds,
-    swaps,
 )
 from lawful.models.llp.baselines import em
 from tests.mutants.patching import patched, rewritten
@@ -112,22 +110,22 @@ def prior_left_out_of_the_slope():
 
 def neighbours_redrawn_at_once():
     """Neighbours are redrawn together, each given the label that the other had."""
-    return patched(gibbs, "_beaten", lambda original: lambda joint, *others: original(joint, *others) & False)
+    return patched(redraws, "_beaten", lambda original: lambda *given: original(*given) & False)
 
 
 def count_of_a_pair_off_by_one():
-    """The other members of a pair's bag are counted as one more than they are."""
-    return patched(gibbs, "ones_in", lambda original: lambda bags, marked: original(bags, marked) + 1)
+    """A bag is taken to have one member more in its state than it has."""
+    return rewritten(redraws, "_weights", "counts[bag][:, None] +", "counts[bag][:, None] + 1 +")
 
 
 def exchanges_that_lose():
     """What an exchange gains has the wrong sign."""
-    return patched(swaps, "fields", lambda original: lambda joint, y: -original(joint, y))
+    return patched(exchanges, "fields", lambda original: lambda *given: -original(*given))
 
 
 def worst_labels_in_the_bound():
     """A bag's part of the bound is the score of its worst labels."""
-    return patched(dual_bound, "assigned", lambda original: lambda scores, bags: original(-scores, bags))
+    return patched(dual_bound, "_best", lambda original: lambda one, zero, totals: original(-one, -zero, totals))
 
 
 def radius_too_small():

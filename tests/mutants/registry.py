@@ -40,7 +40,7 @@ MH, NESTED = _rows("mh single site"), _rows("mh single site, nested branches")
 IMPORTANCE, MULTINOMIAL = _rows("importance: collapse . push_evidence . spawn"), _rows("smc multinomial")
 SYSTEMATIC, ADAPTIVE = _rows("smc systematic"), _rows("smc systematic adaptive, N = 2")
 ADAPTIVE_3, ENUMERATE = _rows("smc systematic adaptive, N = 3", 24), _rows("enumerate", 40)
-GIBBS = _rows("gibbs")
+GIBBS, BAGS = _rows("gibbs"), _rows("bag gibbs")
 AIMED, BACKWARD = _rows("particle gibbs, ancestors sampled"), _rows("particle gibbs, backward")
 PSEUDO_MARGINAL = _rows("pseudo-marginal")
 RESAMPLE_MOVE = _rows("resample-move: reflect at every step of a loop")
@@ -158,8 +158,8 @@ MUTANTS = (
     Mutant("40k", "own bag kept in scores of the count process", proportions.own_bag_kept_in_the_scores),
     Mutant("40l", "own bag kept in scores of the bag process", proportions.own_sum_kept_in_the_scores),
     Mutant("40m", "prior left out of the slope", proportions.prior_left_out_of_the_slope),
-    Mutant("40n", "neighbours redrawn at once", proportions.neighbours_redrawn_at_once),
-    Mutant("40o", "count of a pair's bag off by one", proportions.count_of_a_pair_off_by_one),
+    Mutant("40n", "neighbours redrawn at once", proportions.neighbours_redrawn_at_once, BAGS),
+    Mutant("40o", "count of a bag off by one", proportions.count_of_a_pair_off_by_one, BAGS),
     Mutant("40p", "gain of an exchange with the wrong sign", proportions.exchanges_that_lose),
     Mutant("40q", "bound by the worst labels of bags", proportions.worst_labels_in_the_bound),
     Mutant("40r", "radius too small", proportions.radius_too_small),

@@ -270,7 +270,6 @@ ROWS: tuple[Row, ...] = (
     Row("block gibbs, nested", block_gibbs(), particles=1, max_paths=8, nested=True),
     Row("block gibbs, small blocks", SMALL_BLOCKS, particles=1, max_paths=8),
     Row("block gibbs, sites that depend on each other", SMALL_BLOCKS, **DEPENDENT),
-    Row("block gibbs, counts", block_gibbs(), programs=(ballots, shared_ballots)),
     Row("bag gibbs", bag_gibbs(), programs=(ballots, shared_ballots)),
     Row("default kernel", CHOSEN, particles=1, max_paths=8),
     Row("default kernel, branches", CHOSEN, programs=(nested, nested_steps, models)),

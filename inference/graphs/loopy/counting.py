@@ -49,7 +49,8 @@ def random_forests(structure: Structure, count: int = FORESTS, seed: int = 0) ->
     for bags in filter(lambda bags: bags.size, structure.counted):
         members = np.split(bags.members, bags.starts[1:-1])
         scopes += [(total, *own.tolist()) for total, own in zip(bags.totals.tolist(), members, strict=True)]
-    ends = np.cumsum([each.size for each in (*structure.groups, *structure.counted)])[:-1]
+    sizes = [group.size for group in structure.groups] + [bags.size for bags in structure.counted]
+    ends = np.cumsum(sizes)[:-1]
     covered = np.zeros(len(scopes), bool)
     forests: list[list[np.ndarray]] = []
     while len(forests) < count or not covered.all():

@@ -153,7 +153,10 @@ def layout_of(structure: Structure) -> Layout:
 def _cells(card: int, named: list[Any], n: int, bags: Bags, sizes: np.ndarray, first: int) -> Cells:
     """Write cells, each given by its bags with the labels that they count, and its variables, as arrays."""
     known = [[pair for pair in key if not isinstance(pair, int)] for key, _ in named]
-    loose = [all(bags.simple[b] and sizes[b] == len(rows) for b, _ in own) for own, (_, rows) in zip(known, named, strict=True)]
+    loose = [
+        all(bags.simple[b] and sizes[b] == len(rows) for b, _ in own)
+        for own, (_, rows) in zip(known, named, strict=True)
+    ]
     most = max((len(own) for own, free in zip(known, loose, strict=True) if free), default=0)
     rows = np.full((len(named), max(len(rows) for _, rows in named)), n, np.int32)
     of, labels = (np.full((len(named), most), fill, np.int32) for fill in (len(bags.totals), -1))
@@ -181,4 +184,3 @@ def _bags(structure: Structure) -> Bags:
         number += count.size
     totals, first, widths, simple, members, of, states = (np.concatenate(each) for each in zip(*found, strict=True))
     return Bags(totals, first, widths, simple.astype(bool), members, of.astype(np.int64), states)
-

@@ -18,7 +18,7 @@ import numpy as np
 from ..model.graph import FactorGraph
 from ..model.potentials import Potentials
 from ..model.structure import Structure
-from .cells import Cells, Layout, layout_of
+from .cells import Layout, layout_of
 from .fields import Pairs, fields, own_scores, pairs_of
 
 MOST = 20_000  # rounds

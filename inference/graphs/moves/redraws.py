@@ -4,9 +4,10 @@ Law: each step leaves the measure as it is. Which variables move is chosen witho
 they are drawn exactly. There are three kinds of blocks.
 
 `apart` takes variables of which no two share a factor: given the rest, those of a cell are independent but for their
-counts, and all cells are drawn at once. `together` takes two of each cell, of cells whose pairs share no factor, so that
-a cell whose variables all meet moves too. The number of labels in a cell that is not loose stays; a loose one's counts
-are drawn with it. `across` takes two variables of one bag, whatever cells they are in, with all counts that follow.
+counts, and all cells are drawn at once. `together` takes two of each cell, of cells whose pairs share no factor, so
+that a cell whose variables all meet moves too. The number of labels in a cell that is not loose stays; a loose one's
+counts are drawn with it. `across` takes two variables of one bag, whatever cells they are in, with all counts that
+follow.
 
 With more than two labels, the first two kinds redraw which variables have which of two labels.
 
@@ -15,6 +16,7 @@ Reference: Kawasaki (1966), Diffusion constants near the critical point for time
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -56,7 +58,9 @@ def apart(structure: Structure, potentials: Potentials, x: Int[Array, " n"], tur
     """
     layout = layout_of(structure)
     y, free = layout.labels(x), layout.owners >= 0
-    rank = jnp.where(free, jnp.asarray(_shuffled(structure.size))[(np.arange(structure.size) + turn) % structure.size], -1)
+    rank = jnp.where(
+        free, jnp.asarray(_shuffled(structure.size))[(np.arange(structure.size) + turn) % structure.size], -1
+    )
     chosen = free & ~_beaten(structure, rank, np.arange(structure.size)) & ((y == a) | (y == b))
     gain = _gains(layout, fields(structure, pairs_of(structure, potentials), x), a, b)
     odds = jnp.where(gain[:, 1] == 0, gain[:, 0], jnp.where(gain[:, 1] > 0, -jnp.inf, jnp.inf))
@@ -69,7 +73,7 @@ def apart(structure: Structure, potentials: Potentials, x: Int[Array, " n"], tur
 
 
 def placed(
-    structure: Structure, block: Block, x: Int[Array, " n"], ones: tuple[Any, ...], a: Any, b: Any
+    structure: Structure, block: Block, x: Int[Array, " n"], ones: Sequence[Any], a: Any, b: Any
 ) -> Int[Array, " n"]:
     """Give the variables of a block the labels that were drawn, True for the second one, and all counts theirs."""
     layout = layout_of(structure)
@@ -80,7 +84,7 @@ def placed(
     return layout.settled(layout.labels(y).astype(x.dtype))
 
 
-class Pairs(NamedTuple):
+class Couples(NamedTuple):
     """Two variables of each cell, n for both in a cell of one or one that does not move (G,), and log weights (G, 4).
 
     The weights are those of the second label for neither, for the first variable, for the second one, and for both.
@@ -93,7 +97,7 @@ class Pairs(NamedTuple):
 
 def together(
     structure: Structure, potentials: Potentials, x: Int[Array, " n"], picks: Any, turn: Any, a: Any, b: Any
-) -> tuple[Pairs, ...]:
+) -> tuple[Couples, ...]:
     """Say how two variables of each cell are distributed among two labels, given all others.
 
     Args:
@@ -144,12 +148,12 @@ def together(
         at = jnp.take_along_axis(steps, now[:, None, None], axis=1)
         out = steps[..., 1] > at[..., 1] + 0.5  # the states are possible, so what excludes more than they is impossible
         weights = jnp.where(out, -jnp.inf, steps[..., 0]) + number[:, np.array([0, 1, 1, 2])]
-        found.append(Pairs(i, j, jnp.where((i < n)[:, None], weights, 0.0)))
+        found.append(Couples(i, j, jnp.where((i < n)[:, None], weights, 0.0)))
     return tuple(found)
 
 
 def exchanged(
-    structure: Structure, pairs: tuple[Pairs, ...], x: Int[Array, " n"], drawn: Any, a: Any, b: Any
+    structure: Structure, pairs: tuple[Couples, ...], x: Int[Array, " n"], drawn: Any, a: Any, b: Any
 ) -> Int[Array, " n"]:
     """Give two variables of each cell the labels that were drawn, as numbers of the weights (G,), and counts theirs."""
     layout = layout_of(structure)
@@ -197,7 +201,7 @@ def across(structure: Structure, potentials: Potentials, x: Int[Array, " n"], ba
         potentials: its numbers.
         x: states of all variables, of positive mass.
         bag: the place of a bag among `crossing`.
-        picks: two places, below `largest_crossing`; in a smaller bag they are counted on from the first member again (2,).
+        picks: two places below `largest_crossing`; in a smaller bag the first member comes after the last one (2,).
     """
     bags, most = layout_of(structure).bags, _most(structure)
     ends = np.searchsorted(bags.of, [crossing(structure), crossing(structure) + 1])
@@ -233,7 +237,14 @@ def _gains(layout: Layout, field: Any, a: Any, b: Any) -> Any:
 
 
 def _weights(
-    structure: Structure, potentials: Potentials, cells: Cells, chosen: Any, y: Any, a: Any, b: Any, most: int | None = None
+    structure: Structure,
+    potentials: Potentials,
+    cells: Cells,
+    chosen: Any,
+    y: Any,
+    a: Any,
+    b: Any,
+    most: int | None = None,
 ) -> Float[Array, "G S"]:
     """Give log weights of how many of the chosen variables of each cell have the second label."""
     layout = layout_of(structure)

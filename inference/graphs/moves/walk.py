@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ...laws.picks import RowPicksLaw
+from ...laws.picks import RowPicksLaw, UniformIndexLaw
 from ..model.potentials import Potentials
 from ..model.structure import Structure
 from .cells import layout_of
@@ -62,17 +62,19 @@ def stepped(structure: Structure, potentials: Potentials, x: jax.Array, key: jax
     """Make a step of each kind."""
     layout, labels, bags = layout_of(structure), jnp.asarray(labels_of(structure)), crossing(structure)
     which, *keys = jax.random.split(key, 4)
-    a, b = labels[jax.random.randint(which, (), 0, len(labels))]
+    a, b = labels[_index(which, len(labels))]
     x = drawn_apart(structure, potentials, x, keys[0], a, b)
     if any(cells.rows.shape[1] > 1 for cells in layout.cells):
         x = drawn_together(structure, potentials, x, keys[1], a, b)
     return drawn_across(structure, potentials, x, keys[2]) if len(bags) else x
 
 
-def drawn_apart(structure: Structure, potentials: Potentials, x: jax.Array, key: jax.Array, a: Any, b: Any) -> jax.Array:
+def drawn_apart(
+    structure: Structure, potentials: Potentials, x: jax.Array, key: jax.Array, a: Any, b: Any
+) -> jax.Array:
     """Redraw variables of which no two share a factor."""
     turn, *keys = jax.random.split(key, 1 + len(layout_of(structure).cells))
-    block = apart(structure, potentials, x, jax.random.randint(turn, (), 0, structure.size), a, b)
+    block = apart(structure, potentials, x, _index(turn, structure.size), a, b)
     ones = [
         MemberLaw(*odds.shape).draw(own, odds, weights)
         for own, odds, weights in zip(keys, block.odds, block.weights, strict=True)
@@ -94,14 +96,18 @@ def drawn_together(
         (drawn(own, 0, place), drawn(own, 1, other))
         for own, (place, other) in zip(keys, picking(structure), strict=True)
     ]
-    pairs = together(structure, potentials, x, picks, jax.random.randint(turn, (), 0, layout.number), a, b)
+    pairs = together(structure, potentials, x, picks, _index(turn, layout.number), a, b)
     given = [drawn(own, 2, pair.weights) for own, pair in zip(keys, pairs, strict=True)]
     return exchanged(structure, pairs, x, given, a, b)
 
 
 def drawn_across(structure: Structure, potentials: Potentials, x: jax.Array, key: jax.Array) -> jax.Array:
     """Redraw two variables of a bag that has members in cells that are not loose."""
-    which, pick, drawn = jax.random.split(key, 3)
-    bag = jax.random.randint(which, (), 0, len(crossing(structure)))
-    found = across(structure, potentials, x, bag, jax.random.randint(pick, (2,), 0, largest_crossing(structure)))
+    which, first, second, drawn = jax.random.split(key, 4)
+    bag, size = _index(which, len(crossing(structure))), largest_crossing(structure)
+    found = across(structure, potentials, x, bag, jnp.stack([_index(first, size), _index(second, size)]))
     return found.states[RowPicksLaw(1, len(found.scores)).draw(drawn, found.scores[None])[0]]
+
+
+def _index(key: jax.Array, size: int) -> jax.Array:
+    return UniformIndexLaw(size).draw(key, jnp.asarray(size, jnp.int32))

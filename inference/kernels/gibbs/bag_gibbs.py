@@ -1,8 +1,8 @@
 """Bag Gibbs: finite sites whose counts are known, many at a time, so that each count stays or follows from its bag.
 
 Law: pi K = pi, since each of its draws is one from the exact conditional of some variables given all others, chosen
-without a look at their values. First those of which no two share a factor are drawn at once, then two of each bag, then,
-where bags overlap or their counts are read elsewhere, any two of one bag: see `graphs.moves.redraws`.
+without a look at their values. First those of which no two share a factor are drawn at once, then two of each bag,
+then, where bags overlap or their counts are read elsewhere, any two of one bag: see `graphs.moves.redraws`.
 
 Reference: Kawasaki (1966), Diffusion constants near the critical point for time-dependent Ising models, for exchanges.
 """
@@ -64,8 +64,8 @@ class BagGibbs:
         loops = np.setdiff1d(part.determined, layout_of(part.structure).bags.totals)
         if len(loops):
             raise UnsupportedProgramError(
-                f"bag_gibbs: {part.structure.name_of(int(loops[0]))} is determined by the sites, as the state of a loop, "
-                "so that none of them moves alone. Fix: use kernels.block_gibbs()."
+                f"bag_gibbs: {part.structure.name_of(int(loops[0]))} is determined by the sites, as the state of a "
+                "loop, so that none of them moves alone. Fix: use kernels.block_gibbs()."
             )
         return part
 
@@ -78,9 +78,9 @@ def bag_gibbs(sites: str | Sequence[Any] | None = None, *, max_table: int = TABL
     """Gibbs sampling of finite variables in bags whose counts are known, many at a time.
 
     What `block_gibbs` draws at once is a set without a cycle; where the members of a bag depend on each other, as
-    neighbours that tend to be alike, such a set may hold one member of each bag, whose count then lets nothing move. Here
-    two members of a bag are drawn together, and besides all those that no factor joins. Where no variable is in two bags
-    every assignment with the counts is reached; where bags overlap it may not be.
+    neighbours that tend to be alike, such a set may hold one member of each bag, whose count then lets nothing move.
+    Here two members of a bag are drawn together, and besides all those that no factor joins. Where no variable is in
+    two bags every assignment with the counts is reached; where bags overlap it may not be.
 
     Args:
         sites: names of the finite sites to draw; default: all. Other sites stay; move them by another kernel.
@@ -117,7 +117,9 @@ def _drawn(part: DiscretePart, block: Block, states: Var, leaves: list[Var]) -> 
 
     states = block.det(layout.settled, states, label="counted")
     which = index("labels", len(redraws.labels_of(structure)))
-    given = block.det(_Apart(structure, part.tree), states, index("turn", structure.size), which, *leaves, label="apart")
+    given = block.det(
+        _Apart(structure, part.tree), states, index("turn", structure.size), which, *leaves, label="apart"
+    )
     chosen, tables = given[0], given[1:]
     ones = [
         site(f"members {k}", MemberLaw(*odds.shape), odds, weights)
@@ -131,7 +133,9 @@ def _drawn(part: DiscretePart, block: Block, states: Var, leaves: list[Var]) -> 
             for member, weights in enumerate(pair)
         ]
         turn = index("turn of cells", layout.number)
-        found = block.det(_Together(structure, part.tree, len(picks)), states, turn, which, *picks, *leaves, label="pairs")
+        found = block.det(
+            _Together(structure, part.tree, len(picks)), states, turn, which, *picks, *leaves, label="pairs"
+        )
         drawn = [rows(f"pairs {k}", weights) for k, weights in enumerate(found[2::3])]
         states = block.det(_Exchanged(structure), states, which, *found, *drawn, label="drawn")
     if len(crossing := redraws.crossing(structure)):
@@ -190,7 +194,7 @@ class _Exchanged:
 
     def __call__(self, x: jax.Array, which: jax.Array, *given: jax.Array) -> jax.Array:
         number = len(layout_of(self.structure).cells)
-        pairs = tuple(redraws.Pairs(*given[3 * k : 3 * k + 3]) for k in range(number))
+        pairs = tuple(redraws.Couples(*given[3 * k : 3 * k + 3]) for k in range(number))
         labels = jnp.asarray(redraws.labels_of(self.structure))[which]
         return redraws.exchanged(self.structure, pairs, x, given[3 * number :], *labels)
 

@@ -35,8 +35,8 @@ def part_of(
 ) -> DiscretePart:
     """Read the graph of some finite sites, or of all, for a kernel of this name.
 
-    Raises: LawfulError for a name that is no finite site; UnsupportedProgramError where the sites decide whether another
-        site runs that is held; errors of `graphs.to_factor_graph`.
+    Raises: LawfulError for a name that is no finite site; UnsupportedProgramError where the sites decide whether
+        another site runs that is held; errors of `graphs.to_factor_graph`.
     """
     choices = choices_of(program)
     finite = [c.address for c in finite_sites(program) if c.law.element_values is not None]

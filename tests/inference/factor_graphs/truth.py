@@ -162,7 +162,9 @@ def bagged_graph(seed, members=8, zeros=0.1, overlap=True, labels=3):
     for arity in (2, 2, 3):
         size = int(rng.integers(1, members))
         scopes = [rng.choice(members, arity, replace=False) for _ in range(size)]
-        tables = np.where(rng.random((size, *[card] * arity)) < zeros / 2, -np.inf, rng.normal(size=(size, *[card] * arity)))
+        tables = np.where(
+            rng.random((size, *[card] * arity)) < zeros / 2, -np.inf, rng.normal(size=(size, *[card] * arity))
+        )
         tables[(np.arange(size), *truth[np.array(scopes)].T)] = rng.normal(size=size)
         graph.factors(f"f{arity} {len(graph._groups)}", list(y[np.array(scopes)[:, k]] for k in range(arity)), tables)
     if rng.random() < 0.3:
@@ -188,6 +190,8 @@ def member_states(graph):
     x = np.zeros((len(grid), structure.size), np.int64)
     x[:, free] = grid
     for count in structure.counted:
-        hits = np.concatenate([np.zeros((len(x), 1), int), np.cumsum(x[:, count.members] == count.states, axis=1)], axis=1)
+        hits = np.concatenate(
+            [np.zeros((len(x), 1), int), np.cumsum(x[:, count.members] == count.states, axis=1)], axis=1
+        )
         x[:, count.totals] = np.diff(hits[:, count.starts], axis=1)
     return x
