@@ -147,7 +147,7 @@ def alike(sizes: np.ndarray) -> list[np.ndarray]:
     """Put bags together, of sizes within a factor of two, or however few numbers padding adds.
 
     >>> [bags.tolist() for bags in alike(np.array([3, 4000, 4000, 5000]))]
-    [[1, 2, 3], [0]]
+    [[3], [0, 1, 2]]
     """
     kinds = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
     found: list[np.ndarray] = []

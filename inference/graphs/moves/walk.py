@@ -36,8 +36,9 @@ def walked(
     >>> from ..model.graph import FactorGraph
     >>> graph = FactorGraph()
     >>> y = graph.variables("y", shape=(2, 2))
-    >>> graph = graph.observe({"n": [1, 2]}) if graph.count("n", y) else graph
-    >>> walked(graph.structure, graph.potentials, np.array([1, 0, 1, 1, 1, 2]), jax.random.key(0))[0, 2:].tolist()
+    >>> n = graph.count("n", y)
+    >>> graph, start = graph.observe({"n": [1, 2]}), jnp.array([1, 0, 1, 1, 1, 2])
+    >>> walked(graph.structure, graph.potentials, start, jax.random.key(0))[0, 2:].tolist()
     [1, 1, 1, 2]
     """
     run = _walking(structure, steps, draws)

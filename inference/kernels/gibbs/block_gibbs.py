@@ -113,7 +113,7 @@ def block_gibbs(
         UnsupportedProgramError where the sites decide whether another site runs that is held; errors of
         `graphs.to_factor_graph`.
 
-    >>> import numpyro.distributions as dist, lawful
+    >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def ring():
     ...     with lawful.plate("i", 4):
     ...         z = lawful.sample("z", dist.Bernoulli(0.5))
