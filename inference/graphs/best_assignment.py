@@ -14,16 +14,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.errors import LawfulError, WidthError
+from lawful.errors import LawfulError
 
 from .dual_bound import decoded, dual_bound
-from .exact.plans import BUDGET
-from .inference import best_states
+from .inference import answering
 from .integer_program import columns_of, programmed
 from .loopy.propagation import propagated
 from .model.graph import FactorGraph
 from .model.potentials import scores_at
 from .moves.exchanges import improved
+from .planning import BUDGET, planned
 
 SOLVERS = ("auto", "exact", "program", "search")
 SMALL = 2000  # columns of an integer program that is solved without being asked for
@@ -107,12 +107,12 @@ def most_probable(
     if solver not in SOLVERS:
         raise LawfulError(f"most_probable: solver: expected one of {', '.join(SOLVERS)}, got {solver!r}.")
     if solver in ("auto", "exact"):
-        try:
-            states, log_score, how = best_states(graph, order, budget, compiled, chains)
-            return MostProbable(states, log_score, log_score, how)
-        except WidthError:
-            if solver == "exact" or not graph.known:
-                raise
+        asked = solver if graph.known else "exact"
+        plan = planned(graph.structure, asked, budget, order=order, chains=chains)
+        if plan.method == "exact":
+            plan.refuse()
+            states, log_score = answering(plan, "map")(compiled, graph)
+            return MostProbable(graph.structure.by_name(states), log_score, log_score, plan.solver)
     if solver == "search" or (solver == "auto" and columns_of(graph.structure) > SMALL):
         return _searched(graph)
     return _programmed(graph, seconds)

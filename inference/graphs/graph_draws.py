@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import LawfulError, WidthError
+from lawful.errors import LawfulError
 
 from .best_assignment import most_probable
-from .exact.plans import BUDGET, way_of
 from .inference import drawn_states, uniforms_of
 from .model.counted import completed
 from .model.graph import FactorGraph
 from .model.potentials import scores_at
 from .moves.walk import walked
+from .planning import BUDGET, planned
 
 METHODS = ("auto", "exact", "gibbs")
 
@@ -79,17 +79,12 @@ def draws(
     if number < 1 or steps < 1:
         raise LawfulError(f"draws: {number} draws of {steps} steps each. Fix: give at least 1 of each.")
     structure = graph.structure
-    if method != "gibbs":
-        try:
-            way_of(structure).refuse_over(budget)
-        except WidthError:
-            if method == "exact":
-                raise
-        else:
-            u = jax.random.uniform(key, (number, uniforms_of(structure)), jnp.result_type(float))
-            potentials = jax.tree.map(jnp.asarray, graph.potentials)
-            found = jax.vmap(lambda own: jnp.asarray(drawn_states(structure, potentials, own, compiled=True)))(u)
-            return Draws(_by_name(graph, found), "exact")
+    plan = None if method == "gibbs" else planned(structure, method, budget)
+    if plan is not None and plan.method == "exact":
+        plan.refuse()
+        u = jax.random.uniform(key, (number, uniforms_of(plan)), jnp.result_type(float))
+        found = jax.vmap(lambda own: jnp.asarray(drawn_states(plan, graph, own, compiled=True)))(u)
+        return Draws(_by_name(graph, found), "exact")
     x = _start(graph, start)
     return Draws(_by_name(graph, walked(structure, graph.potentials, x, key, steps=steps, draws=number)), "gibbs")
 

@@ -131,24 +131,6 @@ def eliminated(
     return solved(exactly(graph.structure, budget, order=order, chains=chains), graph, compiled)
 
 
-def best_states(
-    graph: FactorGraph,
-    order: str | None = None,
-    budget: int = BUDGET,
-    compiled: bool | None = None,
-    chains: bool | None = None,
-) -> tuple[dict[str, Any], Any, str]:
-    """Find an assignment of the highest score, by states `(*shape)`, the natural log of its measure, and how.
-
-    Of several the one with the lowest states, in the reverse order of elimination, is taken.
-
-    Raises: WidthError as `eliminated`.
-    """
-    plan = exactly(graph.structure, budget, order=order, chains=chains)
-    states, log_score = answering(plan, "map")(compiled, graph)
-    return graph.structure.by_name(states), log_score, plan.solver
-
-
 def pushed(
     graph: FactorGraph,
     uniforms: Any,
