@@ -13,6 +13,7 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.inference.check import Contract
 from lawful.inference.check.programs.tilted import tilted
+from lawful.inference.check.rows.kernel_rows import START
 from lawful.inference.check.rows.rows import IDENTITIES, ROWS, SCHEMES
 from lawful.inference.contract import Transformer
 from lawful.inference.laws.resampling import SCHEMES as KNOWN_SCHEMES
@@ -41,6 +42,7 @@ MADE = {
     "particle_filter": lambda: inference.particle_filter(2, scheme("systematic"), None),
     "propose": lambda: inference.propose(fair),
     "propose_each": lambda: inference.propose_each(tilted),
+    "start_from": lambda: START,
     "local_proposals": inference.local_proposals,
     "suspend": lambda: inference.suspend("factors"),
     "move": lambda: inference.move(kernels.mh()),
@@ -72,6 +74,7 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "particle_gibbs": lambda: kernels.particle_gibbs(2),
            "refresh": lambda: kernels.refresh(kernels.random_walk(1.0), ["x"]),
            "involutive": lambda: kernels.involutive(lambda choices, auxiliary: ({"x": 1 - choices["x"]}, {})),
+           "redraw": lambda: kernels.mh(kernels.redraw("x")), "bag_gibbs": kernels.bag_gibbs,
            "split_merge": lambda: kernels.mh(kernels.split_merge("x")), "barker": kernels.barker,
            "delayed_acceptance": lambda: kernels.delayed_acceptance(coin), "slice": kernels.slice,
            "elliptical_slice": kernels.elliptical_slice, "conjugate": kernels.conjugate,
@@ -85,6 +88,7 @@ CLAIM_NOTHING = {
     "smoothed",
     "NormalMoments",
     "conditional_means",
+    "laplace_mixture",
     "log_marginals",
     "scores",
     "information",
