@@ -12,6 +12,7 @@ import numpy as np
 
 from ...findings.findings import Finding, few
 from ...results.optima import RIDGE, UNBOUNDED, Optima, Optimum, marked
+from .summit import SAME
 
 
 def verdict(optima: Optima, steps: int) -> Iterator[Finding]:
@@ -73,15 +74,17 @@ def _without_maximum(ends: list[Optimum], count: int) -> Iterator[Finding]:
 def _disagreement(ends: list[Optimum], count: int) -> Iterator[Finding]:
     """Tell how far the starts agree on the best end."""
     best = ends[0]
-    if count == 1 or best.starts == count:
+    equal = [one for one in ends if one.kind == best.kind and best.log_density - one.log_density <= SAME]
+    starts, rest = sum(one.starts for one in equal), [one for one in ends if all(one is not other for other in equal)]
+    if count == 1 or starts == count:
         return
-    others = ", ".join(f"{one.log_density:.6g} ({one.kind}, {one.starts})" for one in ends[1:4])
-    told = f"{best.starts} of {count} searches ended at the best value, {best.log_density:.6g}; others at {others}"
-    more = ", ..." if len(ends) > 4 else ""
-    if best.starts > 1:
-        yield Finding("STARTS_DISAGREE", f"{told}{more}.", value=best.starts, limit=count)
+    others = ", ".join(f"{one.log_density:.6g} ({one.kind}, {one.starts})" for one in rest[:3])
+    told = f"{starts} of {count} searches ended at the best value, {best.log_density:.6g}; others at {others or '-inf'}"
+    more = ", ..." if len(rest) > 3 else ""
+    if starts > 1:
+        yield Finding("STARTS_DISAGREE", f"{told}{more}.", value=starts, limit=count)
     else:
         yield Finding(
             "LONE_OPTIMUM", f"{told}{more}. A better one may have been missed. Fix: more starts.",
-            value=best.starts, limit=2,
+            value=starts, limit=2,
         )  # fmt: skip
