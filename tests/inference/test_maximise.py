@@ -12,7 +12,8 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
 from lawful.inference import RunOptions
-from lawful.inference.results.optima import marked
+from lawful.inference.plans.searches.verdict import verdict
+from lawful.inference.results.optima import KINDS, Optima, marked
 from lawful.inference.results.result import Result
 
 RNG = np.random.default_rng(41)
@@ -136,8 +137,70 @@ def test_sites_and_options_that_cannot_be_are_refused_with_a_remedy():
         inference.maximise(coins, starts=0)
 
 
+def ends(*rows):
+    """Optima (log density, kind, searches) of one number."""
+    count = len(rows)
+    member = np.repeat(np.arange(count), [row[2] for row in rows])
+    value = np.array([row[0] for row in rows])
+    none = {"x": np.full(count, np.nan)}
+    return Optima(
+        none, none, {"x": np.zeros(count, np.int8)}, {"x": np.array([row[1] == "unbounded" for row in rows])}, value,
+        np.array([KINDS.index(row[1]) for row in rows]), np.ones(count, int), np.zeros(0), value[member], member,
+        member >= 0, 9 + member, 9 + member,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([(-1.0, "maximum", 4)], []),
+        ([(-1.0, "maximum", 2), (-1.0, "maximum", 2)], []),
+        ([(-1.0, "maximum", 2), (-3.0, "maximum", 2)], ["STARTS_DISAGREE"]),
+        ([(-1.0, "maximum", 1), (-3.0, "maximum", 3)], ["LONE_OPTIMUM"]),
+        ([(-1.0, "maximum", 3), (-3.0, "unbounded", 1)], ["STARTS_DISAGREE"]),
+        ([(-1.0, "maximum", 3), (9.0, "unbounded", 1)], ["NO_MAXIMUM", "STARTS_DISAGREE"]),
+        ([(-1.0, "unfinished", 4)], ["NOT_CONVERGED"]),
+        ([(-1.0, "ridge", 4)], ["FLAT_DIRECTION"]),
+    ],
+    ids=str,
+)
+def test_the_verdict_follows_from_the_ends(rows, told):
+    """Equal values agree; a lower end on the way to infinity is an end as any other, a higher one no maximum."""
+    assert [finding.code for finding in verdict(ends(*rows), 500)] == told
+
+
 def test_marks_name_numbers_by_their_place():
     assert marked({"a": np.array(1), "b": np.array([[0, 1]])}) == ("a", "b[0, 1]")
+
+
+def by_logarithm(x, y):
+    """The regression with the logarithm of its standard deviation."""
+    slopes, log_sd = flat("slopes", shape=(2,)), flat("log_sd")
+    with lawful.plate("row", len(y)):
+        lawful.sample("y", dist.Normal(x @ slopes, jnp.exp(log_sd)), obs=y)
+
+
+@pytest.mark.slow
+def test_a_program_in_other_parameters_has_the_same_optimum_also_from_starts_that_are_given(fitted):
+    start = {"slopes": np.zeros((2, 2)), "log_sd": np.array([0.0, 1.0])}
+    for settings in ({"starts": 4}, {"starts": 2, "init": start}, {"starts": 2, "init": {"log_sd": 0.5}}):
+        if "init" in settings and len(settings["init"]) == 1:
+            with pytest.raises(LawfulError):  # there is no prior to draw the others from
+                inference.maximise(by_logarithm, **settings)(3, X, Y)
+            continue
+        best = inference.maximise(by_logarithm, **settings)(3, X, Y).optima[0]
+        np.testing.assert_allclose(best.log_density, fitted.optima[0].log_density, rtol=1e-13)
+        np.testing.assert_allclose(best.values["slopes"], fitted.optima[0].values["slopes"], rtol=1e-9)
+        np.testing.assert_allclose(np.exp(best.values["log_sd"]), fitted.optima[0].values["sd"], rtol=1e-9)
+
+
+@pytest.mark.slow
+def test_in_single_precision_it_is_the_same_to_single_precision(fitted):
+    with jax.enable_x64(False):
+        result = inference.maximise(regression, starts=4)(0, X.astype(np.float32), Y.astype(np.float32))
+    np.testing.assert_allclose(result.optima[0].values["slopes"], fitted.optima[0].values["slopes"], rtol=1e-3)
+    np.testing.assert_allclose(result.optima[0].errors["slopes"], fitted.optima[0].errors["slopes"], rtol=1e-3)
+    assert result.ok and result.optima[0].kind == "maximum"
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ from .target import Target
 
 MEMORY = 20  # pairs of steps and changes of the gradient
 TRIALS = 20  # evaluations of a step
-STALLED = 3  # steps without gain after which a search rests
+STALLED = 5  # steps of little gain after which a search rests
+LITTLE = 0.75  # power of the rounding of a value that a step has to gain, or it counts as one of little gain
 
 
 class Search(NamedTuple):
@@ -83,14 +84,14 @@ def _step(target: Target, inputs: Sequence[Any], now: Search) -> Search:
     gradient = jnp.where(better, -line.grad, now.gradient)
     vector = jnp.where(better, vector, now.vector)
     first = now.steps == 0
-    gained = value - now.value > 4 * jnp.finfo(value.dtype).eps * (1 + jnp.abs(value))
-    fresh = solver.init(vector)
-    stalled = jnp.where(gained, 0, now.stalled + 1)
+    gain, eps = (value - now.value) / (1 + jnp.abs(value)), jnp.finfo(value.dtype).eps
+    fresh, gained = solver.init(vector), (gain > 4 * eps) & ~first
+    stalled = jnp.where(gain > eps**LITTLE, 0, now.stalled + 1)
     taken = Search(
         vector,
         value,
         gradient,
-        jax.tree.map(lambda new, old: jnp.where(gained & ~first, new, old), learnt, fresh),
+        jax.tree.map(lambda new, old: jnp.where(gained, new, old), learnt, fresh),
         now.steps + 1,
         now.evaluations + line.info.num_linesearch_steps.astype(jnp.int32),
         stalled,

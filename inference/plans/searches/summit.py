@@ -238,19 +238,19 @@ def _one_sided(ask: Asking, found: Summit) -> Iterator[tuple[int, float, np.ndar
 
 def _held(ask: Asking, found: Summit) -> Summit | None:
     """Hold coordinates at edges of supports, where the density does not fall on the way there; None without any."""
-    free, edges, vector = found.free.copy(), found.edges.copy(), found.vector.copy()
-    for place, side, values in _one_sided(ask, found):
-        if values is None:
-            continue
-        rows = np.stack([vector] * len(EDGE))
-        rows[:, place] += side * np.array(EDGE)
-        scores = ask.scored(rows)
-        with np.errstate(invalid="ignore"):
-            good = scores >= found.value - rounding(found.value, FALLS)
-        if good.any():
-            free[place], vector = False, rows[int(np.argmax(good))]
-            edges = np.where(_reached(ask, place, found.values, values), _side(found, values, place), edges)
-    return None if (free == found.free).all() else _seen(ask, vector, free, edges.astype(np.int8))
+    reached = [(place, side, values) for place, side, values in _one_sided(ask, found) if values is not None]
+    free, edges = found.free.copy(), found.edges
+    for place, _, values in reached:
+        free[place] = False
+        edges = np.where(_reached(ask, place, found.values, values), _side(found, values, place), edges)
+    for units in EDGE if reached else ():
+        vector = found.vector.copy()
+        for place, side, _ in reached:
+            vector[place] += side * units
+        new = _seen(ask, vector, free, edges.astype(np.int8))
+        if new.value >= found.value - rounding(found.value, FALLS) and np.isfinite(new.second).all():
+            return new
+    return None
 
 
 def _reached(ask: Asking, place: int, before: np.ndarray, at: np.ndarray) -> np.ndarray:
