@@ -8,6 +8,7 @@ differ in the order of exchangeable parts alone are one, with as many labellings
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -77,7 +78,7 @@ def optima_of(ask: Asking, shown: Sequence[Choice], free: np.ndarray, ends: Sear
     )
 
 
-def _place(forms: Sequence[Sequence[Summit]], vector: np.ndarray, value: float) -> int | None:
+def _place(forms: Sequence[Sequence[Summit]], vector: np.ndarray, value: Any) -> int | None:
     """Find the optimum that an end is at; ends on one ridge, those that run off, and those on the way are together."""
     for place, known in enumerate(forms):
         if any(one.is_at(vector, value) for one in known):

@@ -159,7 +159,7 @@ class Summit:
         found[lost] = found[:, lost] = np.nan
         return found
 
-    def is_at(self, vector: np.ndarray, value: float) -> bool:
+    def is_at(self, vector: np.ndarray, value: Any) -> bool:
         """Tell whether another end is this one, reached again."""
         bent, directions = self.axes
         firm = self.firm
@@ -169,7 +169,7 @@ class Summit:
         return bool(close and np.sum(apart**2) <= NEAR)
 
 
-def rounding(value: float, least: float) -> float:
+def rounding(value: Any, least: float) -> float:
     """Give a difference of log densities that is more than rounding."""
     return max(least, 1e3 * float(np.finfo(np.asarray(value).dtype).eps) * abs(float(value)))
 
