@@ -113,9 +113,9 @@ def neighbours_redrawn_at_once():
     return patched(redraws, "_beaten", lambda original: lambda *given: original(*given) & False)
 
 
-def count_of_a_pair_off_by_one():
-    """A bag is taken to have one member more in its state than it has."""
-    return rewritten(redraws, "_weights", "counts[bag][:, None] +", "counts[bag][:, None] + 1 +")
+def half_of_what_is_known_of_a_count():
+    """Members are redrawn with half of the scores of their count; what those exclude stays excluded."""
+    return rewritten(redraws, "_weights", "scores[starts[bag]", "0.5 * scores[starts[bag]")
 
 
 def exchanges_that_lose():

@@ -159,7 +159,7 @@ MUTANTS = (
     Mutant("40l", "own bag kept in scores of the bag process", proportions.own_sum_kept_in_the_scores),
     Mutant("40m", "prior left out of the slope", proportions.prior_left_out_of_the_slope),
     Mutant("40n", "neighbours redrawn at once", proportions.neighbours_redrawn_at_once, BAGS),
-    Mutant("40o", "count of a bag off by one", proportions.count_of_a_pair_off_by_one, BAGS),
+    Mutant("40o", "half of what is known of a count", proportions.half_of_what_is_known_of_a_count, BAGS),
     Mutant("40p", "gain of an exchange with the wrong sign", proportions.exchanges_that_lose),
     Mutant("40q", "bound by the worst labels of bags", proportions.worst_labels_in_the_bound),
     Mutant("40r", "radius too small", proportions.radius_too_small),

@@ -242,9 +242,9 @@ def ballots() -> None:
     """A bag whose count is known, with neighbours in it, and one whose count is seen with noise."""
     with plate("i", 4):
         z = sample("z", dist.Bernoulli(jnp.array([0.3, 0.6, 0.5, 0.8])))
-    count("known", z[:3], obs=jnp.array(1))
-    count("seen", z[3:], noise=jnp.array([0.4, -0.3]))
-    factor("alike", 0.9 * (z[0] == z[1]) - 0.5 * (z[2] == z[3]))
+    count("known", z[:2], obs=jnp.array(1))
+    count("seen", z[2:], noise=jnp.array([0.4, -0.3, 0.2]))
+    factor("alike", 0.9 * (z[0] == z[1]) - 0.5 * (z[1] == z[2]))
 
 
 def shared_ballots() -> None:

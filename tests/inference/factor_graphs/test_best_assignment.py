@@ -80,7 +80,7 @@ def test_a_search_takes_the_best_of_its_starts_beneath_one_bound():
     assert float(scores_at(graph.structure, graph.potentials, improved(graph, start))) <= found.log_score + 1e-9
 
 
-@pytest.mark.kills("40p")
+@pytest.mark.kills("40p", seed=0)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_search_ends_where_no_exchange_and_no_change_of_one_helps(seed):
     graph = bagged_graph(20 + seed, 6, overlap=False, labels=2 + seed % 2)
