@@ -142,8 +142,9 @@ def log_marginals(
     args = positional(program, args, named)
     form = trace(program, *args)
     inputs, _, _ = split_arguments(args)
-    known = checked_data(form, inputs)
+    known: dict[str, Any] = dict(checked_data(form, inputs))
     found = elements_of(form, plate, enumerate)
+    known |= {c.name: None for c in choices_of(form, ("observed",)) if c.conditional}  # whose arm may depend on it
     moved = [name for name in found.sites if name not in known]
     if moved:
         raise UnsupportedProgramError(

@@ -148,6 +148,14 @@ def test_what_meets_is_refused_with_the_reason():
         log_marginals(follows, y)
     with pytest.raises(UnsupportedProgramError, match="plate 'i' are not seen to be independent"):
         log_marginals(coupled, y, enumerate="all")
+
+    def echoed():
+        with lawful.plate("i", 3):
+            x = lawful.sample("x", dist.Normal(0.0, 1.0))
+            lawful.sample("y", dist.Normal(0.0, 1.0), obs=2.0 * x)
+
+    with pytest.raises(UnsupportedProgramError, match="what 'y' observes depends on a latent site.*Fix: give data"):
+        log_marginals(echoed)
     with pytest.raises(LawfulError, match="no observed site stands in 'j'; the observed sites are: 'y' in i. Fix"):
         log_marginals(coupled, y, plate="j")
     with pytest.raises(LawfulError, match="expected plate=.*'y' in group, time. Fix"):
@@ -179,7 +187,7 @@ def test_long_loops_in_float32():
 def _first_as_last(data, axis):
     """Give the first element of a plate the data of the last one."""
     rows = np.moveaxis(np.array(data), axis, 0)
-    rows[0] = rows[-1]
+    rows[:1] = rows[-1:]
     return np.moveaxis(rows, 0, axis)
 
 
