@@ -68,13 +68,13 @@ class LaplaceMixtures:
         density = lawful.density(self.model, *args, **named)
         elements = _elements(density.form, self.plate, self.sites)
         values = _checked(optima, density.choices)
+        elements.refuse_named(density, values)
         parts = elements.free(density.inputs, values)
         prior = np.asarray(elements.of_prior(density.inputs))
         found = np.asarray(elements.heights(density.inputs, parts) if heights is None else heights, float)
         finite = [np.isfinite(np.asarray(part)).reshape(len(found), -1).all(axis=1) for part in parts]
         chosen, log_weight = _highest(np.where(np.all(finite, axis=0), found, -np.inf))
         parts = [part[chosen] for part in parts]
-        elements.refuse_named(density, {name: v[chosen[0]] for name, v in zip(density.names, values, strict=True)})
         if hessians is None:
             own = np.asarray(elements.curvature(density.inputs, parts))
         else:
@@ -166,6 +166,7 @@ class _Elements:
         self.free = jax.jit(jax.vmap(self._free, (None, 0)))
         self.stacked = jax.jit(jax.vmap(self.joined))
         self.of_prior = jax.jit(self._of_prior)
+        self.values_of_prior = jax.jit(self._values_of_prior)
         self.curvature = jax.jit(self._curvature)
 
     def joined(self, parts: Sequence[Any]) -> jax.Array:
@@ -182,12 +183,15 @@ class _Elements:
             found[n], start = jnp.moveaxis(own, 0, axis).astype(parts[n].dtype), start + width
         return found
 
-    def refuse_named(self, density: Any, optimum: Values) -> None:
-        """Refuse a program whose density changes when elements change places: two of them, or all in a circle."""
-        drawn = self.drawn(jax.random.key(0), *density.inputs)[0]
-        points = [dict(optimum), dict(zip(density.names, self._scored(density.inputs, drawn)[1], strict=True))]
+    def refuse_named(self, density: Any, optima: Sequence[jax.Array]) -> None:
+        """Refuse a program whose density changes when elements change places: two of them, or all in a circle.
+
+        It is looked at where the optima are, and at a draw of the prior.
+        """
         circle = np.roll(np.arange(self.size), 1)
-        orders = [np.array([1, 0, *range(2, self.size)]), circle] if self.size > 1 else []
+        orders = [np.array([1, 0, *range(2, self.size)]), circle][: self.size - 1]  # they make all others
+        rows = [*zip(*optima, strict=True), self.values_of_prior(density.inputs)]
+        points = [dict(zip(density.names, row, strict=True)) for row in rows] if orders else []
         for point, order in ((point, order) for point in points for order in orders):
             here, there = (float(density.log_density(p)) for p in (point, self._renamed(point, order)))
             if np.isfinite(here) and not abs(there - here) <= 1e3 * np.finfo(np.float32).eps * (1 + abs(here)):
@@ -214,6 +218,9 @@ class _Elements:
 
     def _free(self, inputs: Sequence[Any], values: Sequence[jax.Array]) -> list[jax.Array]:
         return self.back(jax.random.key(0), *inputs, *values)[0]
+
+    def _values_of_prior(self, inputs: Sequence[Any]) -> list[jax.Array]:
+        return self._scored(inputs, self.drawn(jax.random.key(0), *inputs)[0])[1]
 
     def _of_prior(self, inputs: Sequence[Any]) -> jax.Array:
         keys = jax.random.split(jax.random.key(0), DRAWS)
