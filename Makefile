@@ -47,8 +47,8 @@ demo: .venv/.ready-demo   ## the main jobs on real data; writes into out/
 test: .venv/.ready-dev    ## the test suite without the tests marked slow
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-slow: .venv/.ready-dev    ## the tests marked slow
-	$(BIN)/python -m pytest -m slow
+slow: .venv/.ready-dev    ## the tests marked slow, with types and shapes checked at run time
+	LAWFUL_CHECK_TYPES=1 $(BIN)/python -m pytest -m slow
 
 check: .venv/.ready-dev   ## lint, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p lawful

@@ -12,7 +12,9 @@ import jax
 import pytest
 from hypothesis import settings
 
-import tests.typecheck  # noqa: F401 - what is imported after it is checked
+if os.environ.get("LAWFUL_CHECK_TYPES"):  # as `make slow` does: it is a tenth of the time of all tests
+    import tests.typecheck  # noqa: F401 - what is imported after it is checked
+
 from lawful.backends.compile_options import compile_cache, compile_quickly
 from tests import mappings
 

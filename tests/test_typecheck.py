@@ -1,5 +1,7 @@
 """The library's annotations are checked while tests run: arguments, what dataclasses are made of, and shapes."""
 
+import os
+
 import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
@@ -10,6 +12,8 @@ from lawful.inference.laws.resampling import ess
 from lawful.inference.laws.strata import push_stratified
 
 
+@pytest.mark.slow
+@pytest.mark.skipif("LAWFUL_CHECK_TYPES" not in os.environ, reason="types are checked where LAWFUL_CHECK_TYPES is set")
 @pytest.mark.parametrize(
     "call",
     [

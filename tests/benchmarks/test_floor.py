@@ -32,6 +32,7 @@ def test_uniform_weights_move_no_particle_by_more_than_a_slot():
         assert np.abs(np.asarray(kept) - np.arange(100_000)).max() <= (1 if u > 0.99 else 0)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("normal", [threefry.normal, jax.random.normal], ids=["written out", "jax.random"])
 @pytest.mark.parametrize("model", ["LG", "SV"])
 def test_the_floors_evidence_is_unbiased(model, normal, false_alarm):

@@ -49,6 +49,7 @@ def test_rows_that_are_equal_in_columns_make_a_bag():
 OURS = [pytest.param(name, marks=pytest.mark.slow) for name in catalogue.OURS]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.kills("40g", name="BagRidge")
 @pytest.mark.parametrize("name", [*catalogue.BASELINES, *OURS])
 def test_a_contestant_never_reads_a_label(name):

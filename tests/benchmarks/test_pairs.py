@@ -32,6 +32,7 @@ def test_nearest_neighbours_are_those_of_all_distances():
     assert found == wanted - {tuple(sorted(edge)) for edge in given.cliques.tolist()}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("contestant", [ours, ours_counts, floor], ids=["ours", "counts", "floor"])
 @pytest.mark.parametrize("building", [False, True])
 def test_contestants_give_the_marginals_of_so_many_sweeps(contestant, building, single_precision):

@@ -23,6 +23,7 @@ SCALAR = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", SCALAR)
 def test_atoms_of_a_scalar_are_its_support_with_its_probabilities(name):
     distribution = SCALAR[name]

@@ -124,6 +124,7 @@ def partly_seen(mask, read=False):
         lawful.factor("f", 0.3 * jnp.sum(y))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("read", [False, True])
 def test_a_discrete_observation_with_gaps_is_checked_exactly(read):
     """What nothing reads of the missing elements is summed in a traced program, and drawn in an eager one."""

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.tier0
 FEW = {"tables": 6, "sizes": (6, 9, 12)}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "kernel",
     [kernels.mala(0.1), kernels.hmc(0.1, 3), *(kernels.nuts(0.1, max_depth=d) for d in (1, 2, 3))],
@@ -67,6 +68,7 @@ def test_turns_cut_trajectories_and_a_window_ends_them():
     assert matrix[2, 1] == pytest.approx(0.5 * np.exp(-0.5)) and matrix[0, 2] == 0.0 and matrix[:3, 3].sum() == 0.0
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("name", "wrong"),
     [

@@ -125,6 +125,7 @@ def test_reports_of_every_status_are_repeated(reports):
     assert {report.status for report in map(reports, REPORTS)} == set(STATUSES)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else ()) for n in REPORTS])
 def test_a_report_says_what_it_would_find_and_how_to_repeat_it(name, reports):
     report = reports(name)

@@ -43,12 +43,14 @@ def test_d2_log_densities_agree_at_draws_and_outside_the_support(sides):
     assert all(same_density(one["eager"], row) for one, row in zip(found, rows, strict=True))
 
 
+@pytest.mark.rest_slow
 def test_d6_a_run_scored_again_has_the_density_it_was_drawn_with(sides):
     for key in jax.random.split(jax.random.key(6), 2):
         record = sides.eager(key)
         assert same_density(record.log_density, sides.form.log_density(record.choices, *sides.args))
 
 
+@pytest.mark.rest_slow
 def test_d10_gradients_by_the_arguments_agree(sides):
     """Both by reverse differentiation, of the compiled density and of the plain program."""
     y, slope = sides.args

@@ -18,6 +18,7 @@ def example(root, monkeypatch, tmp_path):
     return lambda name: runpy.run_path(str(root / "examples" / f"{name}.py"))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["auto", "loopy"])
 def test_a_uai_network_is_solved_from_the_command_line(example, method, tmp_path, capsys):
     """The network is a tree, so both methods are exact."""

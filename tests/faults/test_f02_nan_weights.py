@@ -80,6 +80,7 @@ def test_f02_the_count_is_that_of_the_values_which_have_no_weight():
         assert finding.value == injected.sum() and finding.sites == ("weight",)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     ("scheme", "when"), [*((scheme, 1) for scheme in SCHEMES), ("systematic", 0), ("systematic", 2)]

@@ -70,6 +70,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(6)
 @pytest.mark.regression("15.7e")
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ def run_eagerly(program, *args):
 MODES = pytest.mark.parametrize("run", [lawful.trace, run_eagerly], ids=["staged", "eager"])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(7)
 @MODES
 @pytest.mark.parametrize("name", BOUNDED)
@@ -157,6 +158,7 @@ def test_f07_a_support_that_choices_move_gives_density_zero():
     np.testing.assert_array_equal(weight > -np.inf, high > 2.0)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", BOUNDED)
 def test_f07_a_choice_outside_is_no_error_but_impossible(name):
     """A proposal may leave the support; only data are refused."""

@@ -104,6 +104,7 @@ def test_f10_enumeration_gives_the_prior_and_evidence_one(program):
     assert exact.marginal("heads") == pytest.approx({0: 1 - BIAS, 1: BIAS}, rel=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("program", "build"),
     [(plated, inference.importance), *((program, inference.smc) for program in PROGRAMS)],

@@ -42,6 +42,7 @@ def brute(z, count):
     return sum(np.prod(np.where(s, p, 1 - p)) for s in map(np.array, states) if s.sum() == count)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [1, 2])
 def test_f27_probabilities_of_zero_and_one_exclude_exactly_what_they_should(size, dtype):

@@ -24,6 +24,7 @@ def few_points():
     return np.repeat([[0.0], [0.5], [1.0]], 12, axis=0), np.repeat([0.0, 2.0, -1.0], 12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(28)
 @pytest.mark.parametrize("experts", [2, 5])
 def test_f28_the_likelihood_stays_bounded_and_the_floor_is_told_with_expert_and_value(experts):
@@ -50,6 +51,7 @@ def test_f28_a_fit_inside_its_limits_says_nothing():
     assert GaussianMoE(1).fit(x[:, None], y).reasons_ == ()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_f28_an_expert_without_rows_leaves_values_and_gradients_finite(dtype):
     """All gates on the first expert, by a score that leaves the others no weight at all."""

@@ -51,6 +51,7 @@ def norm_at_zero(y):
 KERNELS = [kernels.mala(0.8), kernels.hmc(0.4, 3), kernels.nuts(0.5)]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(30)
 @pytest.mark.parametrize("kernel", KERNELS, ids=repr)
 def test_f30_proposals_without_a_gradient_are_rejected_and_counted(kernel):

@@ -43,6 +43,7 @@ LAWS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(31)
 @pytest.mark.regression("15.3b")
 @pytest.mark.parametrize("law", LAWS)

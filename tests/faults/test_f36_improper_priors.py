@@ -116,6 +116,7 @@ def test_f36_a_start_that_would_be_drawn_from_a_flat_prior_names_the_site_and_it
         STARTS[name]()(KEY, 0.3)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kernel", [WALK, inference.kernels.nuts()], ids=["walk", "nuts"])
 def test_f36_chains_under_a_flat_prior_start_in_the_cube_whatever_the_kernel(kernel):
     """A point of the cube has log densities down to -1e5; a start is at most some tens below the highest."""

@@ -46,6 +46,7 @@ def weighed_twice():
     return a
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize(
@@ -63,6 +64,7 @@ def test_f43_without_a_factor_the_evidence_is_exactly_one(program):
     assert (result.weighted.log_weight == 0).all()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(43)
 @pytest.mark.parametrize(
     ("program", "words"),

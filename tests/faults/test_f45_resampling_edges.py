@@ -34,6 +34,7 @@ def chosen(ancestors, weights):
     assert (np.asarray(weights)[ancestors] > 0).all(), (ancestors, weights)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(45)
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64], ids=lambda d: d.__name__)
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
@@ -67,6 +68,7 @@ def test_f45_no_draw_and_no_cell_chooses_a_particle_without_weight(scheme, dtype
         assert np.exp(np.asarray(log_masses, np.float64)[possible]).sum() == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_f45_one_hot_weights_have_one_ancestor_and_equal_ones_all(scheme):
     law = ResampleLaw(SCHEMES[scheme], 4, 4)
@@ -87,6 +89,7 @@ def test_f45_a_pick_has_weight(dtype):
         chosen(draw(keys, weights), weights)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("scheme", "resample_below"), schemes_and_thresholds(0.5))
 def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
     """Each step forbids one value: no draw and no lineage may hold it."""
@@ -108,6 +111,7 @@ def test_f45_no_path_of_weight_zero_is_in_the_posterior(scheme, resample_below):
     np.testing.assert_array_equal(dead, (result.weighted.values["x"] == np.arange(6) % 3).any(axis=-1))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_f45_no_lane_of_a_batch_chooses_a_particle_without_weight(scheme):
     """All the weights at once, each with its own uniform: a lane is what it is alone."""
@@ -121,6 +125,7 @@ def test_f45_no_lane_of_a_batch_chooses_a_particle_without_weight(scheme):
         np.testing.assert_array_equal(together[lane], law.draw(key, weights[lane]))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("scheme", sorted(SCHEMES))
 def test_f45_zeros_around_many_particles_stay_without_offspring(scheme):
     """Above 2**17 particles the counts are made of integer and fraction parts."""

@@ -64,6 +64,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(51)
 @pytest.mark.kills("66b", name="Categorical")
 @pytest.mark.parametrize("name", CASES)
@@ -103,6 +104,7 @@ def one_way(make, parameters):
     return program
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["Bernoulli", "Normal by loc", "Uniform"])
 def test_f51_a_particle_that_drew_from_no_law_is_found_with_its_site(name):
     case = CASES[name]

@@ -209,6 +209,7 @@ EAGER = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("method", EAGER)
 @pytest.mark.parametrize("value", VALUES)

@@ -134,6 +134,7 @@ def test_populations_of_two_are_properly_weighted(name, program):
         assert found.probability == pytest.approx(1, abs=TOLERANCE)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("row", EAGER_ROWS, ids=lambda row: row.name)
 def test_every_eager_row_keeps_its_law(row):
     report = check_eager_row(row, programs=row.programs // 10).report

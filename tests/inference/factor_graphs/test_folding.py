@@ -41,6 +41,7 @@ TABLES = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("tables", TABLES)
 @pytest.mark.parametrize("sets", SETS)
 def test_the_measure_is_that_of_the_pairs(sets, tables):

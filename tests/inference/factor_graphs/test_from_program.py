@@ -102,6 +102,7 @@ PROGRAMS = {
 }  # fmt: skip
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_graph_has_the_measure_of_the_program(name):
     program, args = PROGRAMS[name]
@@ -141,6 +142,7 @@ def same_evidence(seed):
     assert float(found.log_z) == pytest.approx(truth, abs=1e-11), seed
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("seed", [1, 4, 9])
 def test_a_random_program_has_its_evidence(seed):
     same_evidence(seed)
@@ -154,6 +156,7 @@ def same_evidence_of_shared_names(seed):
     assert float(found.log_z) == pytest.approx(truth, abs=1e-11), seed
 
 
+@pytest.mark.rest_slow
 @pytest.mark.kills("41c", seed=23)
 @pytest.mark.parametrize("seed", [23, 34, 54])
 def test_a_site_that_several_arms_draw_has_one_law_in_each(seed):

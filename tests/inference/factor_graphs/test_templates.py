@@ -148,6 +148,7 @@ def assert_same(ours, theirs):
         np.testing.assert_allclose(first[orders[0]], second[orders[1]], rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
 def test_a_loop_read_at_once_is_the_loop_read_step_by_step(program, monkeypatch):
     assert_same(to_factor_graph(program, Y), one_by_one(monkeypatch, program, Y))
