@@ -13,6 +13,7 @@ from lawful.inference.check.statistics.power import z_critical
 pytestmark = pytest.mark.usefixtures("single_precision")  # the floor is a float32 program
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("n", [2, 7, 1000, 2**17])
 def test_offspring_are_within_one_of_their_share(n):
     weight = np.random.default_rng(20262).gamma(0.5, size=n).astype(np.float32)

@@ -113,6 +113,7 @@ CHOICES = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", CHOICES)
 def test_the_program_decides(name):
     program, args, kernel, summed = CHOICES[name]

@@ -281,6 +281,7 @@ def test_the_last_state_of_a_chain_is_drawn_back_from_its_conditional():
     np.testing.assert_allclose(root @ root, (cov - gain @ cov)[4, 4], rtol=1e-11)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("lanes", [(), (40,)], ids=["alone", "persons"])
 def test_the_program_of_an_integral_grows_in_proportion_to_the_chain(lanes):
     """One site after the other it grew by a factor of five with every one."""

@@ -132,6 +132,7 @@ ONE_WAY = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", ONE_WAY)
 def test_what_is_refused_names_what_can_do_it(program):
     with pytest.raises(LawfulError, match=ONE_WAY[program][1]):

@@ -28,6 +28,7 @@ def broken(weight):
     factor("f", jnp.where(x > 0, weight, -1.0))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PLANS)
 def test_a_weight_without_meaning_raises_or_flags(name):
     raising, flagging = (PLANS[name](broken, particles=8, runs=2, on_fault=policy) for policy in ("raise", "flag"))

@@ -89,6 +89,7 @@ def of_numpyro(y):
 MODELS = [in_plate, in_scan, in_arms, masked, conditioned, a_constant, of_numpyro]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_an_argument_stays_and_what_is_given_back_is_drawn(model):
     given = from_chains({"mu": np.linspace(-1.0, 1.0, 10).reshape(2, 5)})
@@ -213,6 +214,7 @@ def test_exact_sums_do_not_depend_on_which_of_the_two_is_read():
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("importance", "summed", "nuts", "tempered")]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["smc", "single site", *SLOW])
 def test_runs_do_not_depend_on_which_of_the_two_is_read(method):
     def run(reads):

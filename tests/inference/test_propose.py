@@ -317,6 +317,7 @@ def below_a_scale():
     sample("u", dist.Uniform(0.0, scale))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("mode", ["staged", "eager"])
 @pytest.mark.parametrize("bound", [lambda s: s * (1 + 1e-15), lambda s: jnp.maximum(s, 3.0)])
 def test_a_bound_that_only_the_run_knows_is_accepted_where_the_run_finds_it_wide_enough(bound, mode):

@@ -188,6 +188,7 @@ def steps(x, y):
     lawful.scan(step, 0.0, y)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("model", "title"),
     [

@@ -40,6 +40,7 @@ def one_step(y):
     return scan(step, a, y[1:])[0] + 2 * a
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     ("program", "settings"),

@@ -145,6 +145,7 @@ SEEN_ONCE = np.array([0.0, 1.0, 0.0])
 RESAMPLINGS = ("systematic", "stratified", "multinomial", "residual")
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("resampling", RESAMPLINGS)
 def test_distinct_ancestors_of_a_stage_are_the_values_that_its_resampling_left(resampling):
     """Only the third step resamples, after the one observation; no value was drawn twice."""

@@ -94,6 +94,7 @@ def rows_of(warmup, draws=0):
     return np.asarray(jax.vmap(schedule(warmup))(jnp.arange(warmup + draws)))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("steps", [0, 1, 19, 20, 100, 150, 151, 500, 1000, 1234])
 def test_windows_lie_inside_the_warm_up_and_the_last_one_is_the_longest(steps):
     rows = rows_of(steps)

@@ -40,6 +40,7 @@ def codes(result):
 # A perfect sampler
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", SIZES)
 def test_a_perfect_sampler_raises_a_false_alarm_in_at_most_one_run_of_a_hundred(size):
     alarms = [seed for seed in range(150) if not verdict(chains(1, SIZES[size], seed)).ok]

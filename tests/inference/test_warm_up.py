@@ -169,6 +169,7 @@ def test_a_value_that_is_no_number_does_not_count_as_a_move():
     assert moved(before, after).tolist() == [False, True]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("chains", [1, 2, 3])
 def test_a_chain_apart_follows_its_own_acceptance_and_the_others_their_mean_without_it(chains):
     """The step of the others is that of as many chains without one apart; at the end of the first part all have it."""

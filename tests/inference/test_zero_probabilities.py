@@ -148,6 +148,7 @@ def test_a_term_without_mass_has_derivative_zero_beside_others(distribution, val
     assert jax.grad(beside)(0.0) == pytest.approx(slope, abs=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("distribution", "value"), [
     (lambda a: dist.Multinomial(4, a / jnp.sum(a)), jnp.array([3, 0, 1])),
     (lambda a: dist.Dirichlet(a), jnp.array([0.2, 0.3, 0.5])),

@@ -66,6 +66,7 @@ def errors(program, args):
     return [str(finding) for finding in check_program(program, *args) if finding.level == "error"]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "program", [*CASES, *(pytest.param(p, marks=pytest.mark.slow) for p in SLOW)], ids=lambda p: p.__name__
 )

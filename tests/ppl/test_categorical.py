@@ -74,6 +74,7 @@ def test_logits_without_a_distribution_give_no_index(dtype, bad):
     np.testing.assert_array_equal(DRAW(KEY, rows, (3,)), [[-1, 0]] * 3)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("k", [3, 100])
 @pytest.mark.parametrize("laned", [False, True])
 def test_draws_widen_to_lanes_with_one_key(dtype, k, laned):

@@ -82,6 +82,7 @@ def test_in_32_bits_the_density_is_the_same_to_rounding(name):
     np.testing.assert_allclose(narrow, run.log_density, rtol=1e-5)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_jit_and_vmap_keep_the_density(name):
     program, args = PROGRAMS[name]
@@ -129,6 +130,7 @@ def test_a_value_outside_the_support_has_density_zero(name):
     assert all(form.log_density({"x": value}) == -jnp.inf for value in family.outside)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if np.ndim(family.inside) == 0])
 def test_one_element_outside_the_support_makes_a_plate_impossible(name):
     family = FAMILIES[name]

@@ -120,6 +120,7 @@ def test_a_model_has_the_density_of_numpyro(name):
 QUICK = {"gauge", "diary", "relay", "garden", "spring", "oven", "team", "twins"}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in CASES])
 def test_single_precision_is_as_near_as_it_can_be(name, single_precision):
     here, there = both_densities(name, x64=False)

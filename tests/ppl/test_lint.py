@@ -46,6 +46,7 @@ def test_a_batch_axis_without_a_plate_is_found():
     ]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "distribution",
     [

@@ -54,6 +54,7 @@ def test_masses_are_the_weights_to_2_to_the_minus_58_and_their_sums_are_exact(n,
     np.testing.assert_allclose(shares(masses, dtype), exact.astype(float), rtol=1e-6, atol=1e-15)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", SIZES)
 def test_an_item_is_found_exactly_on_its_part_of_the_sums(n, dtype):

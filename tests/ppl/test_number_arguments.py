@@ -95,6 +95,7 @@ def written(program, args):
     return evidence(functools.partial(program, *args))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("program", "calls"), ONE, ids=lambda x: getattr(x, "__name__", ""))
 def test_numbers_are_inputs_of_one_form_and_give_what_they_give_when_written(program, calls):
     plan = inference.enumerate(program, mode="staged")
@@ -202,6 +203,7 @@ OWN = [
 ]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", OWN, ids=lambda x: x.__name__)
 def test_numbers_that_are_needed_as_numbers_stay_numbers(program):
     for n in (3, 1):

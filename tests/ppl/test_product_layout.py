@@ -33,6 +33,7 @@ def turned(run, matrix, vectors):
     return [e.outvars[0].aval.shape for e in equations(traced) if e.primitive.name == "optimization_barrier"]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("depth", [1, 2])
 @pytest.mark.parametrize("name", PRODUCTS)
 @pytest.mark.parametrize("rows", [2, ROWS - 2, ROWS, 101 * 2])

@@ -24,6 +24,7 @@ def normal(mean, scale):
     return lambda x: -0.5 * jnp.sum(((x - mean) / scale) ** 2)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("mean", "scale"), [(0.0, 1.0), (1e3, 1e2), (-1e6, 1.0), (0.3, 1e-4)])
 @pytest.mark.parametrize("size", [1, 20])
 def test_starts_of_a_normal_are_at_the_height_of_its_draws_and_apart(mean, scale, size):

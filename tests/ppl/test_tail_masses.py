@@ -54,6 +54,7 @@ COUNTS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_masses_are_integrals_of_the_density(name):
     law, (a, b) = CONTINUOUS[name][0](), CONTINUOUS[name][1]

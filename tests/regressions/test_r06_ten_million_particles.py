@@ -35,6 +35,7 @@ def _drawn(scheme, n):
     return jax.jit(lambda key, log_weights: law.draw(key, mean_weights(log_weights)[0]))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.6a")
 @pytest.mark.parametrize(
     ("scheme", "n"),
@@ -50,6 +51,7 @@ def test_equal_log_weights_give_each_particle_one_offspring(scheme, n):
         np.testing.assert_array_equal(ancestors, np.arange(n))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.6b")
 @pytest.mark.parametrize("n", SIZES)
 def test_systematic_counts_of_random_weights_are_within_one(n):

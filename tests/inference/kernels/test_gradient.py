@@ -165,6 +165,7 @@ def test_wrong_settings_are_told(make, message):
         make()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("mass", [2.0, 2, np.float32(2.0), jnp.asarray(2.0)])
 def test_a_number_is_the_variance_of_every_coordinate(mass):
     def pair():
@@ -238,6 +239,7 @@ def test_emitting_needs_no_more_than_the_form():
     assert len(outputs) == built.size + len(built.info) and float(weight) == 0.0
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kernel", [kernels.nuts(), kernels.hmc()], ids=repr)
 def test_a_tuned_kernel_that_stands_alone_is_built_once_and_named_once(kernel, monkeypatch):
     built, named = [], []

@@ -158,6 +158,7 @@ def test_a_factor_that_reads_the_history_of_a_loop_is_scored_at_its_old_values(r
     assert invariant(kernels.mh(), program).passed
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kernel", [kernels.mh(), kernels.gibbs()], ids=repr)
 @pytest.mark.parametrize("length", [1, 2, 3])
 @pytest.mark.parametrize("reverse", [False, True])

@@ -85,6 +85,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_slice_is_seen(fault, monkeypatch):

@@ -23,6 +23,7 @@ KEY = jax.random.key(156)
 pytestmark = pytest.mark.usefixtures("single_precision")
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.6a")
 @pytest.mark.parametrize(
     ("n", "name"),

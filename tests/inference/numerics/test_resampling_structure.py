@@ -91,6 +91,7 @@ def test_a_gradient_passes_a_resampling_step(name):
     np.testing.assert_array_equal(jax.grad(lambda rows: jnp.sum(jax.vmap(total)(rows)))(rows)[1], [3.0, 0.0, 0.0])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", NAMES)
 def test_enumeration_maps_over_batches_of_weights(name):
     rows = jnp.asarray(np.random.default_rng(0).exponential(size=(4, 3)))

@@ -23,6 +23,7 @@ def boxes(given):
     return paths, low, high
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["sequential", "associative"])
 @pytest.mark.parametrize(
     "kind", [{}, {"each": True, "zeros": True}, {"masked": True}], ids=["plain", "zeros", "masked"]
