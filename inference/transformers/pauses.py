@@ -32,8 +32,8 @@ def spawn(n: int) -> Transformer:
     Takes a Form (run to its end), a Traced (likewise, with its choices among the values) or a Sequential (run to its
     first pause), or a Tempered (drawn from its prior); gives a Population.
     """
-    if n < 1:
-        raise LawfulError(f"spawn: expected at least one particle, got {n}.", particles=n)
+    if not isinstance(n, int) or n < 1:
+        raise LawfulError(f"spawn: expected at least one particle, a whole number, got {n!r}.", particles=n)
     return Transformer(f"spawn({n})", lambda source: _spawn(source, Plate("particle", n)), PRESERVES)
 
 

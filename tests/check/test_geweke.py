@@ -29,6 +29,7 @@ def test_a_lawful_kernel_passes(model, kernel, form):
     assert report.alpha_spent == 1e-6 / 512 and report.detects(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", rest_slow(["two_sample", "exact_rank"]))
 @pytest.mark.parametrize(
     "fault", rest_slow([maps.jacobian_missing, kernel_mutants.always_accept]), ids=lambda f: f.__name__

@@ -136,6 +136,7 @@ def test_a_discrete_observation_with_gaps_is_checked_exactly(read):
     assert report.passed and report.measure_error < 1e-12, report
 
 
+@pytest.mark.slow
 def test_a_planted_fault_fails_beside_a_discrete_observation_with_gaps():
     with kernel_mutants.always_accept() as reached:
         report = invariant(kernels.mh(), partly_seen, jnp.array([True, False]))

@@ -45,6 +45,7 @@ def test_f03_the_error_names_site_and_step_under_every_policy(policy):
     assert plan(KEY, jnp.array(9)).log_evidence.shape == (2,)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_f03_a_density_with_a_pole_at_the_datum(policy):
     def pole(y):

@@ -16,6 +16,7 @@ from .test_f07_outside_the_support import ALGORITHMS, MODES
 DATA = np.array([1.0, 2.0, np.nan, 0.5, np.nan])
 
 
+@pytest.mark.rest_slow
 @MODES
 @pytest.mark.parametrize("name", FAMILIES)
 def test_f08_a_nan_is_refused_at_every_site(name, run):

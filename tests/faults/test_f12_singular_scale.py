@@ -31,6 +31,7 @@ def looped(sd):
     scan(lambda x, _: (sample("x", dist.Laplace(x, 2 * sd)), None), 0.0, length=3)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", [latent, observed, looped])
 def test_f12_a_scale_of_zero_is_refused_with_its_site(program):
     site = "y" if program is observed else "x"

@@ -64,6 +64,7 @@ def density(increments):
 SIZES = {form: 10**6, density: 10**6, importance: 10**5, smc: 2 * 10**4}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(29)
 @pytest.mark.parametrize("kind", INCREMENTS)
 @pytest.mark.parametrize("method", [form, density, importance], ids=lambda m: m.__name__)

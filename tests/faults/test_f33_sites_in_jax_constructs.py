@@ -62,6 +62,7 @@ def test_f33_the_density_is_that_of_the_program_without_the_construct(construct)
         assert float(f(0.1, inner, steps)) == pytest.approx(float(f(0.1, part, 0.3)), rel=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("construct", CONSTRUCTS)
 def test_f33_inference_runs(construct):
     result = inference.importance(CONSTRUCTS[construct], particles=256)(KEY, 0.1)

@@ -104,6 +104,7 @@ def test_f35_a_chain_that_stands_still_is_told_beside_a_site_that_does():
     assert [f.sites for f in result.reasons if f.code == "NEVER_MOVED"] == [("held", "x")]
 
 
+@pytest.mark.slow
 def test_f35_what_need_not_move_is_not_said_to_stand_still():
     """A site of an arm that never runs and one without elements are no values at all."""
 

@@ -43,6 +43,7 @@ def test_f38_enumeration_names_the_factor(name, mode):
         enumerate_measure(program)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("build", [inference.importance, inference.smc])
 def test_f38_a_population_names_the_factor(name, build):

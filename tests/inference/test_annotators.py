@@ -101,6 +101,7 @@ def summed(program, values, *args):
     ]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "program",
     [lawful.from_numpyro(dawid_skene), native, native_in_plates],

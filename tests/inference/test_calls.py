@@ -61,6 +61,7 @@ PLANS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PLANS)
 def test_a_call_by_name_is_the_call_by_position(name):
     plan = PLANS[name]

@@ -65,6 +65,7 @@ BEFORE = integrate_normals(["b"]) >> marginalise(["z"])
 AFTER = noncentred(["b"]) >> marginalise(["z"]) >> integrate_normals(["b"])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.kills("42d", how=integrate_normals(["b"]) >> marginalise(["z"]))
 @pytest.mark.parametrize("how", [BEFORE, AFTER], ids=["normals first", "labels first"])
 def test_normals_and_labels_go_in_either_order(how):

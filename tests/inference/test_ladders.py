@@ -56,6 +56,7 @@ def test_a_flat_likelihood_goes_to_the_end_at_once():
         assert (float(increase), float(residual), bool(unsolved)) == (0.75, 0.0, False)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.7c")
 @pytest.mark.parametrize("name", sorted(LIKELIHOODS.keys() - {"huge"}))  # without moves that one takes a million steps
 def test_a_ladder_ends_at_exactly_one(name):

@@ -97,6 +97,7 @@ def test_the_density_of_the_program_stays_everywhere(program, scale):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", ["gaussian", "plane"])
 def test_the_weight_of_a_gaussian_step_does_not_depend_on_the_draw(program):
     """It is the density of the datum given where the particle stands; two Newton steps are as good as one."""

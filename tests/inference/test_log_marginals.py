@@ -120,6 +120,7 @@ SUMMED = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", SUMMED, ids=lambda program: program.__name__)
 def test_each_element_is_the_program_on_its_data_alone(program):
     by, at, axis = SUMMED[program]

@@ -80,6 +80,7 @@ def test_the_factor_is_the_sum_over_all_states(program, y):
         assert found == pytest.approx(sum_over_states(program, y, point), rel=1e-13)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program, y", [RING, CHAIN], ids=["ring", "chain"])
 def test_gradients_are_finite_differences(program, y):
     marginal = inference.enumeration(lawful.trace(program, y), GRAPH).marginal
@@ -374,6 +375,7 @@ def in_steps():
     lawful.scan(lambda carry, _: (carry, two_arms()), 0, None, length=3)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("program", "exact"), [(two_arms, -1.2559115289890879), (in_steps, 3 * -1.2559115289890879)])
 def test_a_name_that_two_arms_share_is_summed_with_the_law_of_the_arm_that_runs(program, exact):
     """It had its first value wherever one of the two did not run, which gave -1.5618 for -1.2559."""

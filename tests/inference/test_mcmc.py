@@ -80,6 +80,7 @@ def test_a_rate_has_its_gamma_posterior(kernel, data):
     assert_means(result, moments("rate", exact["mean"], exact["variance"], exact["third_central_moment"]))
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 def test_a_regression_has_its_normal_inverse_gamma_posterior(data):
     case = read(data, "linreg_nig")
@@ -117,6 +118,7 @@ def test_a_program_that_draws_as_often_as_it_likes_has_its_posterior(data):
     assert_means(result, {f"n = {n}": (lambda draws, n=n: draws["n"] == n, exact[n]) for n in likely})
 
 
+@pytest.mark.slow
 def test_a_branch_with_continuous_arms_has_its_posterior():
     """A fair b, v ~ N(0, 1) or N(3, 1), y ~ N(v, 1), y = 3: P(b) = 0.0953, and v is normal given b."""
 

@@ -98,6 +98,7 @@ def test_the_recorded_log_density_is_that_of_the_draw(whole):
         assert whole.stats["lp"][chain, draw] == pytest.approx(float(form.log_density(choices, Y)), abs=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kernel", [WALK, kernels.mh()], ids=repr)
 def test_a_chain_moves_exactly_where_it_accepts(kernel):
     start = {"mu": 0.5, "sd": 1.5, "theta": jnp.array([0.1, 0.2, 0.3])}

@@ -9,6 +9,7 @@ BATCH = 20
 CHEAP = ("enumerate, eager", "bp", "in the program", "by a graph")
 
 
+@pytest.mark.rest_slow
 @pytest.mark.kills("41d", "41e", seed=1)
 @pytest.mark.kills("41f", seed=17)
 @pytest.mark.tier0

@@ -123,6 +123,7 @@ def in_arms(y):
     lawful.scan(step, 0.0, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rest_slow(["pmmh", "pmmh, correlated", "smc2"]))
 def test_a_path_has_what_its_arms_choose_and_what_the_program_names(name):
     """Named values are those of the path; a site whose arm did not run is NaN; nothing of the filter is shown."""
@@ -142,6 +143,7 @@ def test_a_path_has_what_its_arms_choose_and_what_the_program_names(name):
         np.testing.assert_array_equal(found["twice"][..., step], 2 * last)
 
 
+@pytest.mark.slow
 def test_a_value_that_never_changes_is_no_site_that_never_moved():
     def model(y):
         lawful.deterministic("half", jnp.asarray(0.5))

@@ -39,6 +39,7 @@ def columns(result):
     return {"mu": np.asarray(result.posterior["mu"]), "log": np.log(np.asarray(result.posterior["sigma"]))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

@@ -62,6 +62,7 @@ def test_evidence_and_moments_of_a_conjugate_program(name, options):
     assert (standard_errors(run(CYCLES[name](), **options)) < 6).all()
 
 
+@pytest.mark.slow
 def test_blocks_of_data_and_annealed_importance_take_a_cycle():
     """The same bound; observations enter two by two."""
     path = inference.data_by_data(block=2)
@@ -107,6 +108,7 @@ def test_a_tree_has_a_group_for_each_part_and_a_file_gives_them_back(tmp_path):
         np.testing.assert_array_equal(again.stats[name], array)
 
 
+@pytest.mark.slow
 def test_a_part_learns_from_its_own_acceptance():
     """Leapfrogs that are far too short are lengthened, by what they accept, whatever the other part does."""
     alone = inference.population_hmc(0.05, 2, adapt=True)
@@ -135,6 +137,7 @@ def test_a_part_that_does_not_adapt_keeps_its_step():
     assert abs(rates[0].mean() - rates[1].mean()) < 0.02
 
 
+@pytest.mark.slow
 def test_a_walk_that_goes_on_with_the_parts_of_its_density_is_the_walk(monkeypatch):
     """Also where a site stays, and in waste-free moves: the same draws to rounding, each place scored once."""
 

@@ -158,6 +158,7 @@ def test_distinct_ancestors_of_a_stage_are_the_values_that_its_resampling_left(r
     np.testing.assert_array_equal(result.stats["n_unique"], [[np.nan, 200, 200, count] for count in left])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("mode", "at"), [("staged", 3), ("eager", 2)])
 def test_a_stage_that_always_resamples_counts_no_more_than_it_kept(mode, at):
     """Systematic resampling of equal weights keeps all; an eager step goes on from its factor, and chooses earlier."""

@@ -118,6 +118,7 @@ def test_scales_and_acceptance_are_found(mass):
         assert found[0, 1] == pytest.approx(1.2, rel=0.5)
 
 
+@pytest.mark.slow
 def test_trees_are_small_until_the_first_scales_are_found():
     """Coordinates whose scales are 2,000 apart: in units of one a tree that turns has about 2^10 leaves."""
 

@@ -77,6 +77,7 @@ def test_r_hat_of_independent_runs_has_the_f_distribution():
 # Bad samplers
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("elements", "seeds"), [(1, 5), (30, 1)])
 @pytest.mark.parametrize("rho", [0.0, 0.6])
 def test_bad_samplers_are_found_in_every_run(elements, seeds, rho):

@@ -84,6 +84,7 @@ def two_modes(log_weight, scale):
     lawful.factor("w", jnp.logaddexp(first, log_weight + dist.Normal(FAR, scale).log_prob(x).sum()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chains", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (4, 64))])
 def test_chains_leave_a_mode_without_mass_and_no_mode_that_has_some(chains):
     """The margin is 16.7; a wide mode of the same mass has a density of e^-34 of the other's."""

@@ -233,6 +233,7 @@ def worst(result):
     return max(float(np.max(array_stats.rhat(x, chain_axis=0, draw_axis=1))) for x in values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=() if n in QUICK else (pytest.mark.slow,)) for n in CASES], ids=lambda n: n
 )

@@ -23,6 +23,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("mutant", FAULTS)
 def test_a_planted_fault_is_found(mutant, note):
     outcome = outcome_of(mutant)

@@ -73,6 +73,7 @@ CASES = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("case", CASES)
 def test_an_operation_means_what_it_means_compiled(case, monkeypatch):
     function, *operands = CASES[case]

@@ -296,6 +296,7 @@ WAYS = [
 ]  # fmt: skip
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_a_change_of_what_a_program_reads_gives_the_new_numbers_and_back_the_old_form(way):
     program, change = way()

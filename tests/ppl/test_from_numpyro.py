@@ -127,6 +127,7 @@ def test_single_precision_is_as_near_as_it_can_be(name, single_precision):
     assert np.isfinite(there) and here == pytest.approx(there, rel=1e-6)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["orchard", "tide", "canal"])
 def test_an_eager_run_is_scored_as_numpyro_scores_it(name):
     case = CASES[name]

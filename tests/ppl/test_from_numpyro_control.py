@@ -87,6 +87,7 @@ NAMED = {
 }  # fmt: skip
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", NAMED)
 def test_a_handler_around_the_model_that_names_no_site_of_a_loop_acts_as_in_numpyro(name):
     wrapped = handlers.seed(NAMED[name](before), 5)

@@ -12,6 +12,7 @@ import lawful
 from lawful.form.operations.permutation import Permutation
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("order", [(0,), (1, 0), (2, 0, 1), (4, 2, 3, 0, 1)])
 def test_every_transformation_is_that_of_reading_at_the_places(order: tuple[int, ...]) -> None:
     draws = np.random.default_rng(len(order))

@@ -82,6 +82,7 @@ def in_portions(portions, inputs, lengths):
     return portions.outputs(pause, [[np.concatenate(own) for own in part] for part in kept])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_portions_give_outputs_and_weight_of_the_whole(program):
     form = lawful.trace(program, Y)

@@ -20,6 +20,7 @@ def softplus_sum(logits, value):
     return -np.logaddexp(0.0, z.astype(np.float64)).sum()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 40])
 @pytest.mark.parametrize("scale", [0.1, 3.0, 60.0])
 def test_the_product_is_the_sum_of_log_densities(size, scale):
@@ -76,6 +77,7 @@ def test_infinite_log_odds_are_certain():
     assert np.isnan(float(bernoulli_logits_total(unknown, certain)))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "site",
     [

@@ -31,6 +31,7 @@ PLANS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rest_slow(PLANS))
 def test_the_result_is_that_of_the_program_as_written(name, monkeypatch):
     y = Y if name == "smc" else Y[:9]

@@ -30,6 +30,7 @@ COUNTS = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", LAWS)
 def test_the_density_integrates_to_one(name):
     law = LAWS[name]()

@@ -44,6 +44,7 @@ def walk(y):
     return scan(step, 0.0, y)[0]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("delays", [1, 2, 3])
 @pytest.mark.parametrize("length", [2, 7])
@@ -124,6 +125,7 @@ def test_the_density_of_a_chain_has_no_loop_and_the_same_gradient():
     np.testing.assert_allclose(jax.grad(density.logp)({"x": vector})["x"], direct, rtol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("order", "at_once"), [([0, 1, 2, 3], True), ([1, 2], True), ([2, 1], False), ([0, 2], False)])
 def test_elements_that_follow_each_other_are_read_at_once(order, at_once):
     """XLA reads at known places, and adds to them in a derivative, element by element."""

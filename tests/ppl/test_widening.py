@@ -127,6 +127,7 @@ def categorical_by(kind):
     return lambda key, logits: dist.CategoricalLogits(logits).sample(key)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", ["probs", "logits", "library"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_categorical_lanes_have_their_own_probabilities(kind, dtype, precision):
@@ -200,6 +201,7 @@ def test_a_normal_draw_is_the_batched_draw_bit_by_bit():
     np.testing.assert_array_equal(jax.jit(widened.function)(KEY), dist.Normal(0.0, 1.0).sample(KEY, (100,)))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("shape", [(), (2, 3)])
 def test_the_shape_of_one_value_follows_the_lanes(shape):
     scale = jnp.ones(shape)
@@ -251,6 +253,7 @@ def by_rejection(key, scale):
     return scale * jax.lax.while_loop(lambda state: ~state[2], again, (key, 0.0, jnp.array(False)))[1]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("draw", "fallback"),
     [

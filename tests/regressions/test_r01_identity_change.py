@@ -80,6 +80,7 @@ def weighted_twice(y, old, new):
     factor("change", dist.Normal(x, new).log_prob(y) - dist.Normal(x, old).log_prob(y))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.1a")
 @pytest.mark.parametrize("threshold", [0.0, 0.9, None])
 def test_a_filter_in_which_nothing_changes_adds_nothing_to_its_evidence(threshold):

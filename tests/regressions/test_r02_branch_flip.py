@@ -72,7 +72,6 @@ def test_the_scores_of_both_traces_differ_by_the_weight(program, update, toleran
     assert eager[1] - eager[0] == pytest.approx(weight, abs=tolerance)
 
 
-@pytest.mark.rest_slow
 @pytest.mark.regression("15.2a")
 @programs
 @pytest.mark.parametrize("update", UPDATES)

@@ -209,6 +209,7 @@ def test_a_decision_of_which_one_outcome_was_seen_is_inconclusive():
 # ---- programs without weight, and weights that are not finite
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("transformer", [IMPORTANCE, inference.spawn(2) >> inference.resample(scheme("residual"))])
 def test_an_impossible_program_has_measure_zero_after_every_transformer(transformer):
     def impossible():

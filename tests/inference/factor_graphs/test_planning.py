@@ -10,6 +10,7 @@ from lawful import inference
 from lawful.errors import LawfulError, WidthError
 from lawful.inference.graphs import FactorGraph, Potentials, infer, plan
 from lawful.inference.graphs import inference as running
+from lawful.inference.graphs.best_assignment import most_probable
 from lawful.inference.graphs.bounds import mean_field
 from lawful.inference.graphs.exact import orders
 from lawful.inference.graphs.exact.orders import best_order, least_largest, neighbours_of, orders_of
@@ -216,7 +217,7 @@ def test_best_assignments_draws_and_bounds_go_by_the_same_plan(monkeypatch):
     made = running.runner_of
     monkeypatch.setattr(running, "runner_of", runner_of)
     running.eliminated(graph)
-    running.most_probable(graph)
+    most_probable(graph)
     running.pushed(graph, np.full(9, 0.5))
     infer(graph)
     order = plan(graph).order

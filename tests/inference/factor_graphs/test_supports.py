@@ -32,6 +32,7 @@ def test_a_restricted_site_has_the_sum_over_its_range():
     assert "9 states; at most 0.051 of its law is outside" in graph.summary()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("law", [
     dist.Geometric(0.3), dist.NegativeBinomial2(2.0, 3.0), dist.ZeroInflatedPoisson(0.2, 2.0), dist.Binomial(50, 0.1),
     dist.Poisson(jnp.array([1.0, 4.0])).to_event(1), dist.GammaPoisson(2.0, 1.0),

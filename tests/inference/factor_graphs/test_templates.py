@@ -154,6 +154,7 @@ def test_a_loop_read_at_once_is_the_loop_read_step_by_step(program, monkeypatch)
     assert_same(to_factor_graph(program, Y), one_by_one(monkeypatch, program, Y))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", [markov, moving_parameters, window, backwards, two_states, plated, arms])
 def test_the_steps_of_a_template_are_read_once(program, monkeypatch):
     """As many walks of the body as a step reads back, and one, however long the loop is."""

@@ -57,6 +57,7 @@ def graph_of_pairs():
     return graph
 
 
+@pytest.mark.slow
 def test_a_walk_has_the_law_of_all_variables_from_its_worst_state():
     graph = graph_of_pairs()
     x, p = law(graph)

@@ -59,6 +59,7 @@ SITES = kernels.on(["mean", "share"], NUTS)
 LABELS = kernels.on(["z"], kernels.gibbs())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel",
     [
@@ -120,6 +121,7 @@ def test_the_log_density_of_a_state_is_that_of_its_values():
     np.testing.assert_allclose(lp, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_statistics_have_the_names_of_arviz():
     result = inference.mcmc(positive, NUTS, chains=2, warmup=5, draws=20)(0, Y)
     stats = result.to_datatree(log_likelihood=False, log_prior=False)["sample_stats"]

@@ -109,6 +109,7 @@ def inverse(choices, auxiliary):
 MAPS = {stretch: step, shift: vector, turn: step, inverse: None}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0b
 @pytest.mark.parametrize("function", MAPS, ids=lambda f: f.__name__)
 def test_the_map_its_jacobian_and_its_ratio_are_what_they_have_to_be(function):
@@ -171,6 +172,7 @@ def test_a_declared_jacobian_is_compared_with_the_true_one():
     assert report.status == "failed" and "is not that of the map" in report.remarks
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0b
 @pytest.mark.parametrize(
     ("module", "name", "wrong"),

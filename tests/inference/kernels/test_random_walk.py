@@ -99,6 +99,7 @@ def moves(transition, x, steps, accept=True):
     return dict(zip(names, state, strict=False)), float(info["acceptance_rate"]), float(state[-1])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0b
 @pytest.mark.parametrize("sites", [["theta"], ["inside"], ["p"], ["w"], ["s"], ["z"], list(MAPS)], ids="+".join)
 def test_the_joint_density_of_a_move_is_symmetric(sites):

@@ -143,6 +143,7 @@ def test_a_move_that_does_not_reach_all_that_it_should_come_from_is_refused(fort
         weights(forth, back, 10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("forth", "back"), [(window, None), (wide, window)])
 def test_a_move_that_reaches_what_it_comes_from_is_not(forth, back):
     runs = [weights(forth, back, 400, key)[1] for key in range(16)]

@@ -115,6 +115,7 @@ def uneven():
     factor("f", 0.7 * (z[0] == z[2]) - 0.2 * z[1])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     ("name", "wrong"),

@@ -11,6 +11,7 @@ from lawful.inference.laws.log_sum import log_sum
 inf, nan = np.inf, np.nan
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("level", [0.0, 700.0, -1e6])
 def test_value_gradient_and_curvature_are_those_of_the_softmax(axis, level):

@@ -38,6 +38,7 @@ def test_weights_without_a_finite_positive_sum_leave_the_population_untouched(na
     assert abs(jnp.exp(log_masses).sum() - 1) < 1e-12
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.5")
 @every_scheme
 @pytest.mark.parametrize("case", NOT_USABLE)
@@ -52,6 +53,7 @@ def test_a_faulty_lane_leaves_the_others_bit_identical(name, case):
     np.testing.assert_array_equal(together[1], np.arange(4))
 
 
+@pytest.mark.rest_slow
 @every_scheme
 def test_dead_weights_make_no_nan_on_the_way(name):
     with jax.debug_nans(True):

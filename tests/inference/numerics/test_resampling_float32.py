@@ -68,6 +68,7 @@ def test_systematic_counts_are_within_one_of_the_expected_counts(kind, n):
     assert not counts[weights == 0].any()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("n", [10**3, 10**6])
 def test_stratified_and_residual_counts_keep_their_bounds(n):
     weights = weights_of("half dead", n)

@@ -107,6 +107,8 @@ CASES = {
     "elliptical_slice": (field, kernels.elliptical_slice()),
     "gibbs": (mixture, kernels.cycle(kernels.on("z", kernels.gibbs()), kernels.on("mean", WALK))),
     "block_gibbs": (mixture, kernels.cycle(kernels.block_gibbs(), kernels.on("mean", WALK))),
+    "bag_gibbs": (mixture, kernels.cycle(kernels.bag_gibbs(), kernels.on("mean", WALK))),
+    "redraw": (mixture, kernels.cycle(kernels.on("z", kernels.gibbs()), kernels.redraw("group"))),
     "split_merge": (mixture, kernels.cycle(kernels.on("mean", WALK), kernels.split_merge("z"))),
     "jump": (one_or_two, kernels.cycle(kernels.jump("two", (0, 1), apart, together, auxiliary=half), kernels.mh())),
     "particle_gibbs": (walk, kernels.cycle(kernels.on("x", kernels.particle_gibbs(4)), kernels.on("sd", WALK))),

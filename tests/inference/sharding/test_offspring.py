@@ -43,6 +43,7 @@ def test_every_cell_of_the_uniform_gives_the_ancestors_of_one_device(devices):
         np.testing.assert_allclose(mean, 6 * np.asarray(weights) / float(weights.sum()), rtol=0, atol=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("u", [0.0, 0.25, 0.6180339887])
 def test_the_number_of_devices_changes_no_count(u):
     weights = weights_of(960)

@@ -92,6 +92,7 @@ def test_weights_and_density_are_those_worked_out_row_by_row(gate):
         np.testing.assert_allclose(found.predict(X), mean.sum(1), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["softmax", "top 2", "logistic"])
 def test_the_program_with_its_labels_summed_out_is_the_closed_form(name):
     """Value to 1e-8 and gradient, by the library's own transformer, at points where some weights are 0."""

@@ -86,6 +86,7 @@ def test_the_loss_of_a_split_expert_has_the_powers_of_its_cell(seed):
     assert found.loss <= min(near_by) + 1e-9
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("kind", "order", "top_k"), [("exact", [0, 1], None), ("exact", [0, 1], 1), ("over", [0, 1, 1], None)]
 )

@@ -16,6 +16,7 @@ KNOWN = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", KNOWN)
 def test_rows_columns_and_ones_are_those_of_the_files(data, name):
     found = load_llp(name, folder=data / "llp")

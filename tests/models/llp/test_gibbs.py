@@ -32,6 +32,7 @@ def within_four_errors(means, truth, draws=DRAWS):
     return np.abs(means - truth) <= 4 * np.sqrt(truth * (1 - truth) / draws) + 1 / draws
 
 
+@pytest.mark.slow
 def test_l1_the_walk_over_labels_has_the_means_of_the_reference_bags(reference):
     z, bags, start, truth = reference
     # Without neighbours a step redraws all rows at once, so steps are independent draws.

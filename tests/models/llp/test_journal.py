@@ -123,6 +123,7 @@ def test_another_fit_is_refused_by_what_differs(tmp_path):
     fitted(folder, "process", verbose=0)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fails_is_told_once_and_the_fit_goes_on(whole, often, tmp_path):
     (tmp_path / "run").write_text("a file where the folder should be")
     with pytest.warns(CheckpointWarning, match="goes on without further checkpoints") as caught:

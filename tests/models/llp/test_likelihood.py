@@ -47,6 +47,7 @@ def test_l10_likelihood_and_posterior_are_those_of_all_labels(name):
     assert np.all(np.asarray(found)[~bags.known] == 0)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-10), (np.float32, 1e-5)])
 def test_l1_the_reference_bags_have_their_answers(file, dtype, tol):
     given, truth = file["data"]["bags"], file["exact"]["bags"]
@@ -99,7 +100,7 @@ def test_bags_of_many_sizes_are_as_each_alone():
     np.testing.assert_allclose(np.bincount(ids, q), bags.counts, atol=1e-9)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 7, 1024, 2047, 2048])
 def test_l2_messages_of_large_bags_in_single_precision(count):
     rng = np.random.default_rng(count)

@@ -27,6 +27,7 @@ def joint(y, bags, edges, kernel, bag, similarity):
     return -bag * counts - similarity * ((y[:, edges[:, 0]] - y[:, edges[:, 1]]) ** 2 @ kernel)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("form", ["pairwise", "count"])
 @pytest.mark.parametrize("overlap", [False, True])
 def test_both_forms_have_the_published_joint(form, overlap):
@@ -44,6 +45,7 @@ def test_both_forms_have_the_published_joint(form, overlap):
     np.testing.assert_allclose(told - told[0], truth - truth[0], atol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("form", ["pairwise", "count"])
 def test_beliefs_on_a_tree_are_those_of_all_labellings(form):
     bags = Bags.from_ids([0, 0, 1, 1], counts=[1, 2])

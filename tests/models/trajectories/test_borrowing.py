@@ -14,6 +14,7 @@ from .test_pooling import GIVEN, MODELS, ONE, at_random
 from .truth import BOUNDS
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_the_penalty_curves_along_as_many_differences_as_the_evidence_counts(model):
     """Where classes are alike, in the free parameters."""

@@ -21,6 +21,7 @@ COUNTS = [
 ]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("model", "count"), COUNTS, ids=str)
 def test_the_tree_has_the_parameters_of_the_table(model, count):
     """Counted from the tree itself: the rank of its Jacobian, so that no parameter is counted twice or idles."""

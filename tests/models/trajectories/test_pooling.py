@@ -91,6 +91,7 @@ def test_the_penalty_is_the_divergence_of_classes_from_their_best_common_law(mod
         assert found > -7.0 * summed(each, [factor * common for common in commons])
 
 
+@pytest.mark.slow
 def test_classes_that_differ_in_curves_and_sizes_alone_are_not_moved_and_others_are_the_same_by_any_name():
     model = MODELS[0]
     at = at_random(model)
@@ -120,6 +121,7 @@ def test_many_columns_are_many_parameters():
     np.testing.assert_allclose(together, [float(of(at)[0]) for at in some], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_classes_are_their_own_with_nothing_borrowed_and_alike_with_very_much(two_lines):
     data, _, plain = two_lines
     weak, none, some, all_of_it = (

@@ -68,6 +68,7 @@ FIRST, LAST = ORDERS
 ORDINARY = [(MODELS[6], FIRST), (MODELS[3], LAST)]  # all models in both orders are among the slow tests
 
 
+@pytest.mark.rest_slow
 @pytest.mark.kills("42c", model=Model("BLS", 2, p_gate=2, p_growth=2), order="growth factors first")
 @pytest.mark.parametrize(("model", "order"), ORDINARY, ids=str)
 def test_the_program_without_factors_and_classes_is_the_closed_form(model, order):
@@ -173,6 +174,7 @@ def test_the_conditional_of_a_class_is_its_membership_and_of_factors_their_score
     np.testing.assert_allclose(root @ np.swapaxes(root, 1, 2), np.asarray(cov)[own], atol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("curve", "error"), [("EXP", 1e-10), ("BLS", 1e-6)])  # the kinks of a spline cost the sum
 def test_a_shape_of_ones_own_is_a_site_that_a_fine_sum_integrates_to_the_closed_form(curve, error):
     """Growth factors integrated, classes summed, and the own shape of one person on a grid."""

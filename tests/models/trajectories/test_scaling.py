@@ -24,6 +24,7 @@ def user_data(model):
     return panel(50 + 8 * y, 30 * t, 3 + 2 * x_gate, 1 + 4 * x_growth), free
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_likelihoods_differ_by_the_jacobian_alone_and_units_are_undone(model):
     seen, free = user_data(model)

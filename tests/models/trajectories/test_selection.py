@@ -30,6 +30,7 @@ def test_scales_have_the_laws_of_the_horseshoe_and_end_at_the_slab():
     assert inclusion_weights(scales, 400).shape == (5,)
 
 
+@pytest.mark.slow
 def test_a_selected_covariate_has_one_scale_for_all_its_coefficients():
     record = handlers.trace(handlers.seed(draw_parameters, jax.random.key(1)))
     sites = jax.jit(lambda: {a[-1]: v for a, v in record(MODEL, Priors(), KNOTS, 100).choices.items()})()

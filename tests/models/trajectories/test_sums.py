@@ -9,6 +9,7 @@ from lawful.models.trajectories import CURVES, panel
 from lawful.models.trajectories.sums import summed, wave_sums
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", [*CURVES])
 def test_derivatives_over_classes_and_persons_are_those_of_the_plain_sums(name):
     form, rng = CURVES[name], np.random.default_rng(0)

@@ -115,7 +115,7 @@ def test_the_variance_rule_keeps_its_accuracy_and_is_taken():
     assert exact.error(approximate.log_evidence[0], log_z) < 1e-6
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [5, 33])
 def test_padding_changes_no_bit(size):
     """A bag among larger ones is padded by members that are known to be zero."""

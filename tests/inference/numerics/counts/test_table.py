@@ -30,6 +30,7 @@ def test_messages_and_evidence_are_those_of_the_table(size, method):
         assert exact.error(solved.log_evidence[row], log_z) < 1e-10, (row, h[row], g[row])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [0, 5])
 def test_unnormalised_evidence_adds_the_scores_of_zero(size):
     h, g, *given = on_device(size)

@@ -56,6 +56,7 @@ def test_a_bootstrap_gives_bands_and_intervals_where_wald_gives_none(times):
     assert "no band" not in "".join(ax.get_legend_handles_labels()[1])
 
 
+@pytest.mark.slow
 def test_a_knot_on_an_observed_time_is_hollow_and_has_no_interval(times):
     moved = times.copy()
     moved[0, 2] = 2.3
