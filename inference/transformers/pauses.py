@@ -33,7 +33,7 @@ def spawn(n: int) -> Transformer:
     first pause), or a Tempered (drawn from its prior); gives a Population.
     """
     if not isinstance(n, int) or n < 1:
-        raise LawfulError(f"spawn: expected at least one particle, a whole number, got {n!r}.", particles=n)
+        raise LawfulError(f"spawn: expected a whole number of particles, at least one, got {n!r}.", particles=n)
     return Transformer(f"spawn({n})", lambda source: _spawn(source, Plate("particle", n)), PRESERVES)
 
 

@@ -110,5 +110,5 @@ def test_f44_inner_filters_of_no_particle_are_an_error(inner):
 
 
 def test_f44_a_composition_of_no_particle_is_an_error_too():
-    with pytest.raises(LawfulError, match="spawn: expected at least one particle, a whole number, got 0"):
+    with pytest.raises(LawfulError, match="spawn: expected a whole number of particles, at least one, got 0"):
         inference.spawn(0)
