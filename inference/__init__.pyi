@@ -34,6 +34,7 @@ from .plans.plan import Plan as Plan
 from .plans.resuming import resume as resume
 from .representations.annealing_paths import data_by_data as data_by_data
 from .representations.annealing_paths import prior_to_posterior as prior_to_posterior
+from .representations.element_terms import LogMarginals as LogMarginals
 from .representations.population import Advance as Advance
 from .representations.sequential import Suspend as Suspend
 from .representations.sequential import sequential as sequential
@@ -75,7 +76,6 @@ from .transformers.gaussian.integrate_normals import integrate_normals as integr
 from .transformers.gaussian.moments import NormalMoments as NormalMoments
 from .transformers.gaussian.moments import filtered as filtered
 from .transformers.gaussian.moments import smoothed as smoothed
-from .transformers.log_marginals import LogMarginals as LogMarginals
 from .transformers.log_marginals import log_marginals as log_marginals
 from .transformers.marginalise import marginalise as marginalise
 from .transformers.nested import nested as nested

@@ -17,7 +17,7 @@ from lawful.errors import LawfulError
 from lawful.form.digest import digest
 from lawful.late import arviz_stats, pandas
 
-from ..transformers.log_marginals import LogMarginals
+from ..representations.element_terms import LogMarginals
 from .datatree.groups import known_data
 from .result import Result
 

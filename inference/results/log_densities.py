@@ -19,7 +19,7 @@ from lawful.errors import LawfulError
 from lawful.form import Form
 from lawful.form.cached import per_form
 
-from ..transformers.log_marginals import LogMarginals
+from ..representations.element_terms import LogMarginals
 from .batches import BatchSize, at_draws, in_one_row, over_rows
 
 LANES = 1024  # draws whose totals are scored side by side

@@ -16,7 +16,7 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.late import arviz_stats, pandas, xarray
 
-from ..transformers.log_marginals import LogMarginals
+from ..representations.element_terms import LogMarginals
 from .batches import BatchSize
 from .datatree.summary import summary
 from .datatree.tree import tree_of

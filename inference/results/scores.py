@@ -9,26 +9,18 @@ Reference: White (1982), Maximum likelihood estimation of misspecified models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.backends.log_density import gather_choices
-from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Form
-from lawful.form.cached import per_form
-from lawful.interop.density import Density
+from lawful.errors import LawfulError
 from lawful.late import pandas
 
-from ..transformers.log_marginals import LogMarginals, Parts
-from .optima import Optimum
-
-type Values = Mapping[Any, Any] | Optimum
+from ..representations.element_terms import LogMarginals, groups_of
+from .derivatives import Point, Values, each_at, parameters_of, point
 
 AT_REST = 1e-3  # gain of the log likelihood by a further step, above which values are no maximum
 
@@ -57,9 +49,9 @@ def scores(found: LogMarginals, values: Values, *, unconstrained: bool = False) 
     >>> scores(found, {"mu": 2.0})["mu"].tolist()  # (y - mu) / 2**2
     [-0.5, 0.0]
     """
-    by = _parameters(found, unconstrained)
-    rows = by.scores(by.vector(values))
-    return {name: rows[:, start:stop].reshape(*found.shape, *shape) for name, (start, stop, shape) in by.places.items()}
+    at = point(found, values, unconstrained)
+    rows = jnp.asarray(at.derivative("elements"))
+    return at.parameters.by_site(rows.reshape(*found.shape, -1))
 
 
 def information(
@@ -94,13 +86,10 @@ def information(
     >>> information(found, {"mu": 1.0}).tolist(), information(found, {"mu": 1.0}, method="scores").tolist()
     ([[0.5]], [[0.125]])
     """
-    by = _parameters(found, unconstrained)
-    at = by.vector(values)
-    if method == "curvature":
-        return np.asarray(by.curvature(at))
-    if method != "scores":
+    if method not in ("curvature", "scores"):
         raise LawfulError(f"information: method: expected 'curvature' or 'scores', got {method!r}.")
-    return _outer(by, at, found, clusters)
+    at = point(found, values, unconstrained)
+    return _outer(at, clusters) if method == "scores" else -at.derivative("likelihood", 2)
 
 
 def parameter_names(found: LogMarginals, *, unconstrained: bool = False) -> tuple[str, ...]:
@@ -115,7 +104,7 @@ def parameter_names(found: LogMarginals, *, unconstrained: bool = False) -> tupl
     >>> parameter_names(inference.log_marginals(model, jnp.zeros(3)))
     ('b[0]', 'b[1]')
     """
-    return _parameters(found, unconstrained).names
+    return parameters_of(found, unconstrained).names
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -178,14 +167,13 @@ def robust_errors(
     >>> float(errors.model[0]), round(float(errors.robust[0]), 4)  # 1 / sqrt(n), and the spread of the data / sqrt(n)
     (0.5, 1.0607)
     """
-    by = _parameters(found, unconstrained)
-    at = by.vector(values)
-    curvature = np.asarray(by.curvature(at) + (by.prior_curvature(at) if prior else 0.0))
-    slope = np.asarray(by.slope(at) + (by.prior_slope(at) if prior else 0.0))
-    inverse = _inverse(curvature, by.names)
-    covariance = inverse @ _outer(by, at, found, clusters) @ inverse
+    at = point(found, values, unconstrained)
+    slope, curvature = _quadratic(at, prior)
+    inverse = _inverse(curvature, at.parameters.names)
+    covariance = inverse @ _outer(at, clusters) @ inverse
     roots = np.sqrt(np.diagonal(inverse)), np.sqrt(np.diagonal(covariance))
-    return Errors(by.names, np.asarray(at), *roots, covariance, float(0.5 * slope @ inverse @ slope))
+    gain = float(0.5 * slope @ inverse @ slope)
+    return Errors(at.parameters.names, np.asarray(at.vector), *roots, covariance, gain)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -238,164 +226,38 @@ def leave_one_out(found: LogMarginals, values: Values, *, prior: bool = False) -
     >>> leave_one_out(found, {"mu": 2.0}).values["mu"].tolist()  # means of the other two
     [3.0, 2.5, 0.5]
     """
-    by = _parameters(found, True)
-    at = by.vector(values)
-    curvature = by.curvature(at) + (by.prior_curvature(at) if prior else 0.0)
-    slope = by.slope(at) + (by.prior_slope(at) if prior else 0.0)
-    others = np.asarray(curvature + by.curvatures(at))  # minus the second derivative of each is taken away
-    if not (np.linalg.eigvalsh(others)[:, 0] > 0).all():
-        _inverse(np.asarray(curvature), by.names)
-        k = int(np.argmin(np.linalg.eigvalsh(others)[:, 0]))
+    at = point(found, values, True)
+    slope, curvature = _quadratic(at, prior)
+    others = curvature + at.derivative("elements", 2)  # minus the second derivative of each is taken away
+    least = np.linalg.eigvalsh(others)[:, 0]
+    if not (least > 0).all():
+        _inverse(curvature, at.parameters.names)
         raise LawfulError(
-            f"leave_one_out: without element {k} the others do not determine the parameters. Fix: merge parameters, or "
-            "give them a prior, with prior=True."
+            f"leave_one_out: without element {int(np.argmin(least))} the others do not determine the parameters. Fix: "
+            "merge parameters, or give them a prior, with prior=True."
         )
-    steps = np.linalg.solve(others, np.asarray(slope - by.scores(at))[..., None])[..., 0]
-    densities, columns = by.at_others(at + steps)
-    own = {
-        c.name: np.asarray(x).reshape(*found.shape, *c.full_shape) for c, x in zip(found.choices, columns, strict=True)
-    }
-    return LeftOut(np.asarray(densities).reshape(found.shape), own)
+    steps = np.linalg.solve(others, (slope - at.derivative("elements"))[..., None])[..., 0]
+    densities, columns = each_at(at.parameters, at.vector + steps)
+    own = zip(found.choices, columns, strict=True)
+    each = {c.name: np.asarray(x).reshape(*found.shape, *c.full_shape) for c, x in own}
+    return LeftOut(np.asarray(densities).reshape(found.shape), each)
 
 
-class _Parameters:
-    """The parameters of log marginals as one vector, and derivatives by it."""
-
-    def __init__(self, found: LogMarginals, unconstrained: bool) -> None:
-        self.found, self.unconstrained = found, unconstrained
-        for choice in found.choices:
-            if not jnp.issubdtype(choice.dtype, jnp.floating) or choice.conditional:
-                what = "is made in an arm only" if choice.conditional else "is discrete"
-                raise UnsupportedProgramError(
-                    f"scores: the site '{choice.name}' ({choice.source}), which stays, {what}, and has no derivative. "
-                    "Fix: sum it out, by enumerate= of log_marginals.",
-                    site=choice.address,
-                )
-        self.density = Density(found.marginal, (), found.inputs) if unconstrained else None
-
-    @cached_property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters by site."""
-        if self.density is None:
-            return {c.name: c.full_shape for c in self.found.choices}
-        _, unravel = self.density.ravel()
-        whole = jax.eval_shape(unravel, jax.ShapeDtypeStruct(self.density.ravel()[0].shape, jnp.result_type(float)))
-        return {c.name: tuple(whole[c.name].shape) for c in self.found.choices}
-
-    @cached_property
-    def places(self) -> dict[str, tuple[int, int, tuple[int, ...]]]:
-        """Where each site begins and ends in the vector, and its shape there."""
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.shapes.values()]).tolist()
-        starts = [0, *ends[:-1]]
-        return {n: (a, b, s) for (n, s), a, b in zip(self.shapes.items(), starts, ends, strict=True)}
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters."""
-        return tuple(
-            f"{name}[{', '.join(map(str, index))}]" if index else name
-            for name, shape in self.shapes.items()
-            for index in np.ndindex(*shape)
-        )
-
-    def vector(self, values: Values) -> jax.Array:
-        """Give values as one vector."""
-        if isinstance(values, Optimum):  # which has what the program names, too
-            values = {c.name: values.values[c.name] for c in self.found.choices}
-        arrays: Any = gather_choices(self.found.choices, values)[0]
-        if self.density is not None:
-            position = self.density.unconstrain(dict(zip(self.shapes, arrays, strict=True)))
-            arrays = [position[name] for name in self.shapes]
-        return jnp.concatenate([jnp.zeros(0), *(jnp.ravel(x) for x in arrays)])
-
-    def split(self, vector: jax.Array) -> list[jax.Array]:
-        """Give the values of the sites from a vector."""
-        parts = {name: vector[a:b].reshape(shape) for name, (a, b, shape) in self.places.items()}
-        if self.density is None:
-            return list(parts.values())
-        values = self.density.constrain(parts)
-        return [values[name] for name in self.shapes]
-
-    def parts(self, vector: jax.Array) -> Parts:
-        """Give the three parts of the log density."""
-        return Parts(*self.found.function(self.found.inputs, self.split(vector)))
-
-    def elements(self, vector: jax.Array) -> jax.Array:
-        """Give the log marginals in a row."""
-        return self.parts(vector).elements.ravel()
-
-    def likelihood(self, vector: jax.Array) -> jax.Array:
-        """Give the log likelihood."""
-        found = self.parts(vector)
-        return jnp.sum(found.elements) + found.outside
-
-    @cached_property
-    def scores(self) -> Callable[[jax.Array], jax.Array]:
-        """Scores (elements, parameters)."""
-        few = len(self.names) <= int(np.prod(self.found.shape))
-        return jax.jit(jax.jacfwd(self.elements) if few else jax.jacrev(self.elements))
-
-    @cached_property
-    def slope(self) -> Callable[[jax.Array], jax.Array]:
-        """The gradient of the log likelihood."""
-        return jax.jit(jax.grad(self.likelihood))
-
-    @cached_property
-    def outside(self) -> Callable[[jax.Array], jax.Array]:
-        """The gradient of what stands outside of the plate."""
-        return jax.jit(jax.grad(lambda vector: self.parts(vector).outside))
-
-    @cached_property
-    def curvature(self) -> Callable[[jax.Array], jax.Array]:
-        """Minus the second derivative of the log likelihood."""
-        return jax.jit(lambda vector: -jax.hessian(self.likelihood)(vector))
-
-    @cached_property
-    def curvatures(self) -> Callable[[jax.Array], jax.Array]:
-        """The second derivative of each element's log marginal."""
-        return jax.jit(jax.jacfwd(jax.jacfwd(self.elements)))
-
-    @cached_property
-    def prior_slope(self) -> Callable[[jax.Array], jax.Array]:
-        """The gradient of the log prior."""
-        return jax.jit(jax.grad(lambda vector: self.parts(vector).prior))
-
-    @cached_property
-    def prior_curvature(self) -> Callable[[jax.Array], jax.Array]:
-        """Minus the second derivative of the log prior."""
-        return jax.jit(lambda vector: -jax.hessian(lambda x: self.parts(x).prior)(vector))
-
-    @cached_property
-    def at_others(self) -> Callable[[jax.Array], tuple[jax.Array, list[jax.Array]]]:
-        """The log marginal of each element at a vector of its own, and the values of the sites there."""
-
-        def one(own: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
-            return self.elements(own[1])[own[0]], self.split(own[1])
-
-        return jax.jit(lambda vectors: jax.lax.map(one, (jnp.arange(len(vectors)), vectors)))
+def _quadratic(at: Point, prior: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Give the slope and minus the second derivative of the log likelihood, or with the prior."""
+    part = "joint" if prior else "likelihood"
+    return at.derivative(part), -at.derivative(part, 2)
 
 
-def _parameters(found: LogMarginals, unconstrained: bool) -> _Parameters:
-    return _written(found.marginal, found, unconstrained)
-
-
-@per_form
-def _written(marginal: Form, found: LogMarginals, unconstrained: bool) -> _Parameters:
-    return _Parameters(found, unconstrained)
-
-
-def _outer(by: _Parameters, at: jax.Array, found: LogMarginals, clusters: Any) -> np.ndarray:
+def _outer(at: Point, clusters: Any) -> np.ndarray:
     """Sum the outer products of the scores of elements, or of clusters."""
-    rows = np.asarray(by.scores(at))
+    rows = at.derivative("elements")
     if clusters is not None:
-        labels = np.asarray(clusters)
-        if labels.shape != found.shape:
-            raise LawfulError(f"clusters: expected a label for each element, shape {found.shape}, got {labels.shape}.")
-        _, index = np.unique(labels.ravel(), return_inverse=True)
-        sums = np.zeros((index.max(initial=-1) + 1, rows.shape[1]))
+        labels, index = groups_of(clusters, at.parameters.found.shape, "clusters")
+        sums = np.zeros((len(labels), rows.shape[1]))
         np.add.at(sums, index, rows)
         rows = sums
-    rows = np.concatenate([rows, np.asarray(by.outside(at))[None]])
+    rows = np.concatenate([rows, at.derivative("outside")[None]])
     return rows.T @ rows
 
 

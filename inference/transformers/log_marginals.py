@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.addresses import Address
-from lawful.backends.log_density import gather_choices
 from lawful.backends.pointwise import ask_at_choices
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
@@ -34,73 +33,13 @@ from lawful.passes.record import record
 from lawful.passes.thread_sites import Rule, Walk, threaded
 from lawful.tracing.trace import trace
 
+from ..representations.element_terms import LogMarginals
 from ..summing.axes import Mixed
 from ..summing.chosen_sites import Sums
 from ..summing.elementwise import terms_apart
 from .enumeration import enumeration
 
 type PlateNames = str | Sequence[str] | None
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The log density of a marginal in three parts.
-
-    Attributes:
-        elements: of the data of each element, given the values of the sites that stay (*sizes of the plates).
-        outside: of the data, and of the factors, that belong to no element.
-        prior: of the sites that stay.
-    """
-
-    elements: jax.Array
-    outside: jax.Array
-    prior: jax.Array
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class LogMarginals:
-    """The vector of log marginals of a program over a plate; see `log_marginals`.
-
-    Attributes:
-        plates: names of the plates, and
-        shape: their sizes.
-        sites: names of the observed sites whose data the elements have.
-        coords: labels of the elements, by the name of the plate, where there are any.
-        marginal: the program of the sites that stay; its inputs are the arguments, then the data of the elements.
-        inputs: the arguments and these data.
-        function: from the inputs and the values of the sites that stay to the three parts.
-    """
-
-    plates: tuple[str, ...]
-    shape: tuple[int, ...]
-    sites: tuple[str, ...]
-    coords: Mapping[str, Any]
-    marginal: Form
-    inputs: tuple[Any, ...]
-    function: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
-
-    @property
-    def choices(self) -> tuple[Choice, ...]:
-        """The sites that stay, which are the parameters."""
-        return choices_of(self.marginal)
-
-    def __call__(self, values: Mapping[Any, Any]) -> jax.Array:
-        """Give the log marginal of each element (*sizes of the plates) at values of the sites that stay, by name.
-
-        `jax.jit`, `jax.grad` and `jax.vmap` take it.
-        """
-        return self.parts(values).elements
-
-    def parts(self, values: Mapping[Any, Any]) -> Parts:
-        """Give all three parts of the log density of the marginal.
-
-        Raises: LawfulError for a missing site, an unknown name, or a wrong shape.
-        """
-        return Parts(*self.function(self.inputs, gather_choices(self.choices, values)[0]))
-
-    def __repr__(self) -> str:
-        sizes = " x ".join(f"{name} {size}" for name, size in zip(self.plates, self.shape, strict=True))
-        return f"LogMarginals({', '.join(self.sites)} over {sizes}, given {', '.join(c.name for c in self.choices)})"
 
 
 def log_marginals(

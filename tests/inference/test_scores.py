@@ -146,6 +146,25 @@ def test_robust_errors_of_a_line_and_what_leaves_one_out():
     assert left.elpd == pytest.approx(float(alone.sum()))
 
 
+def test_groups_of_elements_have_sums_and_are_left_out_together():
+    y, person = X @ np.array([0.5, -1.0]) + RNG.normal(size=8), np.array(list("baabbcca"))
+    found, b = log_marginals(line, X, y), np.linalg.solve(X.T @ X, X.T @ y)
+    by, own = found.grouped(person, "person"), [person == name for name in "abc"]
+    assert (by.plates, by.shape, list(by.coords["person"])) == (("person",), (3,), ["a", "b", "c"])
+    np.testing.assert_allclose(by({"b": b}), [found({"b": b})[rows].sum() for rows in own], rtol=1e-12)
+    each, sums = scores(found, {"b": b})["b"], scores(by, {"b": b})["b"]
+    np.testing.assert_allclose(sums, [each[rows].sum(0) for rows in own], rtol=1e-10, atol=1e-12)
+    errors = [robust_errors(found, {"b": b}, clusters=person), robust_errors(by, {"b": b})]
+    np.testing.assert_allclose(errors[0].covariance, errors[1].covariance, rtol=1e-10)
+    left = leave_one_out(by, {"b": b}).values["b"]
+    refits = [np.linalg.lstsq(X[~rows], y[~rows], rcond=None)[0] for rows in own]
+    np.testing.assert_allclose(left, refits, rtol=1e-10)
+    with pytest.raises(LawfulError, match=r"labels: expected a label for each element, shape \(8,\), got \(3,\)"):
+        found.grouped(np.arange(3))
+    with pytest.raises(LawfulError, match=r"labels: some elements have the label NaN. Fix"):
+        found.grouped(np.array([0.0, np.nan] * 4))
+
+
 def test_what_has_no_scores_or_no_errors_is_refused():
     y = np.zeros(3)
     with pytest.raises(UnsupportedProgramError, match="'z' .* which stays, is discrete.*Fix: sum it out"):

@@ -19,7 +19,7 @@ from lawful.late import arviz_base, xarray
 from lawful.tracing.trace import Rewritten
 
 from ...eager.terms import density_terms
-from ...transformers.log_marginals import LogMarginals
+from ...representations.element_terms import LogMarginals
 from ..arguments import constant_arguments
 from ..batches import BatchSize
 from ..grouped import listed

@@ -16,7 +16,7 @@ import numpy as np
 from lawful.form.labels import fitting, labels_of
 from lawful.late import arviz_base, xarray
 
-from ...transformers.log_marginals import LogMarginals
+from ...representations.element_terms import LogMarginals
 from ..batches import BatchSize
 from ..grouped import groups_tree, listed, on_host
 from ..predictive import Predictive
