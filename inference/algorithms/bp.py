@@ -4,7 +4,6 @@ Law: where the certificate is "exact", marginals and evidence are those of the p
 the run ended and what is guaranteed.
 """
 
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,17 +17,17 @@ from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of, dims_of
 
 from ..contract import PRESERVES, Contract
-from ..graphs.inference import plan, solved
 from ..graphs.loopy.propagation import propagated
 from ..graphs.model.beliefs import Beliefs, number_of
 from ..graphs.model.graph import FactorGraph
-from ..graphs.planning import BUDGET, Plan
+from ..graphs.planning import BUDGET, Plan, planned, solved
 from ..graphs.reading.from_program import form_to_factor_graph
 from ..graphs.reading.lifted import TABLE
 from ..plans.plan import NOTHING, Planned, Prepared, refuse_traced, seed_of
 from ..plans.setting_types import Count, Start
+from ..results.copies import Told
 from ..results.result import Result
-from ..running.environment import environment
+from ..running.environment import environment, timed
 from ..summing.chosen_sites import Sums
 from ..transformers.enumeration import enumeration
 from .method import Method, method
@@ -83,12 +82,11 @@ class BeliefPlan(Planned):
 
         Its findings say where messages did not settle, `certificate` what is guaranteed. It has no draws.
         """
-        begun = time.perf_counter()
         one_key(key)  # one that was forgotten is told before the program is looked at
         prepared = self._prepared(args, key, named)
-        found, plan = self._solved(prepared)
+        (found, plan), times = timed(self._solved, prepared)
         log_evidence = np.asarray(found.log_z, float).reshape(1)
-        run = environment(self.method.told(), time.perf_counter() - begun, seed_of(key))
+        run = {**environment(self.method.told(), 0.0, seed_of(key)), **times, **found.told()}
         about: dict[str, Any] = {}
         if prepared is not None:
             model, form, observed = prepared.subject
@@ -100,7 +98,7 @@ class BeliefPlan(Planned):
             {},
             log_evidence=log_evidence,
             found=(*found.reasons, *(() if prepared is None else prepared.unread)),
-            run={**run, **found.told(), "plan": str(plan or "")},
+            run={**run, "plan": Told(lambda: str(plan or ""))},
             beliefs=found,
             **about,
         )
@@ -119,8 +117,8 @@ class BeliefPlan(Planned):
         return self.model if prepared is None else prepared.built.graph(prepared)
 
     def _planned(self, graph: FactorGraph) -> Plan:
-        asked = self.method
-        return plan(graph, asked.method, asked.width_budget, (asked.messages or {}).get("schedule", "flooding"))
+        asked, messages = self.method, self.method.messages or {}
+        return planned(graph.structure, asked.method, asked.width_budget, schedule=messages.get("schedule", "flooding"))
 
     def _solved(self, prepared: Prepared | None) -> tuple[Beliefs, Plan | None]:
         """Read the graph, plan, and do what was planned; no plan where a score has no meaning."""

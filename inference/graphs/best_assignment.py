@@ -17,13 +17,12 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from .dual_bound import decoded, dual_bound
-from .inference import answering
 from .integer_program import columns_of, programmed
 from .loopy.propagation import propagated
 from .model.graph import FactorGraph
 from .model.potentials import scores_at
 from .moves.exchanges import improved
-from .planning import BUDGET, planned
+from .planning import BUDGET, answering, planned
 
 SOLVERS = ("auto", "exact", "program", "search")
 SMALL = 2000  # columns of an integer program that is solved without being asked for

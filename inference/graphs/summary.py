@@ -9,10 +9,9 @@ import math
 
 import numpy as np
 
-from .inference import plan
 from .model.cliques import cliques_in
 from .model.graph import FactorGraph
-from .planning import BUDGET, shown_bytes
+from .planning import BUDGET, planned, shown_bytes
 
 
 def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:
@@ -48,7 +47,8 @@ def summary(graph: FactorGraph, width_budget: int = BUDGET) -> str:
         rows.append((bags.name, f"{of}, {len(bags.members)} members"))
     width = max((len(name) for name, _ in rows), default=0) + 2
     lines = [repr(graph), *(f"{name:{width}}{what}" for name, what in rows)]
-    return "\n".join([*lines, f"{_counted(structure.components, 'component')}. {plan(graph, 'auto', width_budget)}"])
+    plan = planned(structure, "auto", width_budget)
+    return "\n".join([*lines, f"{_counted(structure.components, 'component')}. {plan}"])
 
 
 def _counted(count: int, what: str) -> str:

@@ -29,9 +29,9 @@ from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 
 from ..graphs.blocks import chosen_blocks, plan_of_block
-from ..graphs.inference import log_mass, solved
+from ..graphs.inference import log_mass
 from ..graphs.model.graph import graph_of
-from ..graphs.planning import Plan, planned, shown_bytes
+from ..graphs.planning import Plan, planned, shown_bytes, solved
 from ..graphs.reading.discrete_part import DiscretePart, discrete_part
 from ..graphs.reading.lifted import TABLE
 from ..summing.tables import PREFIX

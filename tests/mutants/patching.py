@@ -16,7 +16,7 @@ from lawful.distributions import protocol
 from lawful.form import cached
 from lawful.form.operations import on_numpy as array_math
 from lawful.inference.check.statistics import paired
-from lawful.inference.graphs import inference as graph_inference
+from lawful.inference.graphs import planning
 from lawful.inference.graphs.loopy import propagation
 from lawful.tracing import trace as tracing
 
@@ -39,7 +39,7 @@ def forget():
     array_math._trace.cache_clear()
     cached._of_parts.clear()
     paired._kept.cache_clear()
-    graph_inference.runner_of.cache_clear()
+    planning.runner_of.cache_clear()
     propagation._program.cache_clear()
     jax.clear_caches()
 

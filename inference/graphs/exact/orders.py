@@ -96,6 +96,19 @@ class Order:
         """Tell whether no table is over a budget of entries, and all can be numbered."""
         return self.whole and self.largest <= budget and self.entries < MOST
 
+    def excess(self, budget: int) -> str:
+        """Say why it does not fit."""
+        if self.largest > budget:
+            least = "" if self.whole else "at least "
+            whole = f"; {self.entries} entries in all" if self.whole else ""
+            return (
+                f"needs a table of {least}{self.largest} entries (induced width {self.width}), more than the budget of "
+                f"{budget}{whole}"
+            )
+        if self.whole:
+            return f"needs {self.entries} table entries, more than can be numbered"
+        return f"has no order that was found within {operations_of(self.structure)} operations"
+
     @cached_property
     def places(self) -> Places:
         """Where the numbers stand; not before the order is known to fit a budget, as it takes memory, too."""

@@ -18,6 +18,8 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from ..model.structure import Family, Group, Structure
 
 LEAST = 32  # variables of a path that is worth a loop
+WORK = 1 << 22  # entries that rounds would sum; fewer take less time than a loop takes to compile
+VARIABLES = 1 << 14  # more take longer to plan as rounds
 RAGGED = 0.75  # shorter paths are not padded to the length of a batch
 
 
@@ -235,6 +237,19 @@ def _batch(
     batch = Batch(card, count, steps, attached, bool((lengths < steps).any()), tuple(pieces))
     ends = core_row[variables[:, -1]] if attached else np.zeros(0, np.int64)
     return batch, BatchPlaces(variables, structure.rows[variables], lengths, ends, tuple(factors), tuple(where))
+
+
+def worth_loops(structure: Structure, always: bool = False) -> Pendants | None:
+    """Split a graph into a core and chains; None where rounds are as good.
+
+    Rounds sum K^3 entries for each variable of a chain, a loop K^2, but it has to be compiled.
+    """
+    found = pendants_of(structure)
+    if found is None or always:
+        return found
+    ends = zip(found.batches, found.places, strict=True)
+    work = sum(int(places.lengths.sum()) * batch.states**3 for batch, places in ends)
+    return found if work >= WORK or found.variables >= VARIABLES else None
 
 
 def _core(

@@ -65,8 +65,8 @@ def unfolding_entries(structure: Structure, each: bool = False) -> int:
 
 
 def unfolded_structure(structure: Structure) -> Structure:
-    """Give the structure of the graph that `unfolded` makes."""
-    return _unfolded(structure).structure if structure.counted else structure
+    """Give the structure of the graph that `unfolded` makes of one with counts."""
+    return _unfolded(structure).structure
 
 
 def _no_scores(structure: Structure) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from lawful.errors import LawfulError, WidthError
-from lawful.inference.graphs import FactorGraph, Potentials, eliminated, inference, most_probable
+from lawful.inference.graphs import FactorGraph, Potentials, eliminated, most_probable, planning
 from lawful.inference.graphs.exact.elimination import marginals
 from lawful.inference.graphs.exact.orders import RULES, best_order
 from lawful.inference.graphs.inference import log_mass, pushed
@@ -188,17 +188,17 @@ def test_a_map_over_potentials_is_the_loop_also_in_a_map():
 
 def test_places_may_be_arguments_of_the_program(monkeypatch):
     """As those of a large graph are; here they are first asked for in a program that is mapped and differentiated."""
-    monkeypatch.setattr(inference, "CONSTANTS_UP_TO", 0)
+    monkeypatch.setattr(planning, "CONSTANTS_UP_TO", 0)
     graph = random_graph(2, 5, 5, zeros=0.0)
     numbers = jax.tree.map(lambda x: jnp.stack([x, x + 1.0]), graph.potentials)
 
     def asked(potentials):
         return eliminated(graph.replace(potentials), order="min-fill", compiled=True)
 
-    inference.runner_of.cache_clear()
+    planning.runner_of.cache_clear()
     slope = jax.jit(jax.vmap(jax.grad(lambda p: asked(p).log_z)))(numbers)
     found = asked(graph.potentials)
-    inference.runner_of.cache_clear()
+    planning.runner_of.cache_clear()
     plain = eliminated(graph, compiled=False)
     assert float(found.log_z) == pytest.approx(float(plain.log_z), abs=1e-12)
     for own, ours, theirs in zip(slope.unary, found.variables, plain.variables, strict=True):
@@ -254,7 +254,7 @@ def test_the_hessian_of_log_z_is_the_derivative_of_its_gradient():
 
 def test_other_potentials_and_evidence_are_neither_planned_nor_compiled_again(data, monkeypatch):
     traced = []
-    monkeypatch.setattr(inference, "marginals", lambda *given: traced.append(1) or marginals(*given))
+    monkeypatch.setattr(planning, "marginals", lambda *given: traced.append(1) or marginals(*given))
     graph = network(data, "asia")
     first = eliminated(graph, order="min-degree", compiled=True)
     second = eliminated(graph.observe({"xray": "yes"}), order="min-degree", compiled=True)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.graphs import FactorGraph, Potentials, eliminated, inference, propagated
+from lawful.inference.graphs import FactorGraph, Potentials, eliminated, planning, propagated
 from lawful.inference.graphs.loopy import propagation
 from lawful.inference.graphs.model import builder
 from lawful.inference.graphs.model.potentials import scores_of
@@ -17,7 +17,7 @@ from tests.inference.factor_graphs.truth import Truth, grid
 def traces(monkeypatch):
     """Count how often potentials were arranged for a program: once for each time that it is traced."""
     counted = []
-    for module, name in ((propagation, "scores_of"), (inference, "marginals")):
+    for module, name in ((propagation, "scores_of"), (planning, "marginals")):
         original = getattr(module, name)
 
         def wrapped(*args, original=original, **kwargs):
