@@ -44,8 +44,11 @@ def test_jax_and_jaxlib_are_pinned_to_one_version(pins):
     assert pins["jax"] == pins["jaxlib"] == "0.11.2"
 
 
-def test_no_lock_file_is_tracked(root):
+def test_no_lock_file_and_no_symbolic_link_is_tracked(root):
+    """A link holds a path of the machine on which it was made."""
     if shutil.which("git") is None or not (root / ".git").exists():
         pytest.skip("not a git checkout: nothing is tracked")
-    tracked = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout
-    assert not {"uv.lock", "pylock.toml"} & {path.rpartition("/")[2] for path in tracked.splitlines()}
+    listed = subprocess.run(["git", "ls-files", "--stage"], cwd=root, capture_output=True, text=True, check=True).stdout
+    tracked = {path: about for about, path in (line.split("\t") for line in listed.splitlines())}
+    assert not {"uv.lock", "pylock.toml"} & {path.rpartition("/")[2] for path in tracked}
+    assert [path for path, about in tracked.items() if about.startswith("120000")] == []
