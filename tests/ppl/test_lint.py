@@ -98,6 +98,18 @@ def test_many_equal_sites_of_one_line_that_no_loop_can_hold_are_found_once():
     assert "about 1.5 to 2.4 s" in finding.found
 
 
+def test_single_numbers_as_arguments_are_looked_at_in_32_bits():
+    def model(p, y):
+        sample("y", dist.Bernoulli(p), obs=y)
+
+    near = 1 - 1e-9
+    with jax.enable_x64(False):
+        for y in (1, jnp.array(1), np.float32(1)):
+            assert [f.code for f in lawful.check_program(model, 0.5, y)] == []
+        (finding,) = lawful.check_program(model, np.array(near), 1)
+        assert finding.code == "float32-hazard" and "1 - 1e-09" in finding.found
+
+
 @pytest.mark.slow
 def test_large_sums_and_large_integers_in_32_bits_are_found():
     def many(n):

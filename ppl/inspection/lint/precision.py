@@ -66,7 +66,7 @@ def argument_findings(form: Form, args: Sequence[Any]) -> Iterator[LintFinding]:
     for k, leaf in enumerate(leaves):
         if isinstance(leaf, jax.ShapeDtypeStruct) or jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key):
             continue
-        array = np.asarray(leaf)
+        array = np.asarray(leaf).reshape(-1)
         large = _large(array)
         near = array[(array > 1 - NEAR_ONE) & (array < 1)] if array.dtype == np.float64 else array[:0]
         if not readers_of[k] or (large is None and not near.size):
@@ -76,7 +76,7 @@ def argument_findings(form: Form, args: Sequence[Any]) -> Iterator[LintFinding]:
             found = f"it reads an argument that holds {large:.0f}; {BEYOND}"
             yield hazard(vertex.address, vertex.source, found, ORIGIN)
         if near.size:
-            found = f"it reads an argument that holds 1 - {1 - float(near.flat[0]):.1g}, which is 1 in 32 bits."
+            found = f"it reads an argument that holds 1 - {1 - float(near[0]):.1g}, which is 1 in 32 bits."
             yield hazard(vertex.address, vertex.source, found, LOGITS)
 
 
