@@ -1,11 +1,12 @@
-"""Exchangeable: which axes of the choices of a program hold the elements of a plate.
+"""Exchangeable: which axes of the choices of a program hold the elements of a plate, or others that may change places.
 
 Law: when the elements of an exchangeable plate change places along these axes, the density stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpyro.distributions as dist
@@ -16,26 +17,44 @@ from lawful.errors import LawfulError
 from lawful.form.choices import Choice
 
 
-def elements_of(choices: Sequence[Choice], plate: str, who: str) -> tuple[int, dict[int, int]]:
-    """Find the choices that hold the elements of a plate: those in it, and laws of all elements at once.
+@dataclass(frozen=True)
+class ElementAxes:
+    """The elements of a plate, by the number of a choice the axis of its value that they lie along.
+
+    Attributes:
+        size: number of elements.
+        own: of choices that hold the elements: those in the plate, and laws of all elements at once.
+        joint: of choices outside it with a number for each element: those that sum to zero, and shares.
+    """
+
+    size: int
+    own: Mapping[int, int]
+    joint: Mapping[int, int]
+
+    @property
+    def axes(self) -> dict[int, int]:
+        """All axes along which the elements change places."""
+        return {**self.own, **self.joint}
+
+
+def elements_of(choices: Sequence[Choice], plate: str, who: str) -> ElementAxes:
+    """Find the elements of a plate.
 
     Args:
         choices: of a program.
         plate: name of the plate.
         who: who asks, for the error.
 
-    Returns: the number of elements, and by the number of a choice the axis of its value that they lie along.
-
     Raises: LawfulError where no choice has such elements.
 
-    >>> import lawful
+    >>> import jax.numpy as jnp, lawful
     >>> from lawful.form.choices import choices_of
     >>> def program():
-    ...     lawful.sample("scale", dist.HalfNormal(1.0))
+    ...     lawful.sample("shares", dist.Dirichlet(jnp.ones(3)))
     ...     with lawful.plate("class", 3):
     ...         lawful.sample("level", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
     >>> elements_of(choices_of(lawful.trace(program)), "class", "here")
-    (3, {1: 0})
+    ElementAxes(size=3, own={1: 0}, joint={0: -1})
     """
     size, found = None, dict[int, int]()
     for number, choice in enumerate(choices):
@@ -52,10 +71,32 @@ def elements_of(choices: Sequence[Choice], plate: str, who: str) -> tuple[int, d
             "name one of these.",
             plate=plate,
         )
-    return size, found
+    joint = {number: -1 for number, choice in enumerate(choices) if number not in found and _follows(choice, size)}
+    return ElementAxes(size, found, joint)
 
 
-def follows(choice: Choice, size: int) -> bool:
+def arrangements(choices: Sequence[Choice]) -> list[dict[int, int]]:
+    """List the axes along which elements may change places: those of each plate, then all axes of one length.
+
+    The latter are of programs that write an array where others have a plate: the first axis of that length in each.
+
+    >>> import lawful
+    >>> from lawful.form.choices import choices_of
+    >>> def program():
+    ...     lawful.sample("slope", dist.Normal(0.0, 1.0).expand([2]))
+    ...     with lawful.plate("class", 2):
+    ...         lawful.sample("level", dist.Normal(0.0, 1.0))
+    >>> arrangements(choices_of(lawful.trace(program)))
+    [{1: 0}, {0: 0, 1: 0}]
+    """
+    plates = dict.fromkeys(frame.name for choice in choices for frame in choice.frames)
+    lengths = sorted({length for choice in choices for length in choice.full_shape if length > 1})
+    shapes = {number: choice.full_shape for number, choice in enumerate(choices)}
+    alike = [{number: shape.index(n) for number, shape in shapes.items() if n in shape} for n in lengths]
+    return [*(elements_of(choices, plate, "arrangements").axes for plate in plates), *alike]
+
+
+def _follows(choice: Choice, size: int) -> bool:
     """Tell a choice outside the plate whose last axis has a number for each element: a sum to zero, or shares."""
     if not choice.full_shape or choice.full_shape[-1] != size:
         return False

@@ -1,5 +1,7 @@
 """Maximise: optima of programs with closed forms, of marginals by hand, and what is said where there is no maximum."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,9 @@ from scipy import optimize, special, stats
 import lawful
 from lawful import inference
 from lawful.errors import LawfulError, NoFiniteStartError, UnsupportedProgramError
+from lawful.form.choices import choices_of
 from lawful.inference import RunOptions
+from lawful.inference.plans.searches.distinct import _exchanged
 from lawful.inference.plans.searches.verdict import verdict
 from lawful.inference.results.optima import KINDS, Optima, marked
 from lawful.inference.results.result import Result
@@ -171,6 +175,27 @@ def test_the_verdict_follows_from_the_ends(rows, told):
 
 def test_marks_name_numbers_by_their_place():
     assert marked({"a": np.array(1), "b": np.array([[0, 1]])}) == ("a", "b[0, 1]")
+
+
+def classes():
+    """Two classes with shares, beside two slopes that are no classes."""
+    lawful.sample("slopes", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+    lawful.sample("shares", dist.Dirichlet(jnp.ones(2)))
+    with lawful.plate("class", 2):
+        lawful.sample("level", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+
+
+def test_points_that_differ_in_the_order_of_the_elements_of_a_plate_are_one_optimum():
+    """Also where another site has as many numbers; where a program has no plate, all axes of one length change."""
+    choices, a, b = choices_of(lawful.trace(classes)), np.array([1.0, 2.0]), np.array([0.3, 0.7])
+    level = np.array([[0.0, 4.0], [5.0, 6.0]])
+
+    def same(*parts):
+        here, there = (np.concatenate([np.ravel(x) for x in own]) for own in ((a, b, level), parts))
+        return _exchanged(choices, SimpleNamespace(values=here), SimpleNamespace(values=there))
+
+    assert same(a, b[::-1], level[::-1]) and same(a[::-1], b[::-1], level[::-1])
+    assert not same(a[::-1], b, level) and not same(a, b, level[::-1]) and not same(a, b[::-1], level[:, ::-1])
 
 
 def by_logarithm(x, y):

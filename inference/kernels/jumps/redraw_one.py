@@ -123,9 +123,9 @@ class RedrawOne:
     def _elements(self, program: Form) -> Elements:
         """Find the elements, and refuse those that a kernel cannot draw one by one."""
         choices = choices_of(program)
-        size, axes = elements_of(choices, self.plate, repr(self))
-        reach = reached(program, [choices[number].address for number in axes])
-        for choice in (choices[number] for number in axes):
+        found = elements_of(choices, self.plate, repr(self))
+        reach = reached(program, [choices[number].address for number in found.own])
+        for choice in (choices[number] for number in found.own):
             joint = not any(frame.name == self.plate for frame in choice.frames)
             if choice.conditional or reach.switched or (joint and self.program is None):
                 what = (
@@ -136,7 +136,7 @@ class RedrawOne:
                 raise UnsupportedProgramError(
                     f"{self!r}: site '{choice.name}' ({choice.source}) {what}.", site=choice.address
                 )
-        return Elements(size, axes, reach)
+        return Elements(found.size, found.own, reach)
 
     def _traced(self, program: Form, elements: Elements) -> tuple[Form, dict[int, int], Taken]:
         """Trace the proposal of one element.

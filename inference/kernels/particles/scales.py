@@ -75,12 +75,12 @@ def exchangeable_parts(frame: Frame, plate: str, name: str) -> tuple[Exchangeabl
 
     Raises: LawfulError where the program has no such plate.
     """
-    size, elements = elements_of(frame.choices, plate, f"{name}: exchangeable={plate!r}")
+    elements = elements_of(frame.choices, plate, f"{name}: exchangeable={plate!r}")
     found, start = list[Exchangeable](), 0
     for number, (choice, shape) in enumerate(zip(frame.choices, frame.shapes, strict=True)):
-        if number in elements:
-            found.append(Exchangeable(start, shape, elements[number], number))
-        elif choice.full_shape and choice.full_shape[-1] == size and sums_to_zero(choice.law):
+        if number in elements.own:
+            found.append(Exchangeable(start, shape, elements.own[number], number))
+        elif number in elements.joint and sums_to_zero(choice.law):
             found.append(Exchangeable(start, shape, None, number))
         start += math.prod(shape)
     return tuple(found)

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from lawful.form.choices import Choice, is_own
 
+from ...representations.exchangeable import arrangements
 from ...results.optima import KINDS, RIDGE, UNBOUNDED, UNFINISHED, Optima
 from .ascent import Search
 from .summit import SAME, Asking, Summit, rounding, summit_of
@@ -101,28 +102,25 @@ def _relabelled(found: Sequence[Summit], shown: Sequence[Choice], new: Summit) -
 
 
 def _exchanged(shown: Sequence[Choice], one: Summit, other: Summit) -> bool:
-    """Tell whether two points differ by a permutation of parts, along axes of one length."""
+    """Tell whether two points differ in the order of elements alone."""
     choices = [c for c in shown if c.kind == "sample"]
-    pairs = [
-        (np.asarray(a), np.asarray(b)) for a, b in zip(*(_arrays(choices, x.values) for x in (one, other)), strict=True)
-    ]
-    for size in sorted({n for a, _ in pairs for n in a.shape if n > 1}):
-        rows: list[tuple[np.ndarray, np.ndarray]] = []
-        whole = True
-        for a, b in pairs:
-            if size in a.shape:
-                axis = a.shape.index(size)
-                rows.append((_rows(a, axis), _rows(b, axis)))
-            else:
-                whole &= bool(np.all(np.abs(a - b) <= ALIKE * (1 + np.abs(a))))
-        if not whole:
+    pairs = [*zip(*(_arrays(choices, point.values) for point in (one, other)), strict=True)]
+    for axes in arrangements(choices):
+        if not all(n in axes or np.all(_apart(a, b) <= ALIKE) for n, (a, b) in enumerate(pairs)):
             continue
-        left, right = (np.concatenate(part, axis=1) for part in zip(*rows, strict=True))
-        apart = np.abs(left[:, None] - right) / (1 + np.abs(left[:, None]))
-        pairing = linear_sum_assignment(apart.max(axis=2))
-        if apart.max(axis=2)[pairing].max() <= ALIKE:
+        left, right = (
+            np.concatenate([_rows(pairs[n][side], axis) for n, axis in axes.items()], axis=1) for side in (0, 1)
+        )
+        if np.any(_apart(np.sort(left, axis=0), np.sort(right, axis=0)) > 2 * ALIKE):
+            continue  # a plate may have many elements, whose pairs are too many to be looked at
+        apart = _apart(left[:, None], right).max(axis=2)
+        if apart[linear_sum_assignment(apart)].max() <= ALIKE:
             return True
     return False
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.abs(one - other) / (1 + np.abs(one))
 
 
 def _rows(array: np.ndarray, axis: int) -> np.ndarray:

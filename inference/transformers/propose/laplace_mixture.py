@@ -28,7 +28,7 @@ from lawful.form.choices import choices_of
 from lawful.passes.unconstrain import coordinates_of
 
 from ...laws.symmetric_mixture import SymmetricMixture
-from ...representations.exchangeable import elements_of, follows
+from ...representations.exchangeable import elements_of
 
 NAME = "laplace_mixture"
 FREEDOM = 5.0  # of the t laws: their tails are heavier than those of posteriors
@@ -142,8 +142,9 @@ class _Elements:
 
     def __init__(self, form: Form, plate: str, sites: tuple[str, ...] | None) -> None:
         self.choices, self.plate = choices_of(form), plate
-        self.size, self.all = elements_of(self.choices, plate, NAME)
-        names = [self.choices[number].name for number in self.all]
+        self.elements = elements_of(self.choices, plate, NAME)
+        self.size, own = self.elements.size, self.elements.own
+        names = [self.choices[number].name for number in own]
         strange = [name for name in sites or () if name not in names]
         if strange or self.size > MOST:
             what = f"no site of it is named {strange[0]!r}" if strange else f"it has {self.size} elements"
@@ -152,7 +153,7 @@ class _Elements:
                 "elements. Fix: name others, or temper from the prior.",
                 plate=plate,
             )
-        self.axes = {n: axis for n, axis in self.all.items() if sites is None or self.choices[n].name in sites}
+        self.axes = {n: axis for n, axis in own.items() if sites is None or self.choices[n].name in sites}
         found, drawn = coordinates_of(form), prior_coordinates(form)
         if drawn is None:
             raise ImproperPriorError(
@@ -206,10 +207,9 @@ class _Elements:
     def _renamed(self, point: Values, order: np.ndarray) -> dict[str, Any]:
         """Let the elements change places in values by name."""
         found = dict(point)
-        for number, choice in enumerate(self.choices):
-            axis = self.all.get(number, -1)
-            if number in self.all or follows(choice, self.size):
-                found[choice.name] = jnp.take(jnp.asarray(point[choice.name]), order, axis=axis)
+        for number, axis in self.elements.axes.items():
+            name = self.choices[number].name
+            found[name] = jnp.take(jnp.asarray(point[name]), order, axis=axis)
         return found
 
     def _scored(self, inputs: Sequence[Any], parts: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
