@@ -21,8 +21,8 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from . import counts as counting
-from .loopy.tallies import alike
 from .model.graph import FactorGraph
+from .model.padding import alike, padded
 from .model.structure import Structure
 from .moves.cells import layout_of
 
@@ -294,12 +294,9 @@ def _links_of(structure: Structure) -> _Links:
         home &= np.isin(np.arange(len(home)), np.unique(count.members, return_index=True)[1])
         taken[count.members] = True
         for chosen in alike(count.sizes):
-            own = np.isin(count.bags, chosen)
-            inside = np.arange(count.sizes[chosen].max())[None] < count.sizes[chosen][:, None]
-            places = np.full(inside.shape, own.sum())
-            places[inside] = np.arange(own.sum())
+            own, places = padded(count.starts, chosen)
             bags.append(_Bags(count.totals[chosen], places, count.members[own], count.states[own], home[own]))
-            variables.append(count.members[own & ~home])
+            variables.append(count.members[own][~home[own]])
     links = np.concatenate(variables)
     starts = np.concatenate([[0], np.cumsum(structure.cardinalities[links])])
     return _Links(tuple(bags), np.flatnonzero(~taken), links, starts.astype(np.int64))

@@ -16,14 +16,13 @@ from scipy.sparse import coo_matrix, csr_matrix, issparse
 from scipy.sparse.csgraph import connected_components
 
 from lawful.errors import ObservationError
+from lawful.inference.graphs.model.padding import alike, padded
 
 from .membership import members_by_ids, members_by_matrix, number_of_bags
 from .noise import Noise, Sampled, is_noise
 from .reports import counted_classes, refuse_impossible, reports_of, whole_numbers
 
 __all__ = ["Bags"]
-
-PADDED_UP_TO = 1 << 13  # members that save an array of other shape, which is something to compile
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,28 +225,13 @@ class Bags:
 
     @cached_property
     def size_classes(self) -> tuple[np.ndarray, ...]:
-        """Bags by number, put together where their sizes lie within a factor of two: arrays of them are padded little.
-
-        Small classes join the next larger one where that pads few members.
-        """
-        kinds = np.ceil(np.log2(np.maximum(self.sizes, 1))).astype(int)
-        found: list[np.ndarray] = []
-        for kind in np.unique(kinds)[::-1]:
-            own = np.flatnonzero(kinds == kind)
-            largest = self.sizes[found[-1]].max() if found else 0
-            if found and np.sum(largest - self.sizes[own]) <= PADDED_UP_TO:
-                found[-1] = np.sort(np.concatenate([found[-1], own]))
-            else:
-                found.append(own)
-        return tuple(found)
+        """Bags by number, put together where arrays of them are padded little."""
+        return tuple(alike(self.sizes))
 
     def padded(self, which: np.ndarray | None = None) -> np.ndarray:
         """Rows of some bags, by default all (G, B), B the size of the largest; `n_rows` where a bag is smaller."""
-        chosen = np.arange(self.n_bags) if which is None else which
-        inside = np.arange(self.sizes[chosen].max(initial=0))[None] < self.sizes[chosen][:, None]
-        found = np.full(inside.shape, self.n_rows, np.int64)
-        found[inside] = self.take(chosen).members
-        return found
+        taken, places = padded(self.offsets, np.arange(self.n_bags) if which is None else which)
+        return np.append(self.members[taken], self.n_rows)[places]
 
     def log_weights(self, which: np.ndarray | None = None) -> np.ndarray:
         """Log weights of the counts 0..B of some bags, by default all (G, B + 1), B the size of the largest.

@@ -16,10 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import counts
+from ..model.padding import alike, padded
 from ..model.structure import Count, Structure
 from .columns import Column, Index, box_of
-
-PADDED_UP_TO = 1 << 13  # members that save a tally, which is something to compile
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,49 +129,21 @@ class Tally:
 
 def tallies_of(structure: Structure) -> tuple[Tally, ...]:
     """Sort the bags of a structure by size, so that little is padded."""
-    read = np.zeros(structure.size, bool)
-    for group in structure.groups:
-        if group.arity > 1:
-            read[group.scopes.reshape(-1)] = True
-    for count in structure.counted:
-        read[count.members] = True
     found = []
     for number, count in enumerate(structure.counted):
         for bags in alike(count.sizes):
-            found.append(_tally(structure, number, count, bags, not read[count.totals[bags]].any()))
+            found.append(_tally(structure, number, count, bags, not structure.read[count.totals[bags]].any()))
     return tuple(found)
 
 
-def alike(sizes: np.ndarray) -> list[np.ndarray]:
-    """Put bags together, of sizes within a factor of two, or however few numbers padding adds.
-
-    >>> [bags.tolist() for bags in alike(np.array([3, 4000, 4000, 5000]))]
-    [[3], [0, 1, 2]]
-    """
-    kinds = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
-    found: list[np.ndarray] = []
-    for kind in np.unique(kinds)[::-1]:
-        own = np.flatnonzero(kinds == kind)
-        if found and len(own) * int(sizes[found[-1]].max()) <= PADDED_UP_TO:
-            found[-1] = np.concatenate([found[-1], own])
-        else:
-            found.append(own)
-    return [np.sort(bags) for bags in found]
-
-
 def _tally(structure: Structure, number: int, count: Count, bags: np.ndarray, leaf: bool) -> Tally:
-    sizes = count.sizes[bags]
-    size, whole = int(sizes.max()), int(sizes.sum())
-    inside = np.arange(size)[None] < sizes[:, None]
-    places = np.full(inside.shape, whole)
-    places[inside] = np.arange(whole)
-    taken = (count.starts[bags][:, None] + np.arange(size)[None])[inside]
+    taken, places = padded(count.starts, bags)
     members, totals = count.members[taken], count.totals[bags]
     cards = structure.cardinalities
     columns = _column(structure, members), _column(structure, totals)
-    kinds = (int(cards[members[0]]) if whole else 2), int(cards[totals[0]])
-    padded = None if inside.all() else places
-    return Tally(number, bags, taken, columns, kinds, size, padded, count.states[taken], leaf)
+    kinds = (int(cards[members[0]]) if len(members) else 2), int(cards[totals[0]])
+    filled = places if places.size > len(taken) else None
+    return Tally(number, bags, taken, columns, kinds, places.shape[1], filled, count.states[taken], leaf)
 
 
 @dataclass(frozen=True, eq=False)

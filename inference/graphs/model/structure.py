@@ -153,6 +153,13 @@ class Structure:
         return rows
 
     @cached_property
+    def read(self) -> np.ndarray:
+        """Whether a factor of several variables or a count reads each variable."""
+        ends = [group.scopes.reshape(-1) for group in self.groups if group.arity > 1]
+        ends += [count.members for count in self.counted]
+        return np.isin(np.arange(self.size), np.concatenate([np.zeros(0, np.int64), *ends]))
+
+    @cached_property
     def components(self) -> int:
         """Number of parts that hang together; a factor without variables is one of its own."""
         return int(connected_components(self.bipartite, directed=False)[0])

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..loopy.tallies import alike
+from ..model.padding import alike, padded
 from ..model.structure import Structure
 
 
@@ -158,29 +158,24 @@ def _cells(card: int, named: list[Any], n: int, bags: Bags, sizes: np.ndarray, f
         for own, (_, rows) in zip(known, named, strict=True)
     ]
     most = max((len(own) for own, free in zip(known, loose, strict=True) if free), default=0)
-    rows = np.full((len(named), max(len(rows) for _, rows in named)), n, np.int32)
+    members = [rows for _, rows in named]
+    _, places = padded(np.cumsum([0, *map(len, members)]), np.arange(len(named)))
+    rows = np.append(np.concatenate(members), n).astype(np.int32)[places]
     of, labels = (np.full((len(named), most), fill, np.int32) for fill in (len(bags.totals), -1))
-    for k, (own, free, (_, members)) in enumerate(zip(known, loose, named, strict=True)):
-        rows[k, : len(members)] = members
+    for k, (own, free) in enumerate(zip(known, loose, strict=True)):
         for place, (bag, label) in enumerate(own if free else ()):
             of[k, place], labels[k, place] = bag, label
     return Cells(card, rows, first, of, labels, np.array(loose, bool))
 
 
 def _bags(structure: Structure) -> Bags:
-    read = np.zeros(structure.size, bool)
-    for group in structure.groups:
-        if group.arity > 1:
-            read[group.scopes.reshape(-1)] = True
-    for count in structure.counted:
-        read[count.members] = True
     starts = np.cumsum([0, *structure.cardinalities.tolist()])
     found: list[list[np.ndarray]] = [[np.zeros(0, np.int64) for _ in Bags._fields]]
     number = 0
     for count in structure.counted:
         own, of = count.totals, number + count.bags
         widths = structure.cardinalities[own]
-        found.append([own, starts[own], widths, ~read[own], count.members, of, count.states])
+        found.append([own, starts[own], widths, ~structure.read[own], count.members, of, count.states])
         number += count.size
     totals, first, widths, simple, members, of, states = (np.concatenate(each) for each in zip(*found, strict=True))
     return Bags(totals, first, widths, simple.astype(bool), members, of.astype(np.int64), states)
