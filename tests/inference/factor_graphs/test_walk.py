@@ -7,40 +7,40 @@ import pytest
 
 from lawful.errors import LawfulError, WidthError
 from lawful.inference.graphs import FactorGraph, draws
-from lawful.inference.graphs.model.potentials import scores_at
-from lawful.inference.graphs.moves.redraws import crossing, labels_of
+from lawful.inference.graphs.moves.redraws import labels_of
 from lawful.inference.graphs.moves.walk import drawn_across, drawn_apart, drawn_together
-from tests.inference.factor_graphs.truth import bagged_graph, member_states
+from tests.inference.factor_graphs.truth import bagged_graph, member_scores
 
 DRAWS = 20_000
+MOVING = {  # graphs whose assignments differ by what a step does: in most others a state has nearly all mass
+    drawn_apart: (0, 2, 6, 17, 26, 38),
+    drawn_together: (2, 8, 10, 21, 26, 31),
+    drawn_across: (1, 3, 5, 13, 26, 28),
+}
 
 
 def law(graph):
     """All assignments with right counts, and their probabilities."""
-    x = member_states(graph)
-    scores = np.asarray(scores_at(graph.structure, graph.potentials, x))
+    x, scores = member_scores(graph)
     return x, np.exp(scores - np.logaddexp.reduce(scores))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [drawn_apart, drawn_together, drawn_across])
-@pytest.mark.parametrize("seed", range(6))
-def test_each_step_leaves_the_law(seed, step):
+@pytest.mark.parametrize(("step", "seed"), [(step, seed) for step, seeds in MOVING.items() for seed in seeds])
+def test_each_step_leaves_the_law(step, seed):
     """Exact draws, one step each: frequencies by a chi-square of false alarm rate 1e-6; `make law` is exact."""
     graph = bagged_graph(seed, 6)
     structure, potentials = graph.structure, jax.tree.map(jnp.asarray, graph.potentials)
-    if step is drawn_across and not len(crossing(structure)):
-        pytest.skip("all cells are loose")
-    labels = labels_of(structure)
-    more = () if step is drawn_across else tuple(map(jnp.int32, labels[seed % len(labels)]))
+    pairs = labels_of(structure)[np.arange(DRAWS) % len(labels_of(structure))].T
+    more = () if step is drawn_across else tuple(jnp.asarray(pairs))
     x, p = law(graph)
     start = np.random.default_rng(seed).choice(len(x), DRAWS, p=p)
-    moved = jax.jit(jax.vmap(lambda key, own: step(structure, potentials, own, key, *more)))
-    after = np.asarray(moved(jax.random.split(jax.random.key(seed), DRAWS), jnp.asarray(x[start], jnp.int32)))
+    moved = jax.jit(jax.vmap(lambda key, own, *pair: step(structure, potentials, own, key, *pair)))
+    after = np.asarray(moved(jax.random.split(jax.random.key(seed), DRAWS), jnp.asarray(x[start], jnp.int32), *more))
     place = {tuple(row): k for k, row in enumerate(x.tolist())}
     ends = np.array([place[tuple(row)] for row in after.tolist()])
     found, expected = np.bincount(ends, minlength=len(x)), DRAWS * p
-    assert found[p == 0].sum() == 0 and np.mean(ends != start) > 0.003
+    assert found[p == 0].sum() == 0 and np.mean(ends != start) > 0.01
     often = expected > 5
     excess = np.sum((found[often] - expected[often]) ** 2 / expected[often]) - often.sum()
     assert excess < 5.5 * np.sqrt(2 * often.sum()) + 15

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from lawful.inference.graphs import FactorGraph, Potentials
+from lawful.inference.graphs.model.potentials import scores_at
 
 
 def assignments(graph):
@@ -195,3 +196,9 @@ def member_states(graph):
         )
         x[:, count.totals] = np.diff(hits[:, count.starts], axis=1)
     return x
+
+
+def member_scores(graph):
+    """The same, and their log scores (A,)."""
+    x = member_states(graph)
+    return x, np.asarray(scores_at(graph.structure, graph.potentials, x))
