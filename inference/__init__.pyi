@@ -35,6 +35,8 @@ from .plans.resuming import resume as resume
 from .representations.annealing_paths import data_by_data as data_by_data
 from .representations.annealing_paths import prior_to_posterior as prior_to_posterior
 from .representations.element_terms import LogMarginals as LogMarginals
+from .representations.long_format import Wide as Wide
+from .representations.long_format import wide as wide
 from .representations.population import Advance as Advance
 from .representations.sequential import Suspend as Suspend
 from .representations.sequential import sequential as sequential
@@ -77,6 +79,7 @@ from .transformers.gaussian.moments import NormalMoments as NormalMoments
 from .transformers.gaussian.moments import filtered as filtered
 from .transformers.gaussian.moments import smoothed as smoothed
 from .transformers.log_marginals import log_marginals as log_marginals
+from .transformers.log_predictives import log_predictives as log_predictives
 from .transformers.marginalise import marginalise as marginalise
 from .transformers.nested import nested as nested
 from .transformers.noncentred import noncentred as noncentred

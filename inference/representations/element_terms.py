@@ -6,7 +6,7 @@ their sum.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from lawful.backends.log_density import gather_choices
 from lawful.errors import LawfulError
-from lawful.form import Form
+from lawful.form import Factor, Form, Site
 from lawful.form.choices import Choice, choices_of
+from lawful.passes.probe import Probe
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class LogMarginals:
         marginal: the program of the sites that stay; its inputs are the arguments, then the data of the elements.
         inputs: the arguments and these data.
         function: from the inputs and the values of the sites that stay to the three parts.
+        apart: whether the elements are independent given the sites that stay; else each is given those before.
     """
 
     plates: tuple[str, ...]
@@ -66,6 +68,7 @@ class LogMarginals:
     marginal: Form
     inputs: tuple[Any, ...]
     function: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
+    apart: bool = True
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -123,6 +126,15 @@ class LogMarginals:
     def __repr__(self) -> str:
         sizes = " x ".join(f"{name} {size}" for name, size in zip(self.plates, self.shape, strict=True))
         return f"LogMarginals({', '.join(self.sites)} over {sizes}, given {', '.join(c.name for c in self.choices)})"
+
+
+def terms_of(node: Site | Factor) -> Iterable[Probe]:
+    """Ask for the log density of a site, or the term of a factor, and whether it is of the data."""
+    if isinstance(node, Factor):
+        yield Probe("likelihood" if node.role == "likelihood" else "prior", jnp.asarray, (node.term,))
+        return
+    kind, value = ("prior", node.out) if node.observed is None else ("likelihood", node.observed)
+    yield Probe(kind, node.law.log_prob, (value, *node.parameters))
 
 
 def groups_of(labels: Any, shape: tuple[int, ...], who: str) -> tuple[np.ndarray, np.ndarray]:

@@ -112,6 +112,8 @@ def loop(walk: Walker, node: Loop, frame: Frame) -> None:
 def _unroll(walk: Walker, node: Loop, frame: Frame) -> None:
     """Walk every step."""
     why = walk.job.unrolled.get(node, "a later statement reads its steps together")
+    if walk.job.by_step:
+        raise _cannot(walk, node, f"{why}, so that its steps have no factors of their own")
     if walk.job.any_inside(node, walk.job.keeps):
         raise _cannot(walk, node, f"{why}, and other sites are drawn between its steps")
     if node.length > MOST_STEPS or node.length * len(node.body.nodes) > MOST_NODES:

@@ -92,7 +92,7 @@ def chain(walk: Walker, node: Loop, frame: Frame) -> None:
     size = before if probe.after == (probe.previous,) else max(before, after)
     # What draws the sites that stay weighs by the evidence of each step, which is taken out of the weights. Else double
     # precision keeps ten digits of log weights up to 1e6; single precision needs the largest taken out.
-    setting.scaled = not _kept(setting, probe) and probe.belief.dtype != np.float64
+    setting.scaled = not _each_weighed(walk, setting, probe) and probe.belief.dtype != np.float64
     body = _walk_body(walk, setting, size)
     _write(walk, setting, body, size, frame)
 
@@ -212,7 +212,7 @@ def _write(walk: Walker, setting: _Setting, body: _Body, size: int, frame: Frame
     pool.eliminate({p for t in pool.tables for p in t.term.plates} - set(body.after))
     weights = _padded(block, flat(block, pool.joint(body.after), body.after), size, -jnp.inf)
     kept = _kept(setting, body)
-    if kept:
+    if _each_weighed(walk, setting, body):
         weights = _without(inner, weights, log_sum, setting)
     if pool.totals:
         block.factor((PREFIX, *walk.job.label(("~total", *setting.label))), total(block, pool.totals))
@@ -273,6 +273,11 @@ def _kept(setting: _Setting, body: _Body) -> dict[Address, Var]:
     return found
 
 
+def _each_weighed(walk: Walker, setting: _Setting, body: _Body) -> bool:
+    """Whether each step takes the log density of its data, given those before, out of the weights."""
+    return walk.job.by_step or bool(_kept(setting, body))
+
+
 def _saved(body: _Body) -> tuple[Var, ...]:
     """What going back needs of each step."""
     sites = body.walk.sites
@@ -295,6 +300,7 @@ def _start(walk: Walker, setting: _Setting, size: int) -> tuple[list[Var], list[
     ]
     if outer:
         weights = flat(block, walk.pool.use_up(outer, node), outer)
+        weights = _without(walk, weights, log_sum, setting) if walk.job.by_step else weights
     else:
         weights = block.constant(np.zeros((1, *setting.shape), jnp.result_type(float)))
     return constants, [*init, _padded(block, weights, size, -jnp.inf)], xs

@@ -40,12 +40,14 @@ def parts(value: Value) -> tuple[Var, ...]:
 class Job:
     """What to sum, and how: sites whose elements are summed together, and loops that are written out, with reasons.
 
-    A table has at most `cap` entries, and elements that are summed together at most `few` values.
+    A table has at most `cap` entries, and elements that are summed together at most `few` values. With `by_step` each
+    step of a loop that is summed along its states has the log density of its data, given those before, as its factors.
     """
 
     wanted: frozenset[Address]
     cap: int
     few: int
+    by_step: bool = False
     together: dict[Address, str] = field(default_factory=dict)
     unrolled: dict[Loop, str] = field(default_factory=dict)
     names: Counter[Address] = field(default_factory=Counter)

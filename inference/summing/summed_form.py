@@ -22,7 +22,13 @@ from .values import picked, picked_choice
 from .walk import Walk
 
 
-def summed_form(form: Form, wanted: Collection[Address], cap: int | None = None, few: int | None = None) -> Form:
+def summed_form(
+    form: Form,
+    wanted: Collection[Address],
+    cap: int | None = None,
+    few: int | None = None,
+    by_step: bool = False,
+) -> Form:
     """Sum sites out of a form, and draw them back where its outputs read them.
 
     Args:
@@ -30,13 +36,15 @@ def summed_form(form: Form, wanted: Collection[Address], cap: int | None = None,
         wanted: addresses of the sites.
         cap: largest number of entries of a table; None for 4 million.
         few: most values that elements which meet may have together; None for as many as a table has.
+        by_step: whether the steps of a loop get the log density of their data given those before, each as its factors.
 
     Raises:
         PathLimitError: a table is larger than the cap.
-        UnsupportedProgramError: a site decides whether another one exists that is not summed.
+        UnsupportedProgramError: a site decides whether another one exists that is not summed; with `by_step`, a loop
+            has to be written out.
     """
     cap = MAX_TABLE if cap is None else cap
-    job = Job(frozenset(wanted), cap, cap if few is None else min(cap, few))
+    job = Job(frozenset(wanted), cap, cap if few is None else min(cap, few), by_step)
     while True:
         job.names.clear()
         try:

@@ -7,7 +7,7 @@ that stay, which is proved from the operations of the marginal (`summing.element
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -28,12 +28,11 @@ from lawful.form.liveness import without_dead_code
 from lawful.form.operations.compensated_sum import over_steps
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.passes.condition import conditioned
-from lawful.passes.probe import Probe
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Rule, Walk, threaded
 from lawful.tracing.trace import trace
 
-from ..representations.element_terms import LogMarginals
+from ..representations.element_terms import LogMarginals, terms_of
 from ..summing.axes import Mixed
 from ..summing.chosen_sites import Sums
 from ..summing.elementwise import terms_apart
@@ -139,6 +138,11 @@ def _plates_of(form: Form, plate: PlateNames) -> tuple[str, ...]:
     there = "; ".join(f"'{site}' in {', '.join(names) or 'no plate'}" for site, names in stands.items()) or "none"
     if plate is None:
         if len(known) != 1:
+            if not known and any(c.loops for c in choices_of(form, ("observed",))):
+                raise LawfulError(
+                    f"log_marginals: the observed sites stand in no plate, but in the steps of a loop: {there}. Fix: "
+                    "take log_predictives, the log density of each step given those before."
+                )
             raise LawfulError(
                 f"log_marginals: expected plate=, the plate whose elements are meant; the observed sites are: {there}. "
                 "Fix: name one, or several for each combination of their elements."
@@ -148,8 +152,9 @@ def _plates_of(form: Form, plate: PlateNames) -> tuple[str, ...]:
     if not wanted or not any(set(wanted) <= set(names) for names in stands.values()):
         raise LawfulError(
             f"log_marginals: no observed site stands in {' and '.join(map(repr, wanted)) or 'no plate'}; the observed "
-            f"sites are: {there}. Fix: name a plate of theirs; where the data of a summed program have become factors, "
-            "give the program itself, and say what is summed by enumerate=."
+            f"sites are: {there}. Fix: name a plate of theirs; of rows that an index assigns to groups make a plate in "
+            "that of the groups, by inference.wide(index, ...); where the data of a summed program have become "
+            "factors, give the program itself, and say what is summed by enumerate=."
         )
     return wanted
 
@@ -223,19 +228,11 @@ def _axis(choice: Choice | None, plate: str) -> int | None:
     return len(choice.full_shape) - event + next(f.dim for f in choice.frames if f.name == plate)
 
 
-def _question(node: Site | Factor) -> Iterable[Probe]:
-    if isinstance(node, Factor):
-        yield Probe("likelihood" if node.role == "likelihood" else "prior", jnp.asarray, (node.term,))
-        return
-    kind, value = ("prior", node.out) if node.observed is None else ("likelihood", node.observed)
-    yield Probe(kind, node.law.log_prob, (value, *node.parameters))
-
-
 def _function(
     marginal: Form, axes: Sequence[Sequence[int | None]], plates: Sequence[str]
 ) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
     """Write and compile the three parts."""
-    asked, answers = ask_at_choices(marginal, _question)
+    asked, answers = ask_at_choices(marginal, terms_of)
     count, choices = len(marginal.inputs), choices_of(marginal)
 
     def terms(kind: str) -> Callable[..., list[jax.Array]]:
@@ -257,7 +254,8 @@ def _function(
             raise UnsupportedProgramError(
                 f"log_marginals: the elements of the plate '{name}' are not seen to be independent given "
                 f"{', '.join(c.name for c in choices) or 'nothing'}: {error}. Fix: sum out what is latent in the plate "
-                "alone, element by element (enumerate=), and leave what elements share in the program, as parameters.",
+                "alone, element by element (enumerate=), and leave what elements share in the program, as parameters; "
+                "of rows that an index assigns to groups make a plate in that of the groups, by inference.wide.",
                 plate=name,
             ) from error
         run, rest = _halves(apart)

@@ -44,11 +44,13 @@ class Marginal:
         sites: what is asked for.
         method: which way it is summed.
         graph: how it is done through a graph.
+        by_step: whether each step of a loop has the log density of its data, given those before, as its factors.
     """
 
     sites: Sites
     method: str
     graph: GraphSums
+    by_step: bool = False
 
     def chosen(self, form: Form) -> tuple[Choice, ...]:
         """Find the sites."""
@@ -61,6 +63,8 @@ class Marginal:
         if not addresses:
             return form
         form = without_names(form, addresses)
+        if self.by_step:
+            return summed_form(form, addresses, self.graph.max_table, by_step=True)
         if self.method == "auto":
             return _either_way(form, addresses, self.graph)
         if self.method == "program":

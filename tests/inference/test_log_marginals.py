@@ -12,7 +12,7 @@ import lawful
 from lawful.backends.xla import compile
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form.choices import choices_of
-from lawful.inference import information, integrate_normals, log_marginals, marginalise, scores
+from lawful.inference import enumeration, information, integrate_normals, log_marginals, marginalise, scores, wide
 from lawful.inference.check.programs.grammar import random_program
 from lawful.interop.density import Density
 from lawful.passes.record import record
@@ -73,6 +73,46 @@ def test_random_intercepts_are_those_of_dense_algebra_and_nested_plates_give_pai
     pairs = log_marginals(measured, y, plate=["time", "group"])
     found = adds_up(pairs, {**at, "effect": effect}).elements
     np.testing.assert_allclose(found, dist.Normal(effect, 1.1).log_prob(y).T, rtol=1e-13)
+
+
+def test_rows_with_an_index_of_their_group_are_told_apart_in_wide_format():
+    index = np.array([2, 0, 0, 2, 2, 5, 0])
+    y, x = RNG.normal(size=7), RNG.normal(size=(7, 2))
+
+    def rows(index, y, x):
+        mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+        with lawful.plate("group", 3):
+            effect = lawful.sample("effect", dist.Normal(mu, 0.8))
+        with lawful.plate("row", len(y)):
+            lawful.sample("y", dist.Normal(effect[index] + x[:, 1], 1.1), obs=y)
+
+    def in_groups(seen, y, x):
+        mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+        with lawful.plate("group", len(y), dim=-2):
+            effect = lawful.sample("effect", dist.Normal(mu, 0.8))
+            with lawful.plate("row", y.shape[1], dim=-1):
+                lawful.sample("y", dist.Normal(effect + x[..., 1], 1.1).mask(seen), obs=y)
+
+    by, places = integrate_normals(["effect"]), np.searchsorted([0, 2, 5], index)
+    with pytest.raises(
+        LawfulError, match="no observed site stands in 'group'.*in that of the groups, by inference.wide"
+    ):
+        log_marginals(rows, places, y, x, plate="group", enumerate=by)
+    with pytest.raises(UnsupportedProgramError, match="'row' are not seen to be independent.*by inference.wide"):
+        log_marginals(rows, places, y, x, plate="row", enumerate=by)
+    found = wide(index, y, x)
+    assert found.labels.tolist() == [0, 2, 5]
+    np.testing.assert_array_equal(np.sort(found.rows[found.seen]), np.arange(7))
+    parts = adds_up(log_marginals(in_groups, found.seen, *found.arrays, plate="group", enumerate=by), {"mu": 0.3})
+    for label, element in zip(found.labels, parts.elements, strict=True):
+        own = index == label
+        covariance = 1.1**2 * np.eye(own.sum()) + 0.8**2
+        exact = dist.MultivariateNormal(0.3 + x[own, 1], covariance).log_prob(y[own])
+        np.testing.assert_allclose(element, exact, rtol=1e-12)
+    whole = enumeration(lawful.trace(rows, places, y, x), by).marginal.log_density({"mu": 0.3}, places, y, x)
+    np.testing.assert_allclose(parts.joint, whole, rtol=1e-12)
+    with pytest.raises(LawfulError, match=r"wide: expected some rows of data, as many as labels, \(7,\), got \(3,\)"):
+        wide(index, y[:3])
 
 
 def switching(y):
@@ -164,6 +204,12 @@ def test_what_meets_is_refused_with_the_reason():
         log_marginals(coupled, y, plate="j")
     with pytest.raises(LawfulError, match="expected plate=.*'y' in group, time. Fix"):
         log_marginals(measured, np.zeros((2, 2)))
+
+    def steps(y):
+        lawful.scan(lambda x, y: (lawful.sample("y", dist.Normal(x, 1.0), obs=y), None), 0.0, y)
+
+    with pytest.raises(LawfulError, match="in no plate, but in the steps of a loop: 'y' .*Fix: take log_predictives"):
+        log_marginals(steps, y)
 
 
 def test_lags_that_are_given_are_no_elements():

@@ -29,6 +29,7 @@ from lawful.form.operations.from_jaxpr import unfold
 from lawful.form.rewriting import with_operations
 
 from ...summing.axes import SUM, Mixed, flow
+from ...summing.elementwise import terms_apart
 from .quadratic_forms import POWERS, Shape, has_powers, moved
 
 AFFINE = frozenset(power for power in POWERS if power <= 1)
@@ -135,9 +136,10 @@ class Chain:
 
     def _split(self, states: Sequence[jax.Array], lead: int) -> tuple[jax.Array, Arrays]:
         """Take the numbers that move out of states with some leading axes."""
+        none = jnp.zeros((*(self.loop.length,) * lead, *self.lanes, 0))  # of steps that are apart
         lead += len(self.lanes)
         flat = [states[i].reshape(*states[i].shape[:lead], -1) for i in self.moving]
-        return jnp.concatenate(flat, -1), [x for i, x in enumerate(states) if i not in self.moving]
+        return jnp.concatenate(flat or [none], -1), [x for i, x in enumerate(states) if i not in self.moving]
 
     # What it computes.
 
@@ -182,6 +184,21 @@ class Chain:
         outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
         found = self._returned(point.last, outs[count:], point.before, still, operands)
         return found, self._split(outs[:count], 1)[0]
+
+    def terms(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
+        """Give the log density by step: what belongs to none, and the terms of the steps (T,)."""
+        weight, arguments, rows = self._weight_of_stacks()
+        constants, _, own = self._reads(point.before, point.noises, operands)
+        state, count = self._parts(point.states, still[0], 1), len(self.loop.init)
+        outs = jax.vmap(lambda state, row: _emitted(self.loop.body)(*constants, *state, *row))(state, own)
+        read = {v for node in self.rest.nodes for v in node.ins}
+        stacked = [x for x, v in zip(outs[count:], self.loop.ys, strict=True) if v in read]
+        values = [*stacked, point.last, point.before, *jax.tree.leaves((still, list(operands)))]
+        if not rows:
+            return weight(*values), jnp.zeros(self.loop.length)
+        apart = terms_apart(_listed(weight), arguments, [0] * len(rows) + [None] * (len(arguments) - len(rows)))
+        terms, rest = _emitted(apart)(*values)
+        return rest, terms
 
     def _returned(
         self, last: jax.Array, given: Sequence[jax.Array], before: jax.Array, still: Any, operands: Any
@@ -244,7 +261,7 @@ class Chain:
         after, given = found[: len(state)], found[len(state) :]
         read = {v for node in self.rest.nodes for v in node.ins}
         stacked = [lanes for lanes, v in zip(given, self.loop.ys, strict=True) if v in read]
-        return {after[i] for i in self.moving} == {(0,)} and set(stacked) <= {(0,), SUM, None}
+        return {after[i] for i in self.moving} <= {(0,)} and set(stacked) <= {(0,), SUM, None}
 
     def _rest_in_lanes(self) -> bool:
         """Tell whether the density is a sum over the lanes of stacked values that have them, and of both ends.

@@ -32,10 +32,11 @@ from ...representations.standard_normals import normal_site
 from ...summing.laws import IndexLaw
 from ...summing.tables import PREFIX
 from ..noncentred import chosen_normals, named
+from .by_step import ByStep
 from .chain_integral import ChainIntegral
 from .groups import Group, Joint, flat, largest, next_group, noise_of
 from .quadratic_forms import Noises, integrated, placed, seen_from
-from .terms import NormalDensity
+from .terms import NormalDensity, refused
 
 type Wanted = None | str | Sequence[str | Address | list[str | Address]] | Callable[[Choice], bool]
 
@@ -79,10 +80,29 @@ def integrate_normals(sites: Wanted = None, *, max_block: int = MAX_BLOCK) -> Tr
     """
     shown = "normal sites" if sites is None else repr(sites) if isinstance(sites, str) else named(sites)
     contract = Contract("preserves_measure", remarks="continuous sites, up to rounding")
-    return Transformer(f"integrate_normals({shown})", lambda form: _apply(form, sites, max_block), contract)
+    return Transformer(f"integrate_normals({shown})", Normals(sites, max_block), contract)
 
 
-def _apply(form: Form, sites: Wanted, max_block: int) -> Form:
+@dataclass(frozen=True, eq=False)
+class Normals:
+    """What `integrate_normals` does to a form.
+
+    Attributes:
+        sites: what is asked for.
+        max_block: largest number of dependent numbers that are integrated together.
+        by_step: whether the integral over a chain becomes a factor of each of its steps, else one of all.
+    """
+
+    sites: Wanted
+    max_block: int
+    by_step: bool = False
+
+    def __call__(self, form: Form) -> Form:
+        """Integrate them."""
+        return _apply(form, self.sites, self.max_block, self.by_step)
+
+
+def _apply(form: Form, sites: Wanted, max_block: int, by_step: bool) -> Form:
     if any(site.plates for site in form.sites()):
         raise LawfulError(
             "integrate_normals: the form has the plates of an algorithm (particles or chains). Fix: integrate the "
@@ -94,7 +114,7 @@ def _apply(form: Form, sites: Wanted, max_block: int) -> Form:
         if not groups and strict:
             Joint.of(form, left[0])  # says why not
         try:
-            form = _integrated(form, groups, max_block)
+            form = _integrated(form, groups, max_block, by_step)
         except _Refused as error:
             if strict:
                 raise error.refusal from None
@@ -122,7 +142,7 @@ class _Refused(Exception):
         self.group, self.refusal = group, refusal
 
 
-def _integrated(form: Form, groups: Sequence[Group], max_block: int) -> Form:
+def _integrated(form: Form, groups: Sequence[Group], max_block: int, by_step: bool) -> Form:
     """Integrate groups out that are normal together, in as few steps as their lanes allow."""
     left, steps = list(groups), 0
     while left:
@@ -134,12 +154,15 @@ def _integrated(form: Form, groups: Sequence[Group], max_block: int) -> Form:
             noises = None if joint.chain is not None else joint.noises(max_block)
         except UnsupportedProgramError as refusal:
             raise _Refused(first[-1], refusal) from None
-        form = _without(joint, noises, last=len(first) == len(left))
+        if by_step and joint.chain is None and any(choice.loops for choice in joint.group):
+            why = "they stand in a loop, and are not seen to be the steps of a chain"
+            raise _Refused(first[-1], refused(joint.group, why, "let each step read its last state alone"))
+        form = _without(joint, noises, by_step, last=len(first) == len(left))
         left, steps = [group for group in left if group not in first], steps + 1
     return form
 
 
-def _without(joint: Joint, noises: Noises | None, last: bool) -> Form:
+def _without(joint: Joint, noises: Noises | None, by_step: bool, last: bool) -> Form:
     """Put the integral in the place of the noises; there are no lanes where they are those of a chain."""
     form, part, density = joint.form, joint.part, joint.density
     block = Block()
@@ -147,14 +170,21 @@ def _without(joint: Joint, noises: Noises | None, last: bool) -> Form:
     block.nodes.extend(part.before)
     names = _together([c.name for site in part.noises for c in joint.group if noise_of(c) == site.address])
     integral: _Integral | ChainIntegral
+    function: Callable[..., tuple[jax.Array, ...]]
     if noises is None:
         assert joint.chain is not None
         integral = ChainIntegral(joint.chain)
+        function = ByStep(integral) if by_step else integral
     else:
         followed = noises.lanes and (not last or finite_sites(form))  # by what integrates or sums what is left
-        integral = _Integral(density if followed else density.rolled(), noises)
-    value, *conditional = block.det(jax.jit(integral), *density.operands, label="log integral")
+        function = integral = _Integral(density if followed else density.rolled(), noises)
+    value, *conditional = block.det(jax.jit(function), *density.operands, label="log integral")
     block.nodes.append(Factor((PREFIX, "log integral", names), value, source=joint.group[-1].source))
+    if by_step and joint.chain is not None:
+        each, *conditional = conditional
+        own = Var((), each.dtype)
+        step = Form((own,), (Factor((PREFIX, "log integral by step", names), own, source=joint.group[-1].source),), ())
+        block.loop(step, joint.chain.loop.length, (), (), (each,), joint.chain.loop.reverse)
     drawn = integral.draw(block, conditional, names)
     moving = set(dependents(form, [site.out for site in part.noises]))
     outs = [v for v in form.outputs if v in moving]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from lawful.addresses import Address, show_address
 from lawful.backends.xla import DEFAULT, emit
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Factor, Form, Node, Site, Var
 from lawful.form.builder import Tupled, add
 from lawful.form.choices import Choice, choices_of
@@ -163,7 +163,7 @@ def _adds_up(form: Form, node: Det) -> bool:
         value = reader.outs[0]
 
 
-def refused(group: tuple[Choice, ...], why: str, fix: str) -> LawfulError:
+def refused(group: tuple[Choice, ...], why: str, fix: str) -> UnsupportedProgramError:
     """Make the error of sites that cannot be integrated."""
     names = ", ".join(f"'{show_address(c.address)}' ({c.source})" for c in group)
     return UnsupportedProgramError(
