@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax.scipy.special import gammaln
 
+from .short_roots import SHORT, log_diagonal, numbers
 from .softplus import softplus, softplus_sum
 
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -28,6 +29,21 @@ def normal(distribution: dist.Normal, value: jax.Array) -> jax.Array:
     scale = jnp.asarray(distribution.scale)
     z = (value - distribution.loc) / scale
     return -0.5 * (z * z) - jnp.log(scale) - HALF_LOG_2PI
+
+
+def multivariate_normal(distribution: dist.MultivariateNormal, value: jax.Array) -> jax.Array:
+    """Normal vector: the substitution of a short one is written out, so that many small roots fuse with the rest.
+
+    >>> law = dist.MultivariateNormal(jnp.ones(2), scale_tril=jnp.array([[2.0, 0.0], [1.0, 3.0]]))
+    >>> abs(float(multivariate_normal(law, jnp.zeros(2)) - law.log_prob(jnp.zeros(2)))) < 1e-6
+    True
+    """
+    root = jnp.asarray(distribution.scale_tril)
+    if root.shape[-1] > SHORT:
+        scored: jax.Array = distribution.log_prob(value)
+        return scored
+    square = sum(z * z for z in numbers(root, value - distribution.loc))
+    return -0.5 * square - log_diagonal(root) - root.shape[-1] * HALF_LOG_2PI
 
 
 def log_mass(probability: jax.Array) -> jax.Array:

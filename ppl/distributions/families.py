@@ -84,7 +84,7 @@ FAMILIES: dict[type, Family] = {
     dist.Logistic: Family(log_tails=log_tails.logistic, symmetric=True),
     dist.LowRankMultivariateNormal: Family(covariance=_of_factor),
     dist.MultinomialProbs: Family(densities.multinomial),
-    dist.MultivariateNormal: Family(covariance=_of_root, symmetric=True),
+    dist.MultivariateNormal: Family(densities.multivariate_normal, covariance=_of_root, symmetric=True),
     dist.NegativeBinomial2: Family(log_tails=log_tails.gamma_poisson),
     dist.Normal: Family(densities.normal, log_tails=log_tails.normal, symmetric=True),
     dist.Poisson: Family(densities.poisson, log_tails=log_tails.poisson),

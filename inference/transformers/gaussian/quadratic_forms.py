@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax.linalg import triangular_solve
+
+from lawful.distributions.short_roots import log_diagonal, root_of, solved
 
 from ...summing.axes import SUM, Mixed, flow
 from ..spans import span
@@ -168,8 +169,8 @@ def integrated(function: Callable[..., jax.Array], noises: Noises, worlds: int) 
 
     slopes, curvature = _by_world(of, worlds, zero.dtype)
     precision = jnp.broadcast_to(jnp.eye(noises.block, dtype=zero.dtype), curvature.shape) - curvature
-    root = jnp.linalg.cholesky(precision)
-    volume = -jnp.sum(jnp.log(jnp.diagonal(root, axis1=-2, axis2=-1)), axis=-1)
+    root = root_of(precision)
+    volume = -log_diagonal(root)
     infinite = jnp.isnan(volume) & jnp.all(jnp.isfinite(precision), axis=(-2, -1))  # a square that grows faster
     return _solved(slopes, zero, root, jnp.where(infinite, jnp.inf, volume))
 
@@ -204,13 +205,12 @@ def _by_world(of: Callable[[jax.Array], Any], worlds: int, dtype: Any) -> Any:
 
 
 def _solved(slopes: jax.Array, point: jax.Array, root: jax.Array, volume: jax.Array) -> Conditional:
-    half = triangular_solve(root, slopes[..., None], left_side=True, lower=True)
-    mean = point + triangular_solve(root, half, left_side=True, lower=True, transpose_a=True)[..., 0]
-    square = 0.5 * jnp.sum(half[..., 0] ** 2, axis=-1)
+    half = solved(root, slopes)
+    mean = point + solved(root, half, transposed=True)
+    square = 0.5 * jnp.sum(half**2, axis=-1)
     return Conditional(jnp.where(jnp.isposinf(volume), jnp.inf, square + volume), volume, mean, root)
 
 
 def placed(noise: jax.Array, mean: jax.Array, root: jax.Array) -> jax.Array:
     """Give the noises of a lane from standard normals (*lanes, b) and their conditional."""
-    back = triangular_solve(root, noise[..., None], left_side=True, lower=True, transpose_a=True)
-    return mean + back[..., 0]
+    return mean + solved(root, noise, transposed=True)
