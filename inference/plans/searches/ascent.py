@@ -1,12 +1,16 @@
-"""Ascent: many searches uphill side by side, by L-BFGS with a line search (optax), each until nothing is gained.
+"""Ascent: many searches uphill side by side, by L-BFGS, each until nothing is gained.
 
 Law: no accepted step of a search lowers its value beyond rounding, and a search that rests stays where it is, to the
-last bit. A step of all searches is a function of their state alone, so it does not matter how steps are divided.
+last bit. What a search does is a function of its own state, so it does not matter how steps are divided, nor what is
+beside it: in a round each search looks at one point, wherever its own step is. The search along a line of optax, under
+`vmap`, looks at two points a trial and waits for the longest of all searches at every step: ten times the work.
+
+Reference: Nocedal and Wright (2006), Numerical Optimization, chapters 3 and 7; Lewis and Overton (2013), for the line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +25,32 @@ MEMORY = 20  # pairs of steps and changes of the gradient
 TRIALS = 20  # evaluations of a step
 STALLED = 5  # steps of little gain after which a search rests
 LITTLE = 0.75  # power of the rounding of a value that a step has to gain, or it counts as one of little gain
+RISE, TURN = 1e-4, 0.9  # of the slope at its beginning: what a step gains at least, and what slope it leaves at most
+LONGER = (2.0, 10.0)  # by what factors a step grows that is too short
+INSIDE = 0.1  # part of an interval from whose ends a trial keeps off
+
+
+class End(NamedTuple):
+    """A point on the line of a step: how far along it, and the value and the slope there."""
+
+    length: jax.Array
+    value: jax.Array
+    slope: jax.Array
+
+
+class Line(NamedTuple):
+    """A step on the way: its direction, and where on it the next trial is.
+
+    `low` has gained enough, and the density still rises there; `high` is too far. `gradient` is that at `low`.
+    """
+
+    direction: jax.Array
+    slope: jax.Array
+    length: jax.Array
+    low: End
+    high: End
+    gradient: jax.Array
+    trials: jax.Array
 
 
 class Search(NamedTuple):
@@ -33,6 +63,7 @@ class Search(NamedTuple):
     value: jax.Array
     gradient: jax.Array
     learnt: Any
+    line: Line
     steps: jax.Array
     evaluations: jax.Array
     stalled: jax.Array
@@ -48,80 +79,96 @@ def converged(value: Any, gradient: Any) -> Any:
 def begun(target: Target, vectors: jax.Array) -> Search:
     """Begin searches at some vectors; their first step is the evaluation there."""
     count, dtype = len(vectors), vectors.dtype
-    none = jnp.zeros(count, jnp.int32)
-    learnt = jax.vmap(_solver(target.frame.size).init)(vectors)
-    return Search(
-        vectors, jnp.full(count, -jnp.inf, dtype), jnp.zeros_like(vectors), learnt, none, none, none, none > 0
-    )
+    none, zeros = jnp.zeros(count, jnp.int32), jnp.zeros_like(vectors)
+    value = jnp.full(count, -jnp.inf, dtype)
+    learnt = jax.vmap(_solver().init)(vectors)
+    line = jax.vmap(_line)(zeros, value, zeros)
+    return Search(vectors, value, zeros, learnt, line, none, none, none, none > 0)
 
 
 def climbed(target: Target, inputs: Sequence[Any], searches: Search, steps: jax.Array) -> Search:
-    """Take some steps of all searches, fewer where all of them rest."""
-    step = jax.vmap(partial(_step, target, inputs))
-
-    def goes(carry: tuple[jax.Array, Search]) -> jax.Array:
-        return (carry[0] < steps) & ~jnp.all(carry[1].rests)
-
-    def go(carry: tuple[jax.Array, Search]) -> tuple[jax.Array, Search]:
-        return carry[0] + 1, step(carry[1])
-
-    return jax.lax.while_loop(goes, go, (jnp.zeros((), jnp.int32), searches))[1]
+    """Take some steps of all searches, fewer of those that come to rest."""
+    last = jnp.max(searches.steps) + steps
+    look = jax.vmap(partial(_round, target, inputs, last))
+    return jax.lax.while_loop(lambda now: jnp.any(~now.rests & (now.steps < last)), look, searches)
 
 
-def _step(target: Target, inputs: Sequence[Any], now: Search) -> Search:
-    """Take a step of one search; what it learnt is forgotten where that led to no gain.
+def _line(direction: jax.Array, value: jax.Array, gradient: jax.Array) -> Line:
+    """Begin a step."""
+    slope = jnp.vdot(direction, gradient)
+    zero = jnp.zeros_like(slope)
+    return Line(
+        direction, slope, zero + 1, End(zero, value, slope), End(zero + jnp.inf, zero, zero), gradient,
+        jnp.zeros((), jnp.int32),
+    )  # fmt: skip
 
-    The first one has no direction, so that it evaluates the start; a search without a finite density there rests.
+
+def _round(target: Target, inputs: Sequence[Any], last: jax.Array, now: Search) -> Search:
+    """Look at the next point of one search, and end its step there, or go on with it.
+
+    The first step has no direction, so that it evaluates the start; a search without a finite density there rests.
     """
-    solver, loss = _solver(target.frame.size), _loss(target, inputs)
-    change, learnt = solver.update(
-        -now.gradient, now.learnt, now.vector, value=-now.value, grad=-now.gradient, value_fn=loss
+    line = now.line
+    value, gradient = target.value_and_grad(inputs, now.vector + line.length * line.direction)
+    slope, eps = jnp.vdot(line.direction, gradient), jnp.finfo(value.dtype).eps
+    even = value >= now.value - 4 * eps * (1 + jnp.abs(now.value))  # next to a maximum gains are lost in rounding
+    even &= slope >= (2 * RISE - 1) * line.slope
+    enough = jnp.isfinite(value) & (even | (value >= now.value + RISE * line.length * line.slope))
+    tried = End(line.length, value, slope)
+    low, high = _either(enough, (tried, line.high), (line.low, tried))
+    on = line._replace(
+        length=_next(low, high, line.low),
+        low=low,
+        high=high,
+        gradient=jnp.where(enough, gradient, line.gradient),
+        trials=line.trials + 1,
     )
-    line = learnt[-1]
-    vector = now.vector + change
-    better = jnp.isfinite(line.value) & jnp.all(jnp.isfinite(vector))
-    value = jnp.where(better, -line.value, now.value)
-    gradient = jnp.where(better, -line.grad, now.gradient)
-    vector = jnp.where(better, vector, now.vector)
-    first = now.steps == 0
-    gain, eps = (value - now.value) / (1 + jnp.abs(value)), jnp.finfo(value.dtype).eps
-    fresh, gained = solver.init(vector), (gain > 4 * eps) & ~first
+    ended = enough & (slope <= TURN * line.slope) | (now.steps == 0) | (on.trials >= TRIALS)
+    now_on = now._replace(line=on, evaluations=now.evaluations + 1)
+    return _either(now.rests | (now.steps >= last), now, _either(ended, _stepped(target, now_on), now_on))
+
+
+def _next(low: End, high: End, before: End) -> jax.Array:
+    """Give where to look next: at the top of a parabola between two ends, or beyond the lower one."""
+    bounded, step = jnp.isfinite(high.length), low.length - before.length
+    wide = jnp.where(bounded, high.length - low.length, 1.0)
+    bent = 2 * (high.value - low.value - low.slope * wide)
+    inner = jnp.where(jnp.isfinite(bent) & (bent < 0), -low.slope * wide / bent, INSIDE)
+    fall = before.slope - low.slope
+    outer = jnp.where(fall > 0, step * low.slope / fall, jnp.inf)
+    way = jnp.where(bounded, wide * jnp.clip(inner, INSIDE, 1 - INSIDE), jnp.clip(outer, *(x * step for x in LONGER)))
+    return low.length + way
+
+
+def _stepped(target: Target, now: Search) -> Search:
+    """End a step at the best point of its line, learn from it, and begin the next one.
+
+    What was learnt is forgotten where the step gained nothing, or saw the density rise ever more steeply.
+    """
+    low, solver = now.line.low, _solver()
+    vector, gradient = now.vector + low.length * now.line.direction, now.line.gradient
+    gain, eps = (low.value - now.value) / (1 + jnp.abs(low.value)), jnp.finfo(low.value.dtype).eps
+    keeps = (gain > 4 * eps) & (low.slope < now.line.slope) & (now.steps > 0)
+    down, learnt = solver.update(-gradient, _either(keeps, now.learnt, solver.init(vector)), vector)
     stalled = jnp.where(gain > eps**LITTLE, 0, now.stalled + 1)
-    taken = Search(
+    return Search(
         vector,
-        value,
+        low.value,
         gradient,
-        jax.tree.map(lambda new, old: jnp.where(gained, new, old), learnt, fresh),
+        learnt,
+        _line(-down, low.value, gradient),
         now.steps + 1,
-        now.evaluations + line.info.num_linesearch_steps.astype(jnp.int32),
+        now.evaluations,
         stalled,
-        converged(value, gradient) | (stalled >= STALLED) | ~jnp.isfinite(value),
+        converged(low.value, gradient) | (stalled >= STALLED) | ~jnp.isfinite(low.value),
     )
-    return jax.tree.map(lambda new, old: jnp.where(now.rests, old, new), taken, now)
 
 
-def _loss(target: Target, inputs: Sequence[Any]) -> Callable[[jax.Array], jax.Array]:
-    """Give the function that optax makes small, whose gradient is finite wherever the function is."""
-
-    @jax.custom_vjp
-    def loss(vector: jax.Array) -> jax.Array:
-        return -target.value_and_grad(inputs, vector)[0]
-
-    def forth(vector: jax.Array) -> tuple[jax.Array, jax.Array]:
-        value, gradient = target.value_and_grad(inputs, vector)
-        return -value, -gradient
-
-    loss.defvjp(forth, lambda gradient, weight: (weight * gradient,))
-    return loss
+def _either(chosen: jax.Array, one: Any, other: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(chosen, a, b), one, other)
 
 
-def _solver(size: int) -> Any:
-    optax = _optax()
-    line = optax.scale_by_zoom_linesearch(max_linesearch_steps=TRIALS, initial_guess_strategy="one")
-    return optax.lbfgs(memory_size=max(1, min(size, MEMORY)), linesearch=line)
-
-
-def _optax() -> Any:
+def _solver() -> Any:
     try:
         import optax
     except ImportError as error:
@@ -129,4 +176,4 @@ def _optax() -> Any:
             "maximise: the search is that of optax, which is not installed. Fix: pip install 'lawful[maximise]'.",
             module="optax",
         ) from error
-    return optax
+    return optax.scale_by_lbfgs(memory_size=MEMORY)

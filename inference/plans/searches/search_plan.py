@@ -189,7 +189,7 @@ class Searches:
     def need(self) -> Need:
         """What searches take: their pairs, and the work of one evaluation for each of them."""
         size, starts = self.target.frame.size, self.plan.method.starts
-        each = (2 * min(size, MEMORY) + 12) * size * np.dtype(jnp.result_type(float)).itemsize
+        each = (2 * MEMORY + 16) * size * np.dtype(jnp.result_type(float)).itemsize
         return Need(
             f"{self.plan.asked.name}: {starts} searches in {size} coordinates", starts * each, 0,
             lambda free, _: f"about {max(1, starts * free // (2 * max(starts * each, 1)))} starts",

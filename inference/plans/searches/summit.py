@@ -197,7 +197,8 @@ def _refined(ask: Asking, found: Summit) -> Summit:
     """Take Newton steps as long as they gain, or lose no more than rounding and make the gradient smaller."""
     for _ in range(NEWTON):
         step = found.newton
-        if not step.any() or not np.isfinite(step).all():
+        least = np.finfo(step.dtype).eps * (1 + np.abs(found.vector))  # less moves no coordinate
+        if not (np.abs(step) > least).any() or not np.isfinite(step).all():
             break
         new = _seen(ask, found.vector + step, found.free, found.edges)
         worse = not np.isfinite(new.value) or new.value < found.value - rounding(found.value, 0.0)
