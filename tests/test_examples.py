@@ -36,6 +36,7 @@ LONG = {
     "lawful.inference.algorithms.smc2",
     "lawful.inference.algorithms.tempered_smc",
     "lawful.inference.check.exact.shrinking",
+    "lawful.inference.check.identities.maximum",
     "lawful.inference.graphs.best_assignment",
     "lawful.inference.graphs.counts.maximum",
     "lawful.inference.graphs.counts.sampling",

@@ -18,6 +18,7 @@ from .identities.identities import mh_symmetry
 from .identities.integral import integral
 from .identities.integrator import integrator
 from .identities.involutions import involution
+from .identities.maximum import maximum
 from .identities.orbit import orbit
 from .programs.grammar import random_program
 from .programs.limits import Limits
@@ -64,6 +65,7 @@ __all__ = [
     "invariant",
     "involution",
     "key_of",
+    "maximum",
     "mh_symmetry",
     "min_detectable",
     "min_samples",

@@ -23,12 +23,14 @@ import numpyro.distributions as dist
 import lawful
 from lawful.errors import LawfulError
 
+from ...algorithms.maximise import Maximise, maximise
 from ...contract import Transformer
 from ...kernels.gradient.gradient import Gradient
 from ..exact.suite import Instance, Needs, instances_of
 from ..identities.identities import mh_symmetry
 from ..identities.integral import integral
 from ..identities.integrator import integrator
+from ..identities.maximum import maximum
 from ..identities.orbit import orbit
 from ..statistics.report import Report
 from ..statistics.repro import line
@@ -155,10 +157,15 @@ def identity_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
 def _identity_report(row: Row) -> Report:
     """Check a walk by its symmetry; a move along gradients by its integrator, and its choice of a point on orbits.
 
-    What integrates sites out is checked by the density of what it draws back.
+    What integrates sites out is checked by the density of what it draws back, a search for maxima by that of its ends.
     """
-    if isinstance(row.subject, Transformer):
-        reports = [integral(row.subject, program) for program in row.programs]
+    if isinstance(row.subject, Transformer | Maximise):
+        if isinstance(row.subject, Transformer):
+            reports = [integral(row.subject, program) for program in row.programs]
+        else:
+            starts = row.subject.starts
+            plans = ((maximise(program, starts=starts, enumerate=sums), mode) for program, mode, sums in row.programs)
+            reports = [maximum(plan, mode=mode) for plan, mode in plans]
         report = max(reports, key=lambda report: (not report.passed, report.measure_error))
         report = replace(report, instances=sum(report.instances for report in reports))
     elif isinstance(row.subject, Gradient):

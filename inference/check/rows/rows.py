@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...algorithms.annealed_importance import AnnealedImportance
+from ...algorithms.maximise import Maximise
 from ...algorithms.smc import particle_filter
 from ...algorithms.tempered_smc import TemperedSmc
 from ...contract import PRESERVES, Transformer
@@ -83,6 +84,7 @@ from .kernel_rows import (
     shared_ballots,
     two_steps,
 )
+from .modes import MODES
 from .normal_rows import effects, trend
 from .reflect import reflect
 from .trees import TREE_MOVES, TreeWeights
@@ -294,4 +296,5 @@ IDENTITIES: tuple[Row, ...] = (
     Row("hmc", hmc(0.3, 3)),
     Row("nuts", nuts(0.3, max_depth=3)),
     Row("integrate_normals", integrate_normals(), programs=(effects, trend)),
+    Row("maximise", Maximise(starts=4), programs=MODES),
 )
