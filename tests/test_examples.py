@@ -17,15 +17,20 @@ import lawful.models
 from tests.pages import Page
 
 ROOTS = (lawful, lawful.inference, lawful.models)
-NAMES = {root.__name__ for root in ROOTS} | {
-    module.name for root in ROOTS for module in pkgutil.walk_packages(root.__path__, root.__name__ + ".")
+REPOSITORY = Path(__file__).resolve().parents[1]
+PATHS = {root.__name__: root.__path__ for root in ROOTS} | {
+    "benchmarks.studies": [str(REPOSITORY / "benchmarks/studies")]
 }
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+NAMES = {root.__name__ for root in ROOTS} | {
+    module.name for name, path in PATHS.items() for module in pkgutil.walk_packages(path, name + ".")
+}
+DOCS = REPOSITORY / "docs"
 PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")} - {DOCS / "coming_from.md"})  # it has a test of its own
 READ_DATA = {"ecls_k.ipynb"}
 OFTEN = {"language.md"}  # `make docs` and the slow tier run every page; tests/test_readme.py runs a first model
 # Examples that fit a model or compile a large program: seconds each, and in the slow tier.
 LONG = {
+    "benchmarks.studies.posteriordb.starts",
     "lawful.distributions.densities",
     "lawful.distributions.sampling.categorical",
     "lawful.inference.algorithms.annealed_importance",
@@ -56,7 +61,6 @@ LONG = {
     "lawful.models.llp.transduction",
     "lawful.models.mixtures",
     "lawful.models.populations",
-    "lawful.models.posteriordb.starts",
     "lawful.models.regression",
     "lawful.models.state_space",
     "lawful.models.trajectories.priors",

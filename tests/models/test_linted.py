@@ -1,4 +1,4 @@
-"""The linter has no error to report of any model that the library ships: text, data, prior draws and gradients."""
+"""The linter has no error to report of any model of the library and of the studies: text, data, prior draws, slopes."""
 
 import inspect
 from functools import partial
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.studies.posteriordb import programs
 from lawful import models
 from lawful.inspection.lint.check import check_program
 from lawful.models import (
@@ -22,7 +23,6 @@ from lawful.models import (
     state_space,
     trajectories,
 )
-from lawful.models.posteriordb import programs
 from lawful.models.trajectories.parameters import Model, Parameters
 from lawful.models.trajectories.program import trajectory_mixture
 

@@ -12,14 +12,14 @@ from scipy.integrate import solve_ivp
 from scipy.special import logsumexp
 
 import lawful
+from benchmarks.studies.posteriordb import POSTERIORS, read
+from benchmarks.studies.posteriordb import __main__ as table
+from benchmarks.studies.posteriordb.reference import bound, comparisons, scalar_draws
+from benchmarks.studies.posteriordb.samplers import Sampler
+from benchmarks.studies.posteriordb.starts import starts
 from lawful import inference
 from lawful.errors import ImproperPriorError, LawfulError
 from lawful.models.populations import lotka_volterra
-from lawful.models.posteriordb import POSTERIORS, read
-from lawful.models.posteriordb import __main__ as table
-from lawful.models.posteriordb.reference import bound, comparisons, scalar_draws
-from lawful.models.posteriordb.samplers import Sampler
-from lawful.models.posteriordb.starts import starts
 from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.reference

@@ -1,7 +1,7 @@
 """The twelve posteriors as programs, each an ordinary function of its data.
 
-Law: the density of each is that of its `model.md` up to a constant, at every point of the same support. Names of sites
-and of named values are those under which the reference reports them.
+Law: the density of each, its labels summed out, is that of its `model.md` up to a constant, at every point of the same
+support. Names of sites and of named values are those under which the reference reports them.
 
 Flat priors are `ImproperUniform`: chains sample them as they stand, what starts from the prior refuses them. An ordered
 pair is drawn from below: the smaller value by its law, the larger one by its law cut off at the smaller. The cut law
@@ -19,9 +19,8 @@ import numpyro.distributions as dist
 from jax.scipy.stats import norm
 
 import lawful
-
-from .. import populations
-from ..hierarchical import eight_schools_noncentered as eight_schools_noncentered
+from lawful.models import populations
+from lawful.models.hierarchical import eight_schools_noncentered as eight_schools_noncentered
 
 POSITIVE = dist.ImproperUniform(dist.constraints.positive, (), ())
 
@@ -80,16 +79,17 @@ def garch11(y: Any, sigma1: Any) -> None:
 
 
 def hmm_example(y: Any) -> None:
-    """Two hidden states, summed out by the forward algorithm (hmm_example-hmm_example)."""
-    rows = [lawful.sample(name, dist.Dirichlet(jnp.ones(2))) for name in ("theta1", "theta2")]
+    """Two hidden states (hmm_example-hmm_example); either may come first, with weight one."""
+    move = jnp.stack([lawful.sample(name, dist.Dirichlet(jnp.ones(2))) for name in ("theta1", "theta2")])
     mu = ordered(dist.TruncatedNormal(3.0, 1.0, low=0.0), 10.0, 1.0)
-    log_move, log_density = jnp.log(jnp.stack(rows)), norm.logpdf(y[:, None], mu)
 
-    def step(log_mass: jax.Array, now: jax.Array) -> tuple[jax.Array, None]:
-        return jax.nn.logsumexp(log_mass[:, None] + log_move, axis=0) + now, None
+    def step(z: jax.Array, now: jax.Array) -> tuple[jax.Array, None]:
+        lawful.sample("y", dist.Normal(mu[z], 1.0), obs=now)
+        return lawful.sample("z", dist.Categorical(probs=move[z])), None
 
-    log_mass, _ = jax.lax.scan(step, log_density[0], log_density[1:])  # no factor for the first state
-    lawful.factor("y", jax.nn.logsumexp(log_mass))
+    first = lawful.sample("first", dist.Bernoulli(0.5))
+    lawful.factor("weight one", jnp.log(2.0), role="prior")
+    lawful.scan(step, first, y)
 
 
 def lotka_volterra(ts: Any, y_init: Any, y: Any) -> None:
@@ -112,12 +112,13 @@ def gp_pois_regr(x: Any, k: Any) -> None:
 
 
 def low_dim_gauss_mix(y: Any) -> None:
-    """Two normal components in order of their means, labels summed out (low_dim_gauss_mix-low_dim_gauss_mix)."""
+    """Two normal components in order of their means (low_dim_gauss_mix-low_dim_gauss_mix)."""
     mu = ordered(dist.Normal(0.0, 2.0), 0.0, 2.0)
     sigma = lawful.sample("sigma", dist.HalfNormal(2.0).expand([2]).to_event(1))
     theta = lawful.sample("theta", dist.Beta(5.0, 5.0))
-    weight = jnp.log(jnp.stack([theta, 1.0 - theta]))
-    lawful.factor("y", jax.nn.logsumexp(weight + norm.logpdf(y[:, None], mu, sigma), axis=1))
+    with lawful.plate("points", len(y)):
+        z = lawful.sample("z", dist.Bernoulli(1.0 - theta))
+        lawful.sample("y", dist.Normal(mu[z], sigma[z]), obs=y)
 
 
 # ---- Linear regressions

@@ -1,9 +1,9 @@
 """Twelve posteriors whose reference values were made elsewhere, as programs, and the comparison with them.
 
-Law: draws of a correct sampler differ from the reference by its Monte Carlo error and their own. The data are never
-part of the package: `read` takes them from a folder and checks their sum.
+Law: draws of a correct sampler differ from the reference by its Monte Carlo error and their own. The data are not part
+of the repository: `read` takes them from a folder and checks their sum.
 
-    python -m lawful.models.posteriordb
+    python -m benchmarks.studies.posteriordb
 
 Source: posteriordb (Magnusson et al.), https://github.com/stan-dev/posteriordb.
 """
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from lawful import inference
 
 from . import programs
 from .reference import Reference, data_folder, read
@@ -28,7 +30,7 @@ class Posterior:
 
     Attributes:
         name: the posterior's name in the database, and of its folder.
-        program: the program; its arguments are the columns, in order.
+        program: the program, its labels summed out; its arguments are the columns, in order.
         columns: names of the data.
         proper: whether the prior can be drawn from.
     """
@@ -48,6 +50,8 @@ class Posterior:
         return tuple(np.asarray(x) if isinstance(x, list) else x for x in given)
 
 
+SUMMED = inference.marginalise("all")
+
 POSTERIORS: Mapping[str, Posterior] = {
     posterior.name: posterior
     for posterior in (
@@ -56,12 +60,12 @@ POSTERIORS: Mapping[str, Posterior] = {
         Posterior("eight_schools-eight_schools_noncentered", programs.eight_schools_noncentered, ("y", "sigma"), True),
         Posterior("garch-garch11", programs.garch11, ("y", "sigma1"), False),
         Posterior("gp_pois_regr-gp_pois_regr", programs.gp_pois_regr, ("x", "k"), True),
-        Posterior("hmm_example-hmm_example", programs.hmm_example, ("y",), True),
+        Posterior("hmm_example-hmm_example", SUMMED(programs.hmm_example), ("y",), True),
         Posterior("hudson_lynx_hare-lotka_volterra", programs.lotka_volterra, ("ts", "y_init", "y"), True),
         Posterior(
             "kidiq-kidscore_interaction", programs.kidscore_interaction, ("kid_score", "mom_hs", "mom_iq"), False
         ),
-        Posterior("low_dim_gauss_mix-low_dim_gauss_mix", programs.low_dim_gauss_mix, ("y",), True),
+        Posterior("low_dim_gauss_mix-low_dim_gauss_mix", SUMMED(programs.low_dim_gauss_mix), ("y",), True),
         Posterior(
             "mesquite-logmesquite_logvash",
             programs.logmesquite_logvash,

@@ -1,4 +1,4 @@
-"""`python -m lawful.models.posteriordb [POSTERIOR ...] [--sampler NAME]`: compare samplers with the references.
+"""`python -m benchmarks.studies.posteriordb [POSTERIOR ...] [--sampler NAME]`: compare samplers with the references.
 
 One row a sampler and posterior: the scalar whose mean is farthest from its reference, the one whose quantile is, the
 largest Monte Carlo error of a mean in posterior standard deviations, and seconds. The last line holds the largest |z|
@@ -30,7 +30,7 @@ HEADING = f"{'sampler':10}{'posterior':40}{'mean':>8}  {'of':10}{'quantile':>8} 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m lawful.models.posteriordb", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies.posteriordb", description=__doc__)
     parser.add_argument("posteriors", nargs="*", help="parts of names; default: all")
     parser.add_argument("--sampler", action="append", choices=SAMPLERS, help="default: nuts, and then tempered")
     parser.add_argument("--data", type=Path, help="folder of reference data; default: LAWFUL_DATA, or ../shared/data")
