@@ -84,6 +84,11 @@ class ChainIntegral:
 
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         """Integrate."""
+        value, _, conditional = self.solved(operands)
+        return value, *jax.tree.leaves(conditional)
+
+    def solved(self, operands: Sequence[Any]) -> tuple[jax.Array, Shape, Conditional]:
+        """Give the log integral, what is the same on all paths, and the conditional, seen from the mean."""
         shape, mean = self.mean(operands)
         path = [jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, x)) for x in mean]
         weight, parts, found = self._seen(shape, path[0], path[1], operands)
@@ -92,7 +97,7 @@ class ChainIntegral:
         grows = jnp.any(jnp.isnan(shape.gains.white)) | jnp.any(jnp.isnan(shape.white))
         infinite = grows & finite  # a square that grows faster than the normal law falls
         conditional = Conditional(path[0], path[1], shape.start, shape.steps.moves, found)
-        return jnp.where(infinite, jnp.inf, value), *jax.tree.leaves(conditional)
+        return jnp.where(infinite, jnp.inf, value), shape, conditional
 
     def mean(self, operands: Sequence[Any]) -> tuple[Shape, tuple[jax.Array, jax.Array]]:
         """Give what is the same on all paths, and the means of the noises before the loop and of its steps."""

@@ -181,10 +181,9 @@ class _Moments:
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         """Compute."""
         integral, own = ChainIntegral(self.chain), [operands[i] for i in self.places]
-        evidence, *leaves = integral(*own)
-        given = integral.read(leaves)
+        evidence, shape, given = integral.solved(own)
         path = integral.drawn(given, *map(jnp.zeros_like, (given.before, given.steps)))
-        early, late = self.numbers(integral, integral.mean(own)[0], path, own)
+        early, late = self.numbers(integral, shape, path, own)
         point, still = self.values.walk(*path, operands)
         outs = self.values.outputs(point, still, operands)[0]
         slopes = [self._slopes(point, still, operands, place) for place in (0, 3, 1)]
