@@ -74,6 +74,17 @@ def refused(statement: Any, words: str, kind: type[LawfulError] = LawfulError, *
     return kind(f"{site_at(statement)}{words}", site=statement.address, **fields)
 
 
+def value_of(message: SampleMessage) -> Any:
+    """Give the value of a site that was sent to the handlers.
+
+    Raises: LawfulError where none of them gave one.
+    """
+    if message.value is None:
+        words = " has no value: wrap the program in handlers.seed(program, key), or call an inference with a key."
+        raise refused(message, words)
+    return message.value
+
+
 OVERFLOW = "overflow"  # the role of the factor by which a bounded loop cuts off runs: its weight is one or zero
 
 

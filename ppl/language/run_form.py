@@ -34,6 +34,7 @@ from ..messages import (
     placed,
     send,
     surroundings,
+    value_of,
 )
 from ..passes.rolling.match_steps import step_of
 from .data.observed import complete
@@ -113,7 +114,8 @@ class _Run(Fold[Any]):
         send(message)
         if message.present is not None:
             complete(message, distribution)
-        return message.value if self.staged else np.asarray(message.value)
+        value = value_of(message)
+        return value if self.staged else np.asarray(value)
 
     def factor(self, node: Factor, term: Any) -> None:
         send(FactorMessage(_here(node.address), term, node.source, role=node.role))

@@ -33,6 +33,7 @@ from ..messages import (
     send,
     site_at,
     surroundings,
+    value_of,
 )
 from .data.observed import announce, both, complete, observe, refuse_shapes, truth
 
@@ -113,11 +114,8 @@ def sample(
         complete(message, distribution, impute, place.lanes)
     elif impute and obs is not None and obs_mask is None and not isinstance(obs, Interval):
         raise refused(message, ": impute=True, and nothing is missing. Fix: say by obs_mask what was observed.")
-    if message.value is None:
-        raise refused(
-            message, " has no value: wrap the program in handlers.seed(program, key), or call an inference with a key."
-        )
-    return message.value if message.observed or place.lanes is None else as_read(distribution, message.value)
+    value = value_of(message)
+    return value if message.observed or place.lanes is None else as_read(distribution, value)
 
 
 def factor(name: str, log_weight: Any, *, role: str = "likelihood") -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
+import lawful
 from lawful import cond, deterministic, factor, handlers, plate, program, sample, scan, scope
 from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.tracing.trace import Rewritten
 
 KEY = jax.random.key(0)
 
@@ -19,6 +21,19 @@ def record(model, *args):
 def test_a_site_without_a_value_names_itself_and_the_remedy():
     with pytest.raises(LawfulError, match=r"site 'x' .*test_language\.py:\d+.* has no value.*handlers\.seed"):
         sample("x", dist.Normal(0.0, 1.0))
+
+
+def test_a_form_that_runs_without_a_key_names_its_site_and_the_remedy():
+    def model():
+        x = sample("x", dist.Normal(0.0, 1.0))
+        sample("y", dist.Normal(x - 1.0, 1.0), obs=0.5)
+
+    form = lawful.trace(model)
+    for run in (form, handlers.condition(form, {}), Rewritten(model, lambda form: form)):
+        with pytest.raises(LawfulError, match=r"site 'x' .*test_language\.py:\d+.* has no value.*handlers\.seed"):
+            run()
+    given = handlers.trace(handlers.condition(form, {"x": 1.0}))()
+    assert not given.choices and float(given.log_density) == pytest.approx(2 * -0.9189385 - 0.5 - 0.125)
 
 
 def test_a_site_needs_a_distribution():
