@@ -101,6 +101,7 @@ def test_second_derivatives_are_those_of_dense_algebra(seed):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * max(1.0, float(jnp.max(jnp.abs(other)))))
 
 
+@pytest.mark.kills("42g")
 def test_a_long_chain_has_the_moments_and_the_gradient_of_the_recursions_in_covariances():
     """What is not symmetric in a covariance must not grow along the steps; 600 of them show it."""
     system, exact = linear(600), linear_answers(600)

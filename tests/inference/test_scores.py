@@ -146,6 +146,7 @@ def test_robust_errors_of_a_line_and_what_leaves_one_out():
     assert left.elpd == pytest.approx(float(alone.sum()))
 
 
+@pytest.mark.kills("42j")
 def test_groups_of_elements_have_sums_and_are_left_out_together():
     y, person = X @ np.array([0.5, -1.0]) + RNG.normal(size=8), np.array(list("baabbcca"))
     found, b = log_marginals(line, X, y), np.linalg.solve(X.T @ X, X.T @ y)

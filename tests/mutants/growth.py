@@ -1,4 +1,4 @@
-"""Planted faults in mixtures of trajectories and in what integrates their growth factors out of the program."""
+"""Planted faults in mixtures of trajectories, in integrals over normals, and in log densities element by element."""
 
 import importlib
 
@@ -56,3 +56,27 @@ def chain_determinant_forgotten():
     owner = importlib.import_module("lawful.inference.transformers.gaussian.chain_integral")
     squares = lambda parts, found: 0.5 * (jnp.sum(found.whitened**2) + jnp.sum(found.first**2))  # noqa: E731
     return patched(owner, "log_integral", lambda original: squares)
+
+
+def covariance_not_kept_symmetric():
+    """The covariances of smoothed states lose their symmetry from step to step."""
+    owner = importlib.import_module("lawful.inference.transformers.gaussian.chain_integral")
+    return rewritten(owner, "moments", "0.5 * (after + after.T)", "after")
+
+
+def volume_of_a_step_forgotten():
+    """The log predictive density of a step has no determinant."""
+    owner = importlib.import_module("lawful.inference.transformers.gaussian.by_step")
+    return rewritten(owner, "_weighed", "- jnp.linalg.slogdet", "- 0.0 * jnp.linalg.slogdet")
+
+
+def data_before_a_loop_in_its_first_step():
+    """The first step of a sum along states has the data before the loop, too."""
+    owner = importlib.import_module("lawful.inference.summing.loops")
+    return rewritten(owner, "_start", "if walk.job.by_step", "if False")
+
+
+def clusters_not_summed():
+    """Robust errors take the scores of each element, whatever its cluster."""
+    owner = importlib.import_module("lawful.inference.results.scores")
+    return rewritten(owner, "_outer", "if clusters is not None", "if False")
