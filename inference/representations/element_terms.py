@@ -123,6 +123,17 @@ class LogMarginals:
         shape, coords = (len(names),), {name: names}
         return replace(self, plates=(name,), shape=shape, coords=coords, function=jax.jit(function))
 
+    def refuse_if_linked(self, who: str) -> None:
+        """Refuse to leave elements out that others are given.
+
+        Raises: LawfulError where the elements are not apart.
+        """
+        if not self.apart:
+            raise LawfulError(
+                f"{who}: a {self.plates[0]} cannot be left out of those after it, which are given its data. Fix: take "
+                "log_marginals of a plate; these terms say themselves how well each is predicted by those before."
+            )
+
     def __repr__(self) -> str:
         sizes = " x ".join(f"{name} {size}" for name, size in zip(self.plates, self.shape, strict=True))
         return f"LogMarginals({', '.join(self.sites)} over {sizes}, given {', '.join(c.name for c in self.choices)})"

@@ -287,6 +287,8 @@ def _loo(
 def _one_loo(result: Result, var_name: str | None, log_likelihood: bool | LogMarginals) -> Any:
     """Compute loo of a result, or say why it cannot be."""
     try:
+        if isinstance(log_likelihood, LogMarginals):
+            log_likelihood.refuse_if_linked("loo")
         tree = result.to_datatree(log_likelihood=log_likelihood, log_prior=False)
     except LawfulError as error:
         return str(error).split(". Fix")[0].rstrip(".")

@@ -150,6 +150,8 @@ class Result(Record):
                 leaves out one datum given its latent sites.
             options: arguments of `arviz_stats.loo`, as `pointwise`.
         """
+        if isinstance(log_likelihood, LogMarginals):
+            log_likelihood.refuse_if_linked("loo")
         tree = self.to_datatree(log_likelihood=log_likelihood, log_prior=False)
         return arviz_stats.loo(tree, var_name=var_name, **options)
 

@@ -226,11 +226,7 @@ def leave_one_out(found: LogMarginals, values: Values, *, prior: bool = False) -
     >>> leave_one_out(found, {"mu": 2.0}).values["mu"].tolist()  # means of the other two
     [3.0, 2.5, 0.5]
     """
-    if not found.apart:
-        raise LawfulError(
-            f"leave_one_out: a {found.plates[0]} cannot be left out of those after it, which are given its data. Fix: "
-            "take log_marginals of a plate; of a series the terms of `found` are the predictions of each from the past."
-        )
+    found.refuse_if_linked("leave_one_out")
     at = point(found, values, True)
     slope, curvature = _quadratic(at, prior)
     others = curvature + at.derivative("elements", 2)  # minus the second derivative of each is taken away
