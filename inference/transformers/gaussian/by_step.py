@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from lawful.errors import UnsupportedProgramError
 
+from ...summing.axes import Mixed
 from .backward import Moments, times
 from .chain_integral import ChainIntegral, Shape
 
@@ -48,7 +49,8 @@ def evidence(
         path: noises before the loop, and of its steps.
         operands: of the chain.
 
-    Raises: UnsupportedProgramError where all steps read a normal site that stands before the loop.
+    Raises: UnsupportedProgramError where all steps read a normal site that stands before the loop, or what they weigh
+        is not seen to be a sum over them.
     """
     chain, (before, steps) = integral.chain, path
     if chain.shared:
@@ -62,7 +64,12 @@ def evidence(
     rows = (shape.steps.moves, shape.steps.curvature, slopes, integral.ordered(steps))
     ends = (before, shape.curvature, slope.before, shape.start, slope.last, shape.ended)
     ended, masses = integral.each(_through, ((0,) * 6, (1,) * 4), (0, 1))(ends, rows)
-    rest, terms = chain.terms(point, still, operands)
+    try:
+        rest, terms = chain.terms(point, still, operands)
+    except Mixed as error:
+        raise UnsupportedProgramError(
+            f"the data of different steps are not seen to be apart: {error}. Fix: observe the data of a step in it."
+        ) from error
     own = integral.ordered(masses)
     return rest + jnp.sum(ended), terms + jnp.sum(own, axis=tuple(range(1, own.ndim)))
 

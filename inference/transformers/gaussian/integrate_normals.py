@@ -156,7 +156,10 @@ def _integrated(form: Form, groups: Sequence[Group], max_block: int, by_step: bo
             raise _Refused(first[-1], refusal) from None
         if by_step and joint.chain is None and any(choice.loops for choice in joint.group):
             why = "they stand in a loop, and are not seen to be the steps of a chain"
-            raise _Refused(first[-1], refused(joint.group, why, "let each step read its last state alone"))
+            raise _Refused(
+                first[-1],
+                refused(joint.group, why, "let each step read its last state alone, and observe its data in it"),
+            )
         form = _without(joint, noises, by_step, last=len(first) == len(left))
         left, steps = [group for group in left if group not in first], steps + 1
     return form
