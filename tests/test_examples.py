@@ -63,9 +63,9 @@ LONG = {
     "lawful.models.populations",
     "lawful.models.regression",
     "lawful.models.state_space",
-    "lawful.models.trajectories.priors",
+    "lawful.models.trajectories.posterior.priors",
     "lawful.models.trajectories.program",
-    "lawful.models.trajectories.sensitivity",
+    "lawful.models.trajectories.posterior.sensitivity",
 }
 
 

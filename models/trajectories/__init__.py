@@ -4,29 +4,29 @@ Law: the density is a pure function of a tree of parameters and a panel of array
 posteriors, is built on it.
 """
 
-from .agreement import accuracy, entropy_index, kappa
-from .bootstrapping import Bootstrap
-from .checking import checked, replicated
-from .comparing import ClassTest, RatioTest, bootstrap_ratio, criteria_table, likelihood_ratio
-from .curves import CURVES, Curve, curve_of
-from .density import (
+from .estimator import TrajectoryMixture
+from .fitting.agreement import accuracy, entropy_index, kappa
+from .likelihood.density import (
     class_log_densities,
     factor_scores,
     log_likelihood_by_person,
     log_memberships,
     log_prior_classes,
 )
-from .estimator import TrajectoryMixture
-from .marginal import log_likelihood
-from .panels import Panel, panel
-from .parameters import Bounds, Model, Parameters, Varying, pack, unpack
-from .posterior import TrajectoryPosterior
-from .priors import Priors, draw_parameters, parameters_of, sites_of
+from .likelihood.marginal import log_likelihood
+from .model.curves import CURVES, Curve, curve_of
+from .model.panels import Panel, panel
+from .model.parameters import Bounds, Model, Parameters, Varying, pack, unpack
+from .model.simulate import Design, Simulated, simulate_trajectories
+from .model_comparison import ClassTest, RatioTest, bootstrap_ratio, criteria_table, likelihood_ratio
+from .posterior.posterior_summaries import TrajectoryPosterior
+from .posterior.predictive_checks import checked, replicated
+from .posterior.priors import Priors, draw_parameters, parameters_of, sites_of
+from .posterior.sensitivity import prior_sensitivity
 from .program import trajectory_mixture
-from .reading import Measured, read_long, read_wide
+from .reading.read_frames import Measured, read_long, read_wide
 from .results import TrajectoryFit
-from .sensitivity import prior_sensitivity
-from .simulate import Design, Simulated, simulate_trajectories
+from .uncertainty.bootstrap import Bootstrap
 
 __all__ = [
     "CURVES",

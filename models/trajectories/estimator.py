@@ -23,17 +23,16 @@ from lawful.form.arguments.calls import refuse_unknown
 from lawful.form.arguments.random_keys import one_key
 
 from ..latent_classes import ClassNumbers
-from .bayes import climbed_for, posed, sampled, settings_of
-from .borrowing import chosen_pooling, with_pooling
-from .origins import check_origins
-from .posing import problem_of, read_columns
-from .posterior import TrajectoryPosterior
-from .priors import Priors
-from .reading import Measured
+from .fitting.choose_shrinkage import chosen_pooling, with_pooling
+from .fitting.problem import problem_of, read_columns
+from .fitting.search import searched
+from .model.scaling import in_standard_units
+from .posterior.bayes import climbed_for, posed, sampled, settings_of
+from .posterior.posterior_summaries import TrajectoryPosterior
+from .posterior.priors import Priors
+from .reading.read_frames import Measured
+from .reading.settings import check_origins, check_settings, check_start, check_times
 from .results import TrajectoryFit
-from .scaling import in_standard_units
-from .search import searched
-from .settings import check_settings, check_start, check_times
 
 __all__ = ["TrajectoryMixture"]
 

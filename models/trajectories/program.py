@@ -18,9 +18,9 @@ import numpyro.distributions as dist
 
 import lawful
 
-from .density import log_prior_classes
-from .panels import Panel
-from .parameters import Model, Parameters, Varying
+from .likelihood.density import log_prior_classes
+from .model.panels import Panel
+from .model.parameters import Model, Parameters, Varying
 
 __all__ = ["trajectory_mixture"]
 

@@ -18,21 +18,20 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.form.arguments.random_keys import one_key
 
-from . import frames
-from .bands import curve_bands
-from .bootstrapping import Bootstrap, bootstrapped
-from .boundaries import Finding, findings_at
-from .engine import curvature
-from .fitted import FittedMixture
-from .intervals import profile_interval
-from .naming import order_of
+from .fitting.boundaries import Finding, findings_at
+from .fitting.fitted import FittedMixture
+from .fitting.objective import curvature
+from .fitting.search import SAME
+from .model.reports import Row, rows_of, slopes_of, values_of
+from .model.scaling import doubly
 from .plots import Plots
-from .precision import doubly
-from .profiles import profiled
-from .reports import Row, rows_of, slopes_of, values_of
-from .search import SAME
-from .settings import check_level
-from .standard_errors import StandardErrors, standard_errors
+from .reading.settings import check_level
+from .tables import frames
+from .tables.frames import order_of
+from .uncertainty.bands import curve_bands
+from .uncertainty.bootstrap import Bootstrap, bootstrapped
+from .uncertainty.profile_likelihood import profile_interval, profiled
+from .uncertainty.standard_errors import StandardErrors, standard_errors
 
 __all__ = ["TrajectoryFit"]
 
@@ -47,7 +46,7 @@ class TrajectoryFit(FittedMixture):
 
     def __repr__(self) -> str:
         """Tell the fit in a line."""
-        from .telling import headline
+        from .tables.summary_text import headline
 
         return f"<TrajectoryFit: {headline(self)}>"
 
@@ -211,7 +210,7 @@ class TrajectoryFit(FittedMixture):
 
     def summary(self) -> str:
         """Tell the fit on a page: criteria, classes, how often the best was found, edges, and the estimates."""
-        from .telling import told
+        from .tables.summary_text import told
 
         return told(self)
 

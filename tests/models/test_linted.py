@@ -23,7 +23,7 @@ from lawful.models import (
     state_space,
     trajectories,
 )
-from lawful.models.trajectories.parameters import Model, Parameters
+from lawful.models.trajectories.model.parameters import Model, Parameters
 from lawful.models.trajectories.program import trajectory_mixture
 
 Y, YES = np.array([0.3, -0.5, 1.2, 0.8]), np.array([0, 1, 1, 0])

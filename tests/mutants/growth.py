@@ -4,7 +4,8 @@ import importlib
 
 import jax.numpy as jnp
 
-from lawful.models.trajectories import density, program
+from lawful.models.trajectories import program
+from lawful.models.trajectories.likelihood import density
 from tests.mutants.patching import patched, rewritten
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from .look import COLOURS, axes_or_new
+from .style import COLOURS, axes_or_new
 
 if TYPE_CHECKING:
     from ..results import TrajectoryFit

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .look import NORMAL_95, axes_or_new, blended, class_colours
+from .style import NORMAL_95, axes_or_new, blended, class_colours
 
 if TYPE_CHECKING:
-    from ..bootstrapping import Bootstrap
-    from ..reading import Measured
+    from ..reading.read_frames import Measured
     from ..results import TrajectoryFit
+    from ..uncertainty.bootstrap import Bootstrap
 
 __all__ = ["Drawn", "draw_curves", "draw_persons", "over_observed", "plot_curves", "plot_persons"]
 

@@ -13,8 +13,8 @@ from scipy.special import expit, logsumexp, softmax
 
 from lawful.errors import LawfulError
 
-from ..parameters import LARGEST_GATE
-from .look import NORMAL_95, class_colours, new_row, rug
+from ..model.parameters import LARGEST_GATE
+from .style import NORMAL_95, class_colours, new_row, rug
 
 if TYPE_CHECKING:
     from ..results import TrajectoryFit

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from lawful.errors import LawfulError
 
-from .look import COLOURS, GREY, axes_or_new, class_colours
+from .style import COLOURS, GREY, axes_or_new, class_colours
 
 __all__ = ["Reliability", "plot_membership", "plot_reliability", "reliability"]
 

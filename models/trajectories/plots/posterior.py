@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .curves import Drawn, draw_curves, draw_persons, over_observed
-from .look import axes_or_new, new_row
 from .membership import plot_membership
 from .shape import plot_shape_posterior
+from .style import axes_or_new, new_row
 
 if TYPE_CHECKING:
-    from ..posterior import TrajectoryPosterior
+    from ..posterior.posterior_summaries import TrajectoryPosterior
     from ..results import TrajectoryFit
 
 __all__ = ["PosteriorPlots", "plot_checks"]
@@ -77,7 +77,7 @@ class PosteriorPlots:
             draws: number of data sets.
             axes: one axes of matplotlib for each statistic; new ones by default.
         """
-        from ..checking import checked
+        from ..posterior.predictive_checks import checked
 
         return plot_checks(checked(self.posterior, key, draws), axes)
 

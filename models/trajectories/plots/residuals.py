@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from .look import class_colours, new_row
+from .style import class_colours, new_row
 
 if TYPE_CHECKING:
     from ..results import TrajectoryFit

@@ -12,7 +12,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from .look import GREY, axes_or_new, class_colours, rug
+from .style import GREY, axes_or_new, class_colours, rug
 
 if TYPE_CHECKING:
     from ..results import TrajectoryFit

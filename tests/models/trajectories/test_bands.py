@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lawful.models.trajectories.bootstrapping import Bootstrap
+from lawful.models.trajectories.uncertainty.bootstrap import Bootstrap
 
 NORMAL = 1.959963984540054
 

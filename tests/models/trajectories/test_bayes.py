@@ -12,18 +12,9 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference.results.collect import from_chains
-from lawful.models.trajectories import (
-    Bounds,
-    Model,
-    Priors,
-    TrajectoryMixture,
-    bayes,
-    checked,
-    estimator,
-    panel,
-    replicated,
-)
-from lawful.models.trajectories.bayes import STARTS, Posed, posterior_program, started_program
+from lawful.models.trajectories import Bounds, Model, Priors, TrajectoryMixture, checked, estimator, panel, replicated
+from lawful.models.trajectories.posterior import bayes
+from lawful.models.trajectories.posterior.bayes import STARTS, Posed, posterior_program, started_program
 
 SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4, "start": "prior"}
 WIDE = {"y_var": "Y", "t_var": "T", "records": range(1, 4)}
@@ -127,7 +118,7 @@ def test_replicates_keep_gaps_and_statistics_that_the_model_reproduces_are_not_e
 
 
 def test_a_second_data_set_of_the_same_shape_finds_its_program_compiled(fitted):
-    from lawful.models.trajectories.bayes import _tempered
+    from lawful.models.trajectories.posterior.bayes import _tempered
 
     before = _tempered.cache_info().currsize
     found, _ = fitted

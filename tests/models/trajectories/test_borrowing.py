@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.models.trajectories import TrajectoryMixture, borrowing, pack, unpack
-from lawful.models.trajectories.borrowing import chosen_pooling, differences, log_evidence, with_pooling
-from lawful.models.trajectories.pooling import log_pooling
+from lawful.models.trajectories import TrajectoryMixture, pack, unpack
+from lawful.models.trajectories.fitting import choose_shrinkage
+from lawful.models.trajectories.fitting.choose_shrinkage import chosen_pooling, differences, log_evidence, with_pooling
+from lawful.models.trajectories.likelihood.penalties import log_pooling
 
 from .test_pooling import GIVEN, MODELS, ONE, at_random
 from .truth import BOUNDS
@@ -57,10 +58,12 @@ def test_numbers_whose_fit_is_no_maximum_or_empties_a_class_are_passed_over(two_
     assert log_evidence(away, *best[1:]) == -np.inf
     evidence = {10.0: -np.inf, 30.0: 1.0, 100.0: -np.inf, 300.0: 2.0}
     monkeypatch.setattr(
-        borrowing, "log_evidence", lambda free, value, posed, model: evidence.get(float(posed.pooling.persons), 0.0)
+        choose_shrinkage,
+        "log_evidence",
+        lambda free, value, posed, model: evidence.get(float(posed.pooling.persons), 0.0),
     )
     assert chosen_pooling(chosen.problem, chosen.model, 2, 0) == 300
-    monkeypatch.setattr(borrowing, "log_evidence", lambda *_: -np.inf)
+    monkeypatch.setattr(choose_shrinkage, "log_evidence", lambda *_: -np.inf)
     with pytest.raises(LawfulError, match="do not tell how many.*pooling=100"):
         chosen_pooling(chosen.problem, chosen.model, 2, 0)
 

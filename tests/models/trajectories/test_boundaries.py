@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from lawful.models.trajectories import Model, pack
-from lawful.models.trajectories.boundaries import Finding, findings_at
-from lawful.models.trajectories.engine import Problem
-from lawful.models.trajectories.parameters import Bounds, unpack
-from lawful.models.trajectories.penalty import log_penalty
-from lawful.models.trajectories.reports import Row
-from lawful.models.trajectories.standard_errors import standard_errors
+from lawful.models.trajectories.fitting.boundaries import Finding, findings_at
+from lawful.models.trajectories.fitting.objective import Problem
+from lawful.models.trajectories.likelihood.penalties import log_penalty
+from lawful.models.trajectories.model.parameters import Bounds, unpack
+from lawful.models.trajectories.model.reports import Row
+from lawful.models.trajectories.uncertainty.standard_errors import standard_errors
 
 from .truth import case
 

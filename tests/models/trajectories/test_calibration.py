@@ -28,8 +28,8 @@ from lawful.models.trajectories import (
     panel,
     simulate_trajectories,
 )
-from lawful.models.trajectories.bayes import Posed, climbed_for, sampled
-from lawful.models.trajectories.reports import listed, ordered
+from lawful.models.trajectories.model.reports import listed, ordered
+from lawful.models.trajectories.posterior.bayes import Posed, climbed_for, sampled
 
 from . import published
 

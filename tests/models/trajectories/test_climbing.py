@@ -7,12 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.models.trajectories import Model, panel, search
-from lawful.models.trajectories.climbing import Schedule, climb
-from lawful.models.trajectories.engine import Problem, climb_all, curvature, describe_all
-from lawful.models.trajectories.looks import looking
-from lawful.models.trajectories.parameters import Bounds
-from lawful.models.trajectories.search import searched
+from lawful.models.trajectories import Model, panel
+from lawful.models.trajectories.fitting import search
+from lawful.models.trajectories.fitting.objective import Problem, climb_all, curvature, describe_all
+from lawful.models.trajectories.fitting.optimiser import Schedule, climb
+from lawful.models.trajectories.fitting.scores_at import looking
+from lawful.models.trajectories.fitting.search import searched
+from lawful.models.trajectories.model.parameters import Bounds
 
 from .truth import case
 

@@ -6,8 +6,8 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.models.trajectories import Design, TrajectoryMixture, simulate_trajectories
-from lawful.models.trajectories.curves import curve_of
-from lawful.models.trajectories.settings import names_of
+from lawful.models.trajectories.model.curves import curve_of
+from lawful.models.trajectories.reading.settings import names_of
 from tests.tiers import rest_slow
 
 from . import published

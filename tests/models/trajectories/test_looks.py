@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.models.trajectories import Bounds, Model, log_likelihood_by_person, unpack
-from lawful.models.trajectories.looks import looking, tethered
-from lawful.models.trajectories.panels import in_blocks, taken
+from lawful.models.trajectories.fitting.scores_at import looking, tethered
+from lawful.models.trajectories.model.panels import in_blocks, taken
 
 from .truth import case
 

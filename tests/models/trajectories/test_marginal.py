@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.models.trajectories import Model, log_likelihood_by_person, marginal, unpack
+from lawful.models.trajectories import Model, log_likelihood_by_person, unpack
+from lawful.models.trajectories.likelihood import marginal
 
 from . import truth
 

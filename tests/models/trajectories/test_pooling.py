@@ -8,16 +8,10 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.models.trajectories import (
-    Model,
-    TrajectoryMixture,
-    bootstrap_ratio,
-    criteria_table,
-    engine,
-    unpack,
-)
-from lawful.models.trajectories.engine import Problem
-from lawful.models.trajectories.pooling import Pooling, log_pooling
+from lawful.models.trajectories import Model, TrajectoryMixture, bootstrap_ratio, criteria_table, unpack
+from lawful.models.trajectories.fitting import objective
+from lawful.models.trajectories.fitting.objective import Problem
+from lawful.models.trajectories.likelihood.penalties import Pooling, log_pooling
 
 from .truth import BOUNDS, case
 
@@ -174,7 +168,7 @@ def test_a_block_that_is_filled_up_with_nobody_has_the_penalty_of_its_persons():
 
     def scores(block, n, live):
         def summed(wide):
-            found = engine._by_person(wide, 0.0, block, problem, model, True, live)
+            found = objective._by_person(wide, 0.0, block, problem, model, True, live)
             return jnp.sum(found if live is None else jnp.where(live, found, 0.0))
 
         return jax.jit(jax.value_and_grad(summed))(jnp.broadcast_to(free, (model.size, n)))

@@ -21,7 +21,7 @@ from lawful.models.trajectories import (
     panel,
     replicated,
 )
-from lawful.models.trajectories.priors import usable_priors
+from lawful.models.trajectories.posterior.priors import usable_priors
 
 CHAINS, DRAWS, N = 3, 12, 18
 COLUMNS = {"y_var": "size", "t_var": "T", "records": [1, 2, 3], "cluster_TIC": ["g"], "growth_TIC": ["e"]}

@@ -10,8 +10,9 @@ from scipy.stats import norm
 
 from lawful.errors import LawfulError
 from lawful.inference.results.collect import from_chains
-from lawful.models.trajectories import Model, Parameters, panel, predicting
-from lawful.models.trajectories.density import factor_scores, log_memberships
+from lawful.models.trajectories import Model, Parameters, panel
+from lawful.models.trajectories.likelihood.density import factor_scores, log_memberships
+from lawful.models.trajectories.posterior import predictions
 
 from .test_posterior import CHAINS, DRAWS, draws, posterior, renamed
 
@@ -50,7 +51,7 @@ def test_curves_of_persons_are_mixtures_over_draws_and_classes(found, monkeypatc
             share = np.einsum("dkn,dknm->nm", weights, below) / len(weights)
             np.testing.assert_allclose(share, probability, rtol=1e-9)
     np.testing.assert_allclose(found.person_curves(TIMES, [4, 1], 0.9), curves[[4, 1]], rtol=1e-12)
-    monkeypatch.setattr(predicting, "BLOCK", 5 * CHAINS * DRAWS * 3 * len(TIMES))  # persons five by five
+    monkeypatch.setattr(predictions, "BLOCK", 5 * CHAINS * DRAWS * 3 * len(TIMES))  # persons five by five
     np.testing.assert_allclose(found.person_curves(TIMES, level=0.9), curves, rtol=1e-12)
 
 
@@ -82,7 +83,7 @@ def test_a_random_shape_loads_by_the_slope_of_the_curve_and_comes_first(curve):
     form, g = model.form, 0.9
     a = jnp.asarray(np.arange(1.0, 1 + form.q))
     at = Parameters(None, a, jnp.asarray([g]), None, None, None, None, None)
-    loads = predicting._loads(at, times, model, 0.0)
+    loads = predictions._loads(at, times, model, 0.0)
     slope = (form.value(times, g + 1e-6, a) - form.value(times, g - 1e-6, a)) / 2e-6
     np.testing.assert_allclose(loads[0], slope, rtol=1e-6, atol=1e-8)
     for row, column in zip(loads[1:], form.basis(times, g, 0.0), strict=True):

@@ -18,7 +18,7 @@ from lawful.models.trajectories import (
     parameters_of,
     sites_of,
 )
-from lawful.models.trajectories.bayes import Posed, posterior_program
+from lawful.models.trajectories.posterior.bayes import Posed, posterior_program
 
 from . import truth
 

@@ -5,7 +5,7 @@ import pytest
 
 from lawful.errors import LawfulError, ObservationError
 from lawful.models.trajectories import read_long, read_wide
-from lawful.models.trajectories.reading import read_again
+from lawful.models.trajectories.reading.read_frames import read_again
 
 WIDE = {
     "Y1": [1.0, 2.0, 3.0], "Y2": [1.5, np.nan, 3.5], "T1": [0.0, 0.1, 0.2], "T2": [1.0, 9.9, 1.2],

@@ -17,9 +17,9 @@ from lawful.models.trajectories import (
     panel,
     simulate_trajectories,
 )
-from lawful.models.trajectories.frames import wald_intervals
-from lawful.models.trajectories.reports import listed, ordered, rows_of
-from lawful.models.trajectories.simulate import draw
+from lawful.models.trajectories.model.reports import listed, ordered, rows_of
+from lawful.models.trajectories.model.simulate import draw
+from lawful.models.trajectories.tables.frames import wald_intervals
 
 pytestmark = pytest.mark.optimised
 DESIGN, MODEL, RUNS, GAPPY = Design(), Model("BLS", 2, 2, 2), 200, 400

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lawful.models.trajectories import Model, Parameters, TrajectoryMixture
-from lawful.models.trajectories.simulate import draw
+from lawful.models.trajectories.model.simulate import draw
 
 SEEDS = 50
 

@@ -9,7 +9,7 @@ from scipy.special import xlogy
 
 from lawful.errors import LawfulError
 from lawful.models.trajectories import TrajectoryMixture, factor_scores, panel
-from lawful.models.trajectories.search import Search
+from lawful.models.trajectories.fitting.search import Search
 
 from .plots.made import TRUTH, fit_at
 

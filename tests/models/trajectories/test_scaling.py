@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lawful.models.trajectories import Model, log_likelihood_by_person, panel, unpack
-from lawful.models.trajectories.reports import ordered, reported, rows_of, values_of
-from lawful.models.trajectories.scaling import in_standard_units, in_user_units, scaling_of, standardised
+from lawful.models.trajectories.model.reports import ordered, reported, rows_of, values_of
+from lawful.models.trajectories.model.scaling import in_standard_units, in_user_units, scaling_of, standardised
 
 from .truth import BOUNDS, case
 

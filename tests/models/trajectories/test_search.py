@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from lawful.models.trajectories import Bounds, Model, panel
-from lawful.models.trajectories.search import searched
-from lawful.models.trajectories.starts import NOISE, random_starts
-from lawful.models.trajectories.walking import Walk, smallest_class
+from lawful.models.trajectories.fitting.batches import Walk, smallest_class
+from lawful.models.trajectories.fitting.search import searched
+from lawful.models.trajectories.fitting.starts import NOISE, random_starts
 
 from .plots.made import TRUTH, fit_at
 

@@ -8,7 +8,7 @@ from scipy import stats
 from lawful import handlers
 from lawful.errors import LawfulError
 from lawful.models.trajectories import Bounds, Model, Priors, TrajectoryMixture, draw_parameters, parameters_of
-from lawful.models.trajectories.selection import draw_scales, inclusion_weights, scales_of
+from lawful.models.trajectories.posterior.selection import draw_scales, inclusion_weights, scales_of
 
 KNOTS = Bounds(0.1, 0.9)
 MODEL = Model("LIN", 2, p_gate=3, p_growth=2, joint=False)

@@ -5,16 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.models.trajectories import (
-    Design,
-    Model,
-    Parameters,
-    log_likelihood_by_person,
-    panel,
-    simulate_trajectories,
-)
-from lawful.models.trajectories.reports import reported
-from lawful.models.trajectories.simulate import draw
+from lawful.models.trajectories import Design, Model, Parameters, log_likelihood_by_person, panel, simulate_trajectories
+from lawful.models.trajectories.model.reports import reported
+from lawful.models.trajectories.model.simulate import draw
 
 
 def test_the_default_design_is_that_of_the_demonstration():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.models.trajectories import CURVES, panel
-from lawful.models.trajectories.sums import summed, wave_sums
+from lawful.models.trajectories.likelihood.sums import summed, wave_sums
 
 
 @pytest.mark.rest_slow

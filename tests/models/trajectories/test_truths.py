@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import chi2
 
 from lawful.models.trajectories import Design, Model, TrajectoryMixture, simulate_trajectories
-from lawful.models.trajectories.reports import listed, ordered
-from lawful.models.trajectories.simulate import draw
+from lawful.models.trajectories.model.reports import listed, ordered
+from lawful.models.trajectories.model.simulate import draw
 
 pytestmark = pytest.mark.optimised
 SLOW = pytest.mark.slow

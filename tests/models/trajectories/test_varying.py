@@ -20,9 +20,9 @@ from lawful.models.trajectories import (
     read_wide,
     unpack,
 )
-from lawful.models.trajectories.reports import listed, ordered, rows_of
-from lawful.models.trajectories.scaling import in_standard_units, in_user_units, scaling_of, standardised
-from lawful.models.trajectories.simulate import draw
+from lawful.models.trajectories.model.reports import listed, ordered, rows_of
+from lawful.models.trajectories.model.scaling import in_standard_units, in_user_units, scaling_of, standardised
+from lawful.models.trajectories.model.simulate import draw
 
 from .conftest import columns
 from .test_program import BEFORE, density, slim

@@ -22,7 +22,7 @@ from lawful.models.trajectories import (
     sites_of,
     trajectory_mixture,
 )
-from lawful.models.trajectories.bayes import Posed, posterior_program
+from lawful.models.trajectories.posterior.bayes import Posed, posterior_program
 
 from .test_bayes import SMALL, WIDE, lines
 from .test_priors import ALPHA, KNOTS, drawn

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.models.trajectories import Bounds, Model, Parameters, TrajectoryFit, pack, panel, read_wide
-from lawful.models.trajectories.engine import Problem, describe_all
-from lawful.models.trajectories.scaling import in_standard_units, scaling_of, standardised
-from lawful.models.trajectories.search import Search
-from lawful.models.trajectories.simulate import draw
+from lawful.models.trajectories.fitting.objective import Problem, describe_all
+from lawful.models.trajectories.fitting.search import Search
+from lawful.models.trajectories.model.scaling import in_standard_units, scaling_of, standardised
+from lawful.models.trajectories.model.simulate import draw
 
 MODEL = Model("BLS", 2, 1, 0)
 TRUTH = Parameters(

@@ -11,10 +11,10 @@ from matplotlib.colors import to_rgb
 from scipy.special import expit, softmax
 
 from lawful.errors import LawfulError
-from lawful.models.trajectories.bootstrapping import Bootstrap
 from lawful.models.trajectories.plots import Plots, plot_class_number, plot_shape_posterior
 from lawful.models.trajectories.plots.gate import log_odds
-from lawful.models.trajectories.plots.look import COLOURS, blended
+from lawful.models.trajectories.plots.style import COLOURS, blended
+from lawful.models.trajectories.uncertainty.bootstrap import Bootstrap
 
 from .made import TRUTH, fit_at
 

@@ -1,0 +1,1 @@
+"""Fitting: the problem that a call poses, starts, the optimiser, the search, and the point that it found."""

@@ -1,0 +1,1 @@
+"""The likelihood: densities of classes, sums over waves, the marginal of all persons, penalties."""

@@ -1,0 +1,1 @@
+"""The model: curves of classes, parameters and the free vector behind them, persons as arrays, units, reports."""

@@ -1,0 +1,1 @@
+"""The posterior: priors, draws, summaries that need no names of classes, checks, predictions, sensitivity."""

@@ -1,0 +1,245 @@
+"""A posterior of a mixture of trajectories: what survives a change of names of the classes, and classes by name.
+
+Law: every number is a function of the draws as a set: names that draws gave the classes, the order of the draws and of
+the chains change nothing. Classes come by decreasing size; all is in the user's units.
+
+Source: specification sections 9.2 and 9.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import DeadPopulationError, LawfulError
+from lawful.inference.findings.evidence import pooled_evidence
+from lawful.inference.findings.findings import Finding
+
+from ...latent_classes import co_membership, membership_interval, occupied_classes
+from ...latent_classes.invariants import tails
+from ..model.scaling import doubly
+from ..plots.posterior import PosteriorPlots
+from . import predictions
+from .draws import NamedDraws
+from .selection import inclusion_weights, scales_of
+
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["TrajectoryPosterior"]
+
+STUCK = "Chains stay where they began: they may be in different modes, all of which method='smc' visits."
+
+
+@dataclass(frozen=True, repr=False)
+class TrajectoryPosterior(NamedDraws):
+    """Draws from the posterior of a mixture of trajectories, with summaries.
+
+    It holds the `model`, the `data`, the problem `at` in standard units with its priors, the `scaling` between the two,
+    the `result` of the inference, and the `reference` of odds.
+    """
+
+    def __repr__(self) -> str:
+        """Tell the posterior in a line."""
+        k, n = self.model.n_classes, len(self.data.y)
+        codes = dict.fromkeys(finding.code for finding in self.reasons if finding.status)
+        verdict = "ok" if self.ok else f"NOT OK: {', '.join(codes)}"
+        evidence = f"log evidence {self.log_evidence:.2f}, " if np.isfinite(self.log_evidence) else ""
+        mixture = f"{self.model.form.long_name}, {k} class{'es' * (k > 1)}, {n} persons"
+        return f"<TrajectoryPosterior: {mixture}, {evidence}{verdict}>"
+
+    @cached_property
+    def reasons(self) -> tuple[Finding, ...]:
+        """What the checks of the inference found, of the reported parameters after classes were renamed.
+
+        (`result.reasons` knows no names: chains that call the classes otherwise disagree there.)
+        """
+        try:
+            named = {f"{row.parameter}, class {row.label}": self.values[..., i] for i, row in enumerate(self.rows)}
+        except DeadPopulationError:
+            return self.result.reasons
+        found = replace(self.result, _posterior=named).reasons
+        chains = self.result.log_evidence is None
+        return tuple(replace(each, message=f"{each.message} {STUCK}") if chains and each.code == "HIGH_RHAT" else each
+                     for each in found)  # fmt: skip
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check of the inference failed; `reasons` tells why."""
+        return not any(finding.status for finding in self.reasons)
+
+    @property
+    def log_evidence_by_run(self) -> np.ndarray:
+        """Log evidence of each independent run, of the data in the user's units (runs,); NaN for chains."""
+        if self.result.log_evidence is None:
+            return np.full(1, np.nan)
+        seen = int(np.asarray(self.at.panel.mask).sum())
+        return np.asarray(self.result.log_evidence) + self.scaling.log_jacobian(seen, len(self.data.y), self.model)
+
+    @property
+    def log_evidence(self) -> float:
+        """Log evidence of the data in the user's units, pooled over runs."""
+        return pooled_evidence(self.log_evidence_by_run)[0]
+
+    @property
+    def log_evidence_error(self) -> float:
+        """Its standard error by the spread of the runs; NaN for one run."""
+        return pooled_evidence(self.log_evidence_by_run)[1]
+
+    def estimates(self, level: float = 0.95) -> Any:
+        """A frame of pandas: class, parameter, meaning, mean, sd, lower, upper, after renaming the classes of draws."""
+        import pandas
+
+        flat = self.values.reshape(-1, len(self.rows))
+        lower, upper = np.quantile(flat, tails(level), axis=0)
+        return pandas.DataFrame({
+            "class": [row.label for row in self.rows], "parameter": [row.parameter for row in self.rows],
+            "meaning": [row.meaning for row in self.rows], "mean": flat.mean(axis=0), "sd": flat.std(axis=0, ddof=1),
+            "lower": lower, "upper": upper,
+        })  # fmt: skip
+
+    def class_probabilities(self) -> np.ndarray:
+        """Give the probability of each class for each person, parameters not known (n, K)."""
+        return self.names.mean
+
+    def class_intervals(self, level: float = 0.95) -> np.ndarray:
+        """Give the central interval of each person's probability of each class (n, K, 2)."""
+        return membership_interval(self.memberships, self.names, level)
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The most probable class of each person, from 1 (n,)."""
+        return self.classify()
+
+    def classify(self) -> np.ndarray:
+        """Give the most probable class of each person, from 1 (n,)."""
+        return 1 + np.argmax(self.class_probabilities(), axis=1)
+
+    def co_membership(self, persons: Any = None) -> np.ndarray:
+        """Give the probability that two persons belong to one class (m, m); no names are needed.
+
+        Args:
+            persons: places of m persons in the data, from 0; all by default.
+
+        Raises: LawfulError for more than 10,000 persons.
+        """
+        return co_membership(self.memberships if persons is None else self.memberships[:, np.asarray(persons)])
+
+    def occupied(self) -> np.ndarray:
+        """Give the probabilities that 1, ..., K classes have a person (K,); no names are needed."""
+        return occupied_classes(self.memberships)
+
+    def sorted_functionals(self, level: float = 0.95) -> Any:
+        """A frame of pandas of what can be sorted within each draw: sizes, and shapes where the curve has one.
+
+        Columns: functional, rank from the smallest, mean, sd, lower, upper. No names are needed.
+        """
+        import pandas
+
+        unit = float(self.scaling.t_scale) ** self.model.form.shape_power
+        found = {"size": self.memberships.mean(axis=1)}
+        if self.model.form.shape:
+            found[self.model.form.shape] = self.drawn.shape.reshape(-1, self.model.n_classes) * unit
+        ends, rows = tails(level), []
+        for name, values in found.items():
+            for rank, column in enumerate(np.sort(values, axis=1).T, start=1):
+                lower, upper = np.quantile(column, ends)
+                rows.append((name, rank, column.mean(), column.std(ddof=1), lower, upper))
+        return pandas.DataFrame(rows, columns=["functional", "rank", "mean", "sd", "lower", "upper"])
+
+    def inclusion(self) -> Any:
+        """A frame of pandas of covariates that were selected: part, covariate, weight of inclusion (see `selection`).
+
+        Raises: LawfulError where none were: call `bayes` with select="horseshoe".
+        """
+        import pandas
+
+        names = {"gate": self.data.gate_names, "effect": self.data.growth_names}
+        rows = [
+            ("growth" if part == "effect" else part, name, weight)
+            for part, own in names.items()
+            if f"{part}_local" in self.sites
+            for name, weight in zip(own, inclusion_weights(scales_of(self.sites, part), len(self.data.y)), strict=True)
+        ]
+        if not rows:
+            raise LawfulError('inclusion: no covariate was selected. Fix: call bayes(..., select="horseshoe").')
+        return pandas.DataFrame(rows, columns=["part", "covariate", "weight"])
+
+    @doubly
+    def curves(self, times: Any, level: float = 0.95) -> np.ndarray:
+        """Give mean and pointwise interval of the curve of each class where covariates are 0 (K, m, 3).
+
+        Args:
+            times: in the user's units (m,).
+            level: of the interval.
+        """
+        at, form = self.parameters, self.model.form
+        flat_mean = jnp.asarray(at.mean.reshape(-1, form.q)).T[..., None]
+        shape = at.shape.reshape(-1, 1) if form.shape else np.zeros((flat_mean.shape[1], 1))
+        found = np.asarray(form.value(jnp.asarray(times, float)[None], jnp.asarray(shape), flat_mean))
+        by_class = found.reshape(-1, self.model.n_classes, found.shape[1])
+        lower, upper = np.quantile(by_class, tails(level), axis=0)
+        return np.stack([by_class.mean(axis=0), lower, upper], axis=-1)
+
+    @doubly
+    def person_curves(
+        self, times: Any, persons: Any = None, level: float = 0.95, outcomes: bool = False,
+        draws: int = predictions.DRAWS,
+    ) -> np.ndarray:  # fmt: skip
+        """Give mean and pointwise interval of the curve of each person, classes summed out (p, m, 3); no names needed.
+
+        Args:
+            times: as those of `data.t`, which count from a person's first with center_time="own_first" (m,).
+            persons: places of p persons in the data, from 0; all by default.
+            level: of the central interval.
+            outcomes: whether the interval is that of a new outcome, its residual included.
+            draws: how many of the posterior are looked at, evenly spaced.
+
+        Returns: mean, lower and upper end. A random shape is followed to first order; time-varying covariates count
+            where they were measured, and are 0 in the curve.
+
+        Raises: LawfulError where times are no finite numbers, or persons no places.
+        """
+        return predictions.person_curves(self, times, persons, level, outcomes, draws)
+
+    @doubly
+    def mixture_density(self, y: Any, time: Any, draws: int = predictions.DRAWS) -> np.ndarray:
+        """Give the density of an outcome at a time (m,), of persons with the covariates of the data; no names needed.
+
+        Args:
+            y: outcomes in the user's units (m,).
+            time: when, as those of `data.t`.
+            draws: how many of the posterior are averaged over, evenly spaced.
+
+        Returns: averages over draws and persons of the density of a new person's outcome given their covariates;
+            time-varying ones are 0.
+
+        Raises: LawfulError where outcomes or the time are no finite numbers.
+        """
+        return predictions.mixture_density(self, y, time, draws)
+
+    @property
+    def plot(self) -> PosteriorPlots:
+        """Pictures: `plot.curves()`, `persons()`, `shape()`, `membership(fit)` and `checks(key)`."""
+        return PosteriorPlots(self)
+
+    @doubly
+    def to_datatree(self, predictive: int | bool = False, key: Any = 0) -> xarray.DataTree:
+        """Convert to a DataTree of ArviZ: draws with renamed classes, log_likelihood by person, statistics, data.
+
+        Odds of the gate are those of the other classes against the reference. Evidence is that of `log_evidence`.
+
+        Args:
+            predictive: from how many draws the outcomes are drawn anew, into the group posterior_predictive; True for
+                200.
+            key: a key of `jax.random`, or a seed, for these.
+
+        Raises: LawfulError where predictive is no number of draws.
+        """
+        from .datatree import tree_of
+
+        return tree_of(self, predictive, key)

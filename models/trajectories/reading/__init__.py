@@ -1,0 +1,1 @@
+"""Reading: frames of users as arrays, and the settings and data that are refused."""

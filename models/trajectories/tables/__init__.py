@@ -1,0 +1,1 @@
+"""Tables: a fit in frames of pandas and as text."""

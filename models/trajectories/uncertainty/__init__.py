@@ -1,0 +1,1 @@
+"""Uncertainty: standard errors, profiles of the likelihood, the bootstrap, bands of curves."""
