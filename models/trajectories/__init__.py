@@ -19,13 +19,12 @@ from .model.panels import Panel, panel
 from .model.parameters import Bounds, Model, Parameters, Varying, pack, unpack
 from .model.simulate import Design, Simulated, simulate_trajectories
 from .model_comparison import ClassTest, RatioTest, bootstrap_ratio, criteria_table, likelihood_ratio
-from .posterior.posterior_summaries import TrajectoryPosterior
 from .posterior.predictive_checks import checked, replicated
 from .posterior.priors import Priors, draw_parameters, parameters_of, sites_of
 from .posterior.sensitivity import prior_sensitivity
 from .program import trajectory_mixture
 from .reading.read_frames import Measured, read_long, read_wide
-from .results import TrajectoryFit
+from .results import TrajectoryFit, TrajectoryPosterior
 from .uncertainty.bootstrap import Bootstrap
 
 __all__ = [

@@ -2,8 +2,6 @@
 
 Law: the fit is a function of data, settings and seed; wide and long forms of one data set give one fit, and the order
 of the persons changes nothing but rounding.
-
-Source: specification section 16.
 """
 
 from __future__ import annotations
@@ -28,11 +26,10 @@ from .fitting.problem import problem_of, read_columns
 from .fitting.search import searched
 from .model.scaling import in_standard_units
 from .posterior.bayes import climbed_for, posed, sampled, settings_of
-from .posterior.posterior_summaries import TrajectoryPosterior
 from .posterior.priors import Priors
 from .reading.read_frames import Measured
 from .reading.settings import check_origins, check_settings, check_start, check_times
-from .results import TrajectoryFit
+from .results import TrajectoryFit, TrajectoryPosterior
 
 __all__ = ["TrajectoryMixture"]
 

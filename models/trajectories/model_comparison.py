@@ -1,10 +1,10 @@
-"""Fits side by side: a table of criteria, likelihood ratios of nested variants, and a bootstrap for one class more.
+"""Model comparison: a table of criteria, likelihood ratios of nested variants, and a bootstrap for one class more.
 
 Law: the larger model holds the smaller one, so twice the difference of log-likelihoods is no less than 0. Away from
 edges it is chi-squared with as many degrees of freedom as there are parameters more (Wilks), or, where outcomes are
 not normal, a multiple of it (Satorra and Bentler). One class more is no regular case: its law is simulated.
 
-Source: specification section 8.7; McLachlan (1987), Applied Statistics 36; Satorra and Bentler (2001), Psychometrika
+Source: McLachlan (1987), Applied Statistics 36; Satorra and Bentler (2001), Psychometrika
 66.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,10 +28,8 @@ from .fitting.starts import random_starts
 from .model.panels import Panel
 from .model.parameters import pack, unpack
 from .model.scaling import doubly
+from .results import TrajectoryFit
 from .uncertainty.bootstrap import climbed_panels, drawn_panels
-
-if TYPE_CHECKING:
-    from .results import TrajectoryFit
 
 __all__ = ["ClassTest", "RatioTest", "bootstrap_ratio", "criteria_table", "likelihood_ratio"]
 

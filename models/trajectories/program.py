@@ -3,8 +3,6 @@
 Law: with the growth factors integrated out and the classes summed out, in either order, its log density is the sum of
 `log_likelihood_by_person`; the conditional of the classes is `log_memberships`, that of the growth factors
 `factor_scores`.
-
-Source: specification sections 2, 3.2, 5 and 9.4.
 """
 
 from __future__ import annotations

@@ -1,43 +1,31 @@
-"""What a fit of a mixture of trajectories found: estimates with errors, and how sure the search is.
+"""Results: a fit and a posterior as users get them, with their pictures, their pages and their files.
 
-Law: an error, an interval or an edge is told of the point itself, and what else the search found is told beside it.
-
-Source: specification sections 8.4, 8.7 and 16.
+Law: nothing is computed here; numbers are those of the summaries beneath, on which pictures and tables stand as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lawful.errors import LawfulError
-from lawful.form.arguments.random_keys import one_key
-
-from .fitting.boundaries import Finding, findings_at
-from .fitting.fitted import FittedMixture
-from .fitting.objective import curvature
-from .fitting.search import SAME
-from .model.reports import Row, rows_of, slopes_of, values_of
 from .model.scaling import doubly
 from .plots import Plots
-from .reading.settings import check_level
-from .tables import frames
-from .tables.frames import order_of
-from .uncertainty.bands import curve_bands
-from .uncertainty.bootstrap import Bootstrap, bootstrapped
-from .uncertainty.profile_likelihood import profile_interval, profiled
-from .uncertainty.standard_errors import StandardErrors, standard_errors
+from .plots.posterior import PosteriorPlots
+from .posterior.datatree import tree_of
+from .posterior.posterior_summaries import PosteriorSummaries
+from .tables.summary_text import headline
+from .uncertainty.fit_summaries import FitSummaries
 
-__all__ = ["TrajectoryFit"]
+if TYPE_CHECKING:
+    import xarray
+
+__all__ = ["TrajectoryFit", "TrajectoryPosterior"]
 
 
 @dataclass(frozen=True, repr=False)
-class TrajectoryFit(FittedMixture):
+class TrajectoryFit(FitSummaries):
     """A fitted mixture of trajectories, with the errors of its estimates and the other optima.
 
     It holds the `model`, the `data`, the `problem` (data in standard units), the `scaling` between the two, the
@@ -46,175 +34,47 @@ class TrajectoryFit(FittedMixture):
 
     def __repr__(self) -> str:
         """Tell the fit in a line."""
-        from .tables.summary_text import headline
-
         return f"<TrajectoryFit: {headline(self)}>"
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """What is reported, in order."""
-        names = self.data.gate_names, self.data.growth_names, self.reference, self.data.varying_names
-        return rows_of(self.model, *names)
-
-    @cached_property
-    @doubly
-    def values(self) -> np.ndarray:
-        """The reported parameters (R,), as `rows` names them."""
-        return np.asarray(values_of(*self._told))
-
-    @property
-    def estimates(self) -> Any:
-        """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag.
-
-        Ends are those of 95 % by the observed information, for variances on the scale of their logarithm.
-        """
-        return frames.estimates_of(self)
-
-    def to_nlpsem_names(self) -> dict[str, float]:
-        """Give the estimates under the names of nlpsem, as c1mueta0, c1mug, c1psi00, c1residuals and beta20."""
-        return dict(zip(frames.nlpsem_names_of(self), self.values.tolist(), strict=True))
-
-    @cached_property
-    @doubly
-    def standard_errors(self) -> StandardErrors:
-        """Errors of the reported parameters, by observed information and by the sandwich."""
-        hessian, scores = curvature(jnp.asarray(self.free), self.problem, self.model, self.penalised)
-
-        gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
-        gated = {row: i >= gates for i, row in enumerate(self.rows)}
-        slopes = slopes_of(*self._told)
-        return standard_errors(
-            np.asarray(hessian), np.asarray(scores), np.asarray(slopes), self.rows, self.boundary, gated.__getitem__
-        )
-
-    @cached_property
-    def boundary(self) -> list[Finding]:
-        """Edges and kinks that the estimate lies on."""
-        with jax.enable_x64(True):
-            return findings_at(self.free, self.problem, self.model, self.order)
-
-    @doubly
-    def bands(self, times: Any, level: float = 0.95, bootstrap: Bootstrap | None = None) -> tuple[Any, Any]:
-        """Give a pointwise band of each curve of `curves`: lower and upper ends (K, m), (K, m).
-
-        Args:
-            times: in the user's units (m,).
-            level: of confidence.
-            bootstrap: replicates, whose quantiles are taken; else the delta method, NaN where errors are refused.
-        """
-        check_level(level, "bands")
-        return curve_bands(self, times, level, bootstrap)
-
-    @doubly
-    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
-        """Give the interval in which the profile likelihood of a parameter stays near its maximum.
-
-        Args:
-            name: in the words of nlpsem, as "c1mug"; one of `to_nlpsem_names()`.
-            level: of confidence.
-
-        Raises:
-            LawfulError: there is no such parameter.
-        """
-        check_level(level, "interval")
-        names = frames.nlpsem_names_of(self)
-        if name not in names:
-            raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
-        return profile_interval(self, names.index(name), level)
-
-    @doubly
-    def profile(self, label: int | str, values: Any) -> np.ndarray:
-        """Give -2LL with the shape parameter of a class held (m,), everything else at its best for it.
-
-        Args:
-            label: the class, from 1, or its parameter in the words of nlpsem, as "c1mug".
-            values: of its shape parameter, in the user's units (m,).
-
-        Raises:
-            LawfulError: there is no such class, the curve has no shape, or a value is none that it can have.
-        """
-        labels = {name: k for k in range(1, self.model.n_classes + 1) for name in (k, f"c{k}mug")}
-        if label not in labels:
-            raise LawfulError(f"profile: no class {label!r}. Fix: give one of {', '.join(map(str, labels))}.")
-        unit = float(self.scaling.t_scale) ** self.model.form.shape_power
-        shapes, k = np.asarray(values, float) / unit, self.order[labels[label] - 1]
-        found = profiled(self.free, self.problem, self.model, k, shapes, self.penalised, unit)
-        return -2 * (found + self.log_jacobian)
-
-    @doubly
-    def bootstrap(self, key: Any, n: int = 200) -> Bootstrap:
-        """Draw persons anew n times, fit each time from the estimate, and tell how far estimates move.
-
-        Args:
-            key: a key of `jax.random`, or a seed.
-            n: number of replicates.
-
-        Raises:
-            LawfulError: `n` is no positive number.
-        """
-        return bootstrapped(self, one_key(key), n)
-
-    @property
-    def starts(self) -> Any:
-        """A frame of pandas, one row a start: -2LL with any penalty, and whether it came to rest or is degenerate."""
-        return frames.starts_of(self)
-
-    @property
-    def optima(self) -> Any:
-        """A frame of pandas, one row a distinct optimum, the best first.
-
-        Columns: minus2ll, the number of starts and of climbs of polish that reached it, the sizes of its classes, their
-        shapes, the smallest eigenvalue of the correlations of each Psi, and whether it is degenerate.
-        """
-        return frames.optima_of(self)
-
-    def reordered(self, by: Any = "size", reference: int = 1) -> TrajectoryFit:
-        """Give the same fit with its classes in another order, and odds told against another class.
-
-        Args:
-            by: "size", the largest first; the name of a parameter that each class has, as "mug" or "mueta0", the lowest
-                first; or the labels of this fit in the order in which they are to come, as (2, 1).
-            reference: the class that odds are told against, from 1 in the new order.
-
-        Raises:
-            LawfulError: there is no such parameter or class.
-        """
-        return replace(self, order=order_of(self, by, reference), reference=reference - 1)
-
-    def optimum(self, place: int) -> TrajectoryFit:
-        """Give the fit as it would be told had the search found nothing better than a row of `optima`.
-
-        Args:
-            place: the row, 0 being the fit itself.
-
-        Raises:
-            LawfulError: there is no such row.
-        """
-        return replace(self, **frames.ended_at(self, place))
-
-    def reached(self, within: float = 2 * SAME) -> int:
-        """Give the number of starts that ended within so many units of the best -2LL, climbs of polish left out."""
-        search = self.search
-        near = search.value >= search.value[search.best] - 0.5 * within
-        return int(np.sum(near & (search.start >= 0) & (search.degenerate == search.degenerate[search.best])))
-
-    @property
-    def replicated(self) -> bool:
-        """Whether more than one start reached the best value; polish begins near optima, and replicates nothing."""
-        return self.reached() > 1
 
     @property
     def plot(self) -> Plots:
         """Pictures of the fit: `plot.curves()`, `persons()`, `profile(label)`, `gate()`, `starts()`, `residuals()`."""
         return Plots(self)
 
-    def summary(self) -> str:
-        """Tell the fit on a page: criteria, classes, how often the best was found, edges, and the estimates."""
-        from .tables.summary_text import told
 
-        return told(self)
+@dataclass(frozen=True, repr=False)
+class TrajectoryPosterior(PosteriorSummaries):
+    """Draws from the posterior of a mixture of trajectories, with summaries.
+
+    It holds the `model`, the `data`, the problem `at` in standard units with its priors, the `scaling` between the two,
+    the `result` of the inference, and the `reference` of odds.
+    """
+
+    def __repr__(self) -> str:
+        """Tell the posterior in a line."""
+        k, n = self.model.n_classes, len(self.data.y)
+        codes = dict.fromkeys(finding.code for finding in self.reasons if finding.status)
+        verdict = "ok" if self.ok else f"NOT OK: {', '.join(codes)}"
+        evidence = f"log evidence {self.log_evidence:.2f}, " if np.isfinite(self.log_evidence) else ""
+        mixture = f"{self.model.form.long_name}, {k} class{'es' * (k > 1)}, {n} persons"
+        return f"<TrajectoryPosterior: {mixture}, {evidence}{verdict}>"
 
     @property
-    def _told(self) -> tuple[Any, ...]:
-        free = jnp.asarray(self.free)
-        return free, self.model, self.problem.bounds, self.scaling, self.order, self.reference
+    def plot(self) -> PosteriorPlots:
+        """Pictures: `plot.curves()`, `persons()`, `shape()`, `membership(fit)` and `checks(key)`."""
+        return PosteriorPlots(self)
+
+    @doubly
+    def to_datatree(self, predictive: int | bool = False, key: Any = 0) -> xarray.DataTree:
+        """Convert to a DataTree of ArviZ: draws with renamed classes, log_likelihood by person, statistics, data.
+
+        Odds of the gate are those of the other classes against the reference. Evidence is that of `log_evidence`.
+
+        Args:
+            predictive: from how many draws the outcomes are drawn anew, into the group posterior_predictive; True for
+                200.
+            key: a key of `jax.random`, or a seed, for these.
+
+        Raises: LawfulError where predictive is no number of draws.
+        """
+        return tree_of(self, predictive, key)

@@ -1,8 +1,6 @@
-"""How far two labelings agree, whatever the names of the classes.
+"""Agreement of two labelings, whatever the names of the classes.
 
 Law: accuracy and kappa are maxima over permutations of the labels, so renaming either labeling changes nothing.
-
-Source: specification section 2.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""Where a fit lies on an edge of the parameter space or on a kink, so that errors by curvature mean nothing there.
+"""Boundaries: where a fit lies on an edge of its parameters or on a kink, errors by curvature mean nothing.
 
 Law: every finding names class, parameter and remedy; an inner, smooth maximum has none.
-
-Source: specification section 8.4.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much classes borrow, chosen by the data: the number of persons that makes the data likeliest.
+"""Choose the shrinkage of classes by the data: the number of persons that makes the data likeliest.
 
 Law: to second order where classes are alike, the pooling penalty of a number m of borrowed persons is the log of a
 normal density of the differences between classes, with precision proportional to m. The evidence of m is the integral

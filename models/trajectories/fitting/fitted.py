@@ -1,9 +1,9 @@
-"""A mixture of trajectories at the point that a search found: all that its density says there.
+"""A fitted mixture of trajectories, at the point that a search found: all that its density says there.
 
 Law: everything is a function of one point and the data, in the user's units; classes come by decreasing size, and no
 number depends on the names that the search gave them.
-
-Source: specification section 2.
+Factor scores are those of reports, a linear change of the factors of the curve's basis, so that a person's curve is the
+same in both; over classes their moments are those of the mixture by memberships.
 """
 
 from dataclasses import dataclass, replace
@@ -19,13 +19,13 @@ from lawful.form.arguments.random_keys import one_key
 from ..likelihood.density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
 from ..model.panels import Panel, panel
 from ..model.parameters import Model, Parameters, unpack
-from ..model.reports import changes_of, ordered
+from ..model.reports import Row, changes_of, ordered, rows_of, values_of
 from ..model.scaling import Scaling, doubly, in_user_units, standardised
 from ..model.simulate import Drawn, draw
 from ..reading.read_frames import Measured, read_again
 from .agreement import accuracy, entropy_index, kappa, unsureness
 from .objective import Problem
-from .search import Search
+from .search import SAME, Search
 
 __all__ = ["FittedMixture", "scores_of"]
 
@@ -88,6 +88,34 @@ class FittedMixture:
     def minus2ll_penalised(self) -> float:
         """Minus two log-likelihoods with the penalty; `minus2ll` where there is none."""
         return float(-2 * (self.search.value[self.search.best] + self.log_jacobian))
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """What is reported, in order."""
+        names = self.data.gate_names, self.data.growth_names, self.reference, self.data.varying_names
+        return rows_of(self.model, *names)
+
+    @cached_property
+    @doubly
+    def values(self) -> np.ndarray:
+        """The reported parameters (R,), as `rows` names them."""
+        return np.asarray(values_of(*self.reported_at))
+
+    @property
+    def reported_at(self) -> tuple[Any, ...]:
+        """What `values_of` and `slopes_of` take: the point, and how it is reported."""
+        return jnp.asarray(self.free), self.model, self.problem.bounds, self.scaling, self.order, self.reference
+
+    def reached(self, within: float = 2 * SAME) -> int:
+        """Give the number of starts that ended within so many units of the best -2LL, climbs of polish left out."""
+        search = self.search
+        near = search.value >= search.value[search.best] - 0.5 * within
+        return int(np.sum(near & (search.start >= 0) & (search.degenerate == search.degenerate[search.best])))
+
+    @property
+    def replicated(self) -> bool:
+        """Whether more than one start reached the best value; polish begins near optima, and replicates nothing."""
+        return self.reached() > 1
 
     @property
     def log_jacobian(self) -> float:

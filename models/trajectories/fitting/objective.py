@@ -1,10 +1,8 @@
-"""The compiled part of a fit: climbs from many starts, what each ended at, and scores, one program for each.
+"""The objective of a fit and what is compiled of it: climbs, what each ended at, scores.
 
 Law: a climb among others ends where it ends alone; starts are mapped one after the other, so that none waits for the
 slowest and memory is that of one. Many persons are looked at in blocks: sums are those of all at once but for rounding.
 Numbers, as widths, bounds and tolerances, are arguments: programs compile once for a structure.
-
-Source: specification sections 7 and 8.3.
 """
 
 from __future__ import annotations

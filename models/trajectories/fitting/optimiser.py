@@ -1,4 +1,4 @@
-"""Climbing the likelihood from one start: a quasi-Newton method whose first metric is the scores of persons.
+"""The optimiser, which climbs from one start: a quasi-Newton method whose first metric is the scores of persons.
 
 Law: the value never falls within a stage, and a point that is not finite is never accepted. Each turn of the loop
 looks at one point, the line search being part of its state, so that the density is compiled once.
@@ -6,8 +6,6 @@ looks at one point, the line search being part of its state, so that the density
 The metric S'S of the scores S makes steps free of units and near those of Newton (Berndt, Hall, Hall and Hausman
 1974); BFGS improves it from there. Steps satisfy the weak Wolfe conditions by bisection, which is sound at kinks (Lewis
 and Overton 2013).
-
-Source: specification section 8.3.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""What a call asks for, made a problem: columns read from a frame, the mixture named, units taken.
+"""The problem that a call poses: columns read from a frame, the mixture named, units taken.
 
 Law: the problem is a function of the columns and the settings alone; the order of persons changes nothing but theirs.
-
-Source: specification sections 5, 8.1 and 16.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""What a climb sees at a point: the value, its gradient, and, where it is asked for, the squares of persons' scores.
+"""Scores at a point, which a climb sees: the value, its gradient, and, where asked for, the squares of persons' scores.
 
 Law: sums over persons, whatever the blocks that persons come in; a block holds scores of its persons alone, so that
 memory does not grow with their number. Scores cost no more than the gradient, which is their sum: parameters are
 spread over persons, and one reverse pass gives a column for each.
-
-Source: specification section 7.
 """
 
 from __future__ import annotations

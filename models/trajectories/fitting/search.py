@@ -7,8 +7,6 @@ Half of the starts see kinks smoothed, less from stage to stage; the other half 
 shaken at their knots and climbed again; at last each knot is tried on the observed times beside it, since optima
 often sit on one. Of many persons, a part is searched so, and its best optima are followed, shaken and tried at kinks
 on all, a few times: what is reported is an optimum of all.
-
-Source: specification sections 7 and 8.2 to 8.4.
 """
 
 from __future__ import annotations

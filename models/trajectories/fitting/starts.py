@@ -2,8 +2,6 @@
 
 Law: starts depend on the data and the seed alone. Variety matters more than quality: the working shape, the centres,
 the number of steps of the grouping and the shape of each class are drawn anew for each start.
-
-Source: specification section 8.2.
 """
 
 from __future__ import annotations

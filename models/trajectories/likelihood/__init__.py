@@ -1,1 +1,4 @@
-"""The likelihood: densities of classes, sums over waves, the marginal of all persons, penalties."""
+"""The likelihood: densities of classes, sums over waves, the marginal of all persons, penalties.
+
+May import: model, reading.
+"""

@@ -3,14 +3,17 @@
 Law: class by class `N(y; L (a + B x), L Psi L' + th I)`, times `N(x; mu, Phi)` in the joint variant; with the gate,
 `l_i = log sum_k P(k | x_g) N(...)`. Time-varying covariates add kappa_k x_ij to y_ij; in the joint variant each is
 normal with a mean and a variance for each class and wave, waves apart. (Forms that follow such a covariate by a growth
-model of its own, section 6.2, are not here.) With Psi = C C', G = L'L and M = I + C' G C / th,
+model of its own are not here.) With Psi = C C', G = L'L and M = I + C' G C / th,
 
     log det Sigma = J log th + log det M,    r' Sigma^-1 r = r'r / th - v' M^-1 v,    v = C' L'r / th,
 
 so that no J x J matrix is formed, a missing outcome is a row of zeros, and a singular Psi is an ordinary point (M >=
 I).
 
-Source: specification sections 2, 3.2, 5 and 7.
+A person's own shape is integrated out by Gauss-Legendre rules on pieces that no kink lies inside, exact but for
+rounding as rules grow, since the function is smooth on every piece. A spline's likelihood has a kink where the knot
+passes an observed time: one rule across kinks, as that of Gauss and Hermite, is off by 2 units of -2LL for 500 persons
+with 21 points.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ __all__ = [
     "pieces",
 ]
 
+EDGES = (-8.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0)  # of pieces, in standard deviations
 NODES = 8  # of each piece of the quadrature over a person's own shape
 TINY = 1e-9  # spread of shapes below which kinks are as far as they can be
 LEAST = -1e30  # a log density of nothing
@@ -256,10 +260,6 @@ def _covariates(p: Parameters, panel: Panel) -> jax.Array:
         each = 0.5 * (away**2 + LOG_2PI) + jnp.log(p.varying.spread)
         total = total - jnp.sum(each * panel.mask[None], axis=(0, 1))
     return total
-
-
-EDGES = (-8.0, -5.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 5.0, 8.0)  # of pieces, in standard deviations
-LOG_2PI = float(np.log(2 * np.pi))
 
 
 def pieces(kinks: Any, nodes: int) -> tuple[jax.Array, jax.Array]:

@@ -1,9 +1,7 @@
-"""The log-likelihood of all persons as one number, with its gradient in one pass, some parameters at a time.
+"""The marginal log-likelihood of all persons, one number, with its gradient in one pass, some parameters at a time.
 
 Law: value and gradient are those of the sum of `log_likelihood_by_person`. Many parameters are visited in batches that
 fit into fast memory, and no array of persons is kept for the gradient: that of the parameters is.
-
-Source: specification sections 7 and 9.
 """
 
 from __future__ import annotations

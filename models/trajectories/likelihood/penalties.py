@@ -1,10 +1,22 @@
-"""A weak penalty that keeps covariances off the boundary: the log prior density of the Bayesian fit, up to constants.
+"""Penalties: a weak one, which keeps covariances off the boundary, and one that pools the classes in part.
 
-Law: with standard deviations D and correlations Omega of the growth factors (and of growth covariates), `sum_j (log
-D_j - D_j / d_j) + log det Omega` for each class, and a normal density of SD 1 of the gate's coefficients, which sum
-to zero over classes. It is -inf where a covariance is singular.
+Law of the weak one, the log prior density of the Bayesian fit up to constants: with standard deviations D and
+correlations Omega of the growth factors (and of growth covariates), `sum_j (log D_j - D_j / d_j) + log det Omega` for
+each class, and a normal density of SD 1 of the gate's coefficients, which sum to zero over classes. It is -inf where a
+covariance is singular.
 
-Source: specification sections 8.6 and 9.1.
+Law of pooling: for m borrowed persons it is `-m` times the sum over classes of the Kullback-Leibler divergence of a
+class's law of deviations from the nearest law that all could share. So it is at most zero, zero where classes differ in
+their curves and in the gate alone, and the same under any naming of the classes. For m persons a class, -2 times it is
+Box's M where covariates have the same means in all classes.
+
+Deviations are those of growth covariates from the mean over classes, together with those of the growth factors of the
+basis (of a spline: the level at the knot and the slopes) from the class's curve at that mean; and at each wave those of
+time-varying covariates, together with those of the outcome from the curve of its person. So effects of covariates and
+residual variances are pooled, too. Covariates that are conditioned on count as standard normal in standard units.
+
+Source: Box 1949, "A general distribution theory for a class of likelihood criteria"; Friedman 1989, "Regularized
+discriminant analysis".
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Law: with loadings L of a shape g, and residuals r = y - L a, they are L'L, L'r and r'r. Their derivatives by g and a
 are sums over waves too, of L' L_g and L_g'r, so that no pass backwards visits a wave or keeps a number for it.
-
-Source: specification section 7.
 """
 
 from __future__ import annotations

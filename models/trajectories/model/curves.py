@@ -4,7 +4,7 @@ Law: a curve at time t is `sum_c a_c basis_c(t, g)`; `reported(g)` takes the fac
 and leaves the curve unchanged. The bilinear spline is held by its level at the knot and its two slopes, so that a
 change of the knot leaves the level there.
 
-Source: specification section 3; Liu and Perera (2021), arXiv 2007.02432.
+Source: Liu and Perera (2021), arXiv 2007.02432.
 """
 
 from __future__ import annotations

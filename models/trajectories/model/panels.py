@@ -1,4 +1,4 @@
-"""A panel of persons who were measured several times, as arrays with persons last.
+"""Panels of persons who were measured several times, as arrays with persons last.
 
 Law: what was not measured has mask 0, and a finite outcome and time, so that it drops out of every sum; a panel without
 gaps goes the same way with a mask of ones.

@@ -4,7 +4,9 @@ Law: `Model.size` is the number of free parameters, and `unpack` reaches every a
 vector of that length: covariances are C C' with C any lower triangle, no exponential on its diagonal, so that a
 singular one is an ordinary point.
 
-Source: specification sections 1, 4 and 8.1.
+Arrays are cut into parts each once: the reverse pass joins what the parts get in one piece of work, where indexing
+would scatter, or pad and add, for each part. The density of a class reads every entry of its small matrices by itself,
+so this halves its gradient.
 """
 
 from __future__ import annotations

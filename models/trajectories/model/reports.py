@@ -2,8 +2,6 @@
 
 Law: reports are functions of the free vector, so that their errors follow by the delta method; an order of the
 classes and a reference class change the words alone, not the density.
-
-Source: specification sections 3.1, 3.2, 8.4 and 16.
 """
 
 from __future__ import annotations

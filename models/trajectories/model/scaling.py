@@ -1,4 +1,4 @@
-"""Units: inside a fit one standard deviation of the outcome, one range of the times, covariates of mean 0 and SD 1.
+"""Scaling: units are one SD of the outcome, one range of the times, and covariates of mean 0 and SD 1 inside a fit.
 
 Law: a change of units changes no class probability, and -2LL by the Jacobian alone; `in_user_units` and
 `Scaling.to_standard` are inverse.
@@ -6,7 +6,8 @@ Law: a change of units changes no class probability, and -2LL by the Jacobian al
 The origin of time is kept, since rates and accelerations know it. With a random shape followed to first order the
 growth covariates keep their origin too: the linear form is taken at their zero.
 
-Source: specification sections 3.1, 3.2 and 8.1.
+Whatever a fit computes is in double precision: -2LL of 23,000 is right to 0.001, which single precision cannot hold.
+Outside a call the setting is the user's.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Simulated trajectories: the conditions under which fits are judged, with the true parameters beside the data.
 
-Law: drawn from the density of section 2 of the specification itself, classes by the gate, growth factors by their
+Law: drawn from the density of the model itself, classes by the gate, growth factors by their
 covariates; the true tree of parameters is given in the user's units, so that the density can be asked for its value
 there.
 
-Source: specification section 10; the default is the design of Liu and Perera's demonstration file.
+The default is the design of Liu and Perera's demonstration file.
 """
 
 from __future__ import annotations

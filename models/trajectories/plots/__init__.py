@@ -1,27 +1,25 @@
-"""Pictures of a fit, one function each; `fit.plot` binds them to a fit.
+"""Plots of a fit, one function each; `fit.plot` binds them to a fit.
 
 Law: a picture shows numbers of the fit and adds none; each gives back its axes, to be titled and saved by the reader.
 
-Source: specification section 15.
+May import: model, reading, likelihood, fitting, tables, uncertainty, posterior.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .choosing import plot_class_number, plot_starts
+from ..uncertainty.fit_summaries import FitSummaries
 from .curves import plot_curves, plot_persons
 from .gate import plot_gate
 from .membership import plot_membership, plot_reliability, reliability
 from .posterior import PosteriorPlots, plot_checks
 from .residuals import plot_residuals, predictive_check
+from .search_and_classes import plot_class_number, plot_starts
 from .shape import plot_profile, plot_shape_posterior
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
 
 __all__ = [
     "Plots",
@@ -46,7 +44,7 @@ __all__ = [
 class Plots:
     """The pictures of one fit; arguments are those of the functions of the same names."""
 
-    fit: TrajectoryFit
+    fit: FitSummaries
 
     def curves(self, times: Any = None, bootstrap: Any = None, ax: Any = None) -> Any:
         """Show the curve of each class with its band and its knot."""

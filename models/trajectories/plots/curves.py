@@ -5,16 +5,14 @@ Law: a band stands only where an error does; a knot whose interval was refused i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..reading.measured import Measured
+from ..uncertainty.bootstrap import Bootstrap
+from ..uncertainty.fit_summaries import FitSummaries
 from .style import NORMAL_95, axes_or_new, blended, class_colours
-
-if TYPE_CHECKING:
-    from ..reading.read_frames import Measured
-    from ..results import TrajectoryFit
-    from ..uncertainty.bootstrap import Bootstrap
 
 __all__ = ["Drawn", "draw_curves", "draw_persons", "over_observed", "plot_curves", "plot_persons"]
 
@@ -32,7 +30,7 @@ class Drawn(NamedTuple):
     knots: np.ndarray | None
 
 
-def plot_curves(fit: TrajectoryFit, times: Any = None, bootstrap: Bootstrap | None = None, ax: Any = None) -> Any:
+def plot_curves(fit: FitSummaries, times: Any = None, bootstrap: Bootstrap | None = None, ax: Any = None) -> Any:
     """Show the curve of each class with its 95 % band, and its knot with its 95 % interval.
 
     Curves are those where covariates are 0. Wald's bands and intervals are too narrow near a knot, and missing
@@ -52,7 +50,7 @@ def plot_curves(fit: TrajectoryFit, times: Any = None, bootstrap: Bootstrap | No
     return draw_curves(drawn, fit.data, bool(fit.model.p_growth or fit.model.p_varying), axes_or_new(ax))
 
 
-def plot_persons(fit: TrajectoryFit, most: int = 200, seed: int = 0, ax: Any = None) -> Any:
+def plot_persons(fit: FitSummaries, most: int = 200, seed: int = 0, ax: Any = None) -> Any:
     """Show what was measured of persons, in colours mixed by the probabilities of their classes, and the curves.
 
     Args:
@@ -129,7 +127,7 @@ def draw_persons(data: Measured, w: np.ndarray, times: Any, curves: Any, most: i
     return ax
 
 
-def _knots(fit: TrajectoryFit, bootstrap: Bootstrap | None) -> np.ndarray | None:
+def _knots(fit: FitSummaries, bootstrap: Bootstrap | None) -> np.ndarray | None:
     """Give the knot of each class with the limits of its interval (K, 3), NaN where it was refused."""
     if fit.model.curve != "BLS":
         return None

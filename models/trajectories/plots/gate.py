@@ -6,7 +6,7 @@ gate were refused there are none.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.special import expit, logsumexp, softmax
@@ -14,15 +14,13 @@ from scipy.special import expit, logsumexp, softmax
 from lawful.errors import LawfulError
 
 from ..model.parameters import LARGEST_GATE
+from ..uncertainty.fit_summaries import FitSummaries
 from .style import NORMAL_95, class_colours, new_row, rug
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
 
 __all__ = ["plot_gate"]
 
 
-def plot_gate(fit: TrajectoryFit, axes: Any = None) -> np.ndarray:
+def plot_gate(fit: FitSummaries, axes: Any = None) -> np.ndarray:
     """Show odds ratios for one standard deviation of each gate covariate, and class probabilities along each.
 
     Along a covariate the others are at their means. Probabilities are those before any outcome is seen.
@@ -49,14 +47,14 @@ def plot_gate(fit: TrajectoryFit, axes: Any = None) -> np.ndarray:
     return axes
 
 
-def _gate_places(fit: TrajectoryFit) -> np.ndarray:
+def _gate_places(fit: FitSummaries) -> np.ndarray:
     """Where the gate stands among the reports (K - 1, 1 + p_g)."""
     size = 1 + fit.model.p_gate
     count = (fit.model.n_classes - 1) * size
     return np.arange(len(fit.rows) - count, len(fit.rows)).reshape(-1, size)
 
 
-def _odds(fit: TrajectoryFit, ax: Any) -> None:
+def _odds(fit: FitSummaries, ax: Any) -> None:
     places, names = _gate_places(fit), fit.data.gate_names
     spread = fit.data.gate.std(axis=0, ddof=1)
     colours = class_colours(fit.model.n_classes)
@@ -83,7 +81,7 @@ def _odds(fit: TrajectoryFit, ax: Any) -> None:
     ax.legend(frameon=False)
 
 
-def _along(fit: TrajectoryFit, j: int, ax: Any) -> None:
+def _along(fit: FitSummaries, j: int, ax: Any) -> None:
     places, given = _gate_places(fit), fit.data.gate
     values = np.unique(given[:, j])
     groups = len(values) == 2  # two groups of persons, between which nobody is

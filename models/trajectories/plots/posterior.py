@@ -6,18 +6,17 @@ Law: every picture is made after relabelling, so that classes mean the same in a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..fitting.fitted import FittedMixture
+from ..posterior.posterior_summaries import PosteriorSummaries
+from ..posterior.predictive_checks import checked
 from .curves import Drawn, draw_curves, draw_persons, over_observed
 from .membership import plot_membership
 from .shape import plot_shape_posterior
 from .style import axes_or_new, new_row
-
-if TYPE_CHECKING:
-    from ..posterior.posterior_summaries import TrajectoryPosterior
-    from ..results import TrajectoryFit
 
 __all__ = ["PosteriorPlots", "plot_checks"]
 
@@ -26,7 +25,7 @@ __all__ = ["PosteriorPlots", "plot_checks"]
 class PosteriorPlots:
     """The pictures of one posterior."""
 
-    posterior: TrajectoryPosterior
+    posterior: PosteriorSummaries
 
     def curves(self, times: Any = None, ax: Any = None) -> Any:
         """Show the mean curve of each class with its 95 % credible band, and its knot with its interval.
@@ -58,7 +57,7 @@ class PosteriorPlots:
         name = own.model.form.shape or "shape"
         return plot_shape_posterior(own.parameters.shape[..., 0], own.data.t, (name, own.data.t_name), ax)
 
-    def membership(self, fit: TrajectoryFit, label: int = 1, ax: Any = None) -> Any:
+    def membership(self, fit: FittedMixture, label: int = 1, ax: Any = None) -> Any:
         """Show memberships at the estimate of a fit against their posterior means, with 95 % intervals.
 
         Args:
@@ -77,8 +76,6 @@ class PosteriorPlots:
             draws: number of data sets.
             axes: one axes of matplotlib for each statistic; new ones by default.
         """
-        from ..posterior.predictive_checks import checked
-
         return plot_checks(checked(self.posterior, key, draws), axes)
 
 

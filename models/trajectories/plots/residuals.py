@@ -6,15 +6,13 @@ weighted by the membership of the class. Under the model those weights leave the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from ..fitting.fitted import FittedMixture
 from .style import class_colours, new_row
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
 
 __all__ = ["Checked", "plot_residuals", "predictive_check"]
 
@@ -30,7 +28,7 @@ class Checked(NamedTuple):
     drawn: np.ndarray
 
 
-def predictive_check(fit: TrajectoryFit, key: jax.Array | None = None, draws: int = 40) -> Checked:
+def predictive_check(fit: FittedMixture, key: jax.Array | None = None, draws: int = 40) -> Checked:
     """Compare quantiles (10, 50 and 90 %) of residuals with those of data sets drawn from the fit.
 
     Args:
@@ -49,7 +47,7 @@ def predictive_check(fit: TrajectoryFit, key: jax.Array | None = None, draws: in
     return Checked(times, seen, np.stack(found))
 
 
-def plot_residuals(fit: TrajectoryFit, key: jax.Array | None = None, draws: int = 40, axes: Any = None) -> np.ndarray:
+def plot_residuals(fit: FittedMixture, key: jax.Array | None = None, draws: int = 40, axes: Any = None) -> np.ndarray:
     """Show the quantiles of residuals of each class by wave, within the 95 % bands of data sets drawn from the fit.
 
     Args:
@@ -87,7 +85,7 @@ def waves_of(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return wave, np.nanmean(t[:, there], axis=0)
 
 
-def _curves_at(fit: TrajectoryFit) -> np.ndarray:
+def _curves_at(fit: FittedMixture) -> np.ndarray:
     """Give the curve of each class at the times of persons (K, n, J)."""
     t = np.where(np.isfinite(fit.data.t), fit.data.t, 0.0)
     return fit.curves(t.reshape(-1)).reshape(-1, *t.shape)

@@ -6,16 +6,14 @@ Law: a profile is never below the best -2LL of the fit; ticks are observed times
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lawful.errors import LawfulError
 
+from ..uncertainty.fit_summaries import FitSummaries
 from .style import GREY, axes_or_new, class_colours, rug
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
 
 __all__ = ["plot_profile", "plot_shape_posterior"]
 
@@ -24,7 +22,7 @@ AROUND = 4.0  # standard errors on each side
 FAR = 0.06  # of the range of times, where there is no error
 
 
-def plot_profile(fit: TrajectoryFit, label: int = 1, values: Any = None, ax: Any = None) -> Any:
+def plot_profile(fit: FitSummaries, label: int = 1, values: Any = None, ax: Any = None) -> Any:
     """Show by how much -2LL rises where the shape parameter of a class is held elsewhere.
 
     What lies below the dashed line is the 95 % interval of the likelihood. Ticks are observed times: at each of them
@@ -98,7 +96,7 @@ def plot_shape_posterior(draws: Any, times: Any = (), names: Sequence[str] = ("k
     return ax
 
 
-def _place(fit: TrajectoryFit, label: int) -> int:
+def _place(fit: FitSummaries, label: int) -> int:
     for i, row in enumerate(fit.rows):
         if row.label == label and row.parameter == "mug":
             return i
@@ -108,11 +106,11 @@ def _place(fit: TrajectoryFit, label: int) -> int:
     raise LawfulError(f"plot.profile: {what}. Fix: take curve 'EXP', 'JB' or 'BLS', and a class from 1.")
 
 
-def _rate(fit: TrajectoryFit) -> bool:
+def _rate(fit: FitSummaries) -> bool:
     return fit.model.curve != "BLS"
 
 
-def _inside(values: np.ndarray, fit: TrajectoryFit) -> np.ndarray:
+def _inside(values: np.ndarray, fit: FitSummaries) -> np.ndarray:
     """Leave out what a shape parameter cannot be."""
     unit = float(fit.scaling.t_scale)
     if fit.model.curve == "BLS":

@@ -1,4 +1,4 @@
-"""How pictures look: axes where none are given, a colour for each class, rugs and labels.
+"""Style of pictures: axes where none are given, a colour for each class, rugs and labels.
 
 Law: colours are those of Okabe and Ito (2008), told apart by colour-blind readers and in print; class k has the same
 colour in every picture.

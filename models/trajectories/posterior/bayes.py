@@ -3,8 +3,6 @@
 Law: the program below is the prior times the likelihood, in standard units; its evidence is that of the data. It is
 unchanged when classes change their names, so its posterior has a mode for each naming: sequential Monte Carlo visits
 them all, chains stay in one, and summaries do not depend on which.
-
-Source: specification sections 9.1 and 9.2.
 """
 
 from __future__ import annotations

@@ -18,17 +18,16 @@ from lawful.inference.findings.findings import Status
 from lawful.inference.results.grouped import groups_tree
 
 from ..reading.settings import whole
+from .posterior_summaries import PosteriorSummaries
 from .predictive_checks import REPLICATES, replicated_at
 
 if TYPE_CHECKING:
     import xarray
 
-    from .posterior_summaries import TrajectoryPosterior
-
 __all__ = ["tree_of"]
 
 
-def tree_of(posterior: TrajectoryPosterior, predictive: int | bool = False, key: Any = 0) -> xarray.DataTree:
+def tree_of(posterior: PosteriorSummaries, predictive: int | bool = False, key: Any = 0) -> xarray.DataTree:
     """Convert a posterior; dimensions are class, factor, covariates, person and wave by name.
 
     Args:
@@ -83,7 +82,7 @@ def tree_of(posterior: TrajectoryPosterior, predictive: int | bool = False, key:
     return tree
 
 
-def _parameters(posterior: TrajectoryPosterior) -> tuple[dict[str, Any], dict[str, list[str]]]:
+def _parameters(posterior: PosteriorSummaries) -> tuple[dict[str, Any], dict[str, list[str]]]:
     """Give the reported parameters that vary by name, and the names of their axes after chain and draw."""
     at, model = posterior.reported(), posterior.model
     found: dict[str, tuple[Any, list[str]]] = {

@@ -2,8 +2,6 @@
 
 Law: the density of a draw and the memberships it gives are those of the model at its parameters; the names that classes
 are given depend neither on those that draws had, nor on the order of draws and chains.
-
-Source: specification sections 9.2 and 9.3.
 """
 
 import math

@@ -1,16 +1,14 @@
-"""A posterior of a mixture of trajectories: what survives a change of names of the classes, and classes by name.
+"""Summaries of a posterior: what survives a change of names of the classes, and classes by name.
 
 Law: every number is a function of the draws as a set: names that draws gave the classes, the order of the draws and of
 the chains change nothing. Classes come by decreasing size; all is in the user's units.
-
-Source: specification sections 9.2 and 9.3.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,35 +20,22 @@ from lawful.inference.findings.findings import Finding
 from ...latent_classes import co_membership, membership_interval, occupied_classes
 from ...latent_classes.invariants import tails
 from ..model.scaling import doubly
-from ..plots.posterior import PosteriorPlots
 from . import predictions
 from .draws import NamedDraws
 from .selection import inclusion_weights, scales_of
 
-if TYPE_CHECKING:
-    import xarray
-
-__all__ = ["TrajectoryPosterior"]
+__all__ = ["PosteriorSummaries"]
 
 STUCK = "Chains stay where they began: they may be in different modes, all of which method='smc' visits."
 
 
 @dataclass(frozen=True, repr=False)
-class TrajectoryPosterior(NamedDraws):
+class PosteriorSummaries(NamedDraws):
     """Draws from the posterior of a mixture of trajectories, with summaries.
 
     It holds the `model`, the `data`, the problem `at` in standard units with its priors, the `scaling` between the two,
     the `result` of the inference, and the `reference` of odds.
     """
-
-    def __repr__(self) -> str:
-        """Tell the posterior in a line."""
-        k, n = self.model.n_classes, len(self.data.y)
-        codes = dict.fromkeys(finding.code for finding in self.reasons if finding.status)
-        verdict = "ok" if self.ok else f"NOT OK: {', '.join(codes)}"
-        evidence = f"log evidence {self.log_evidence:.2f}, " if np.isfinite(self.log_evidence) else ""
-        mixture = f"{self.model.form.long_name}, {k} class{'es' * (k > 1)}, {n} persons"
-        return f"<TrajectoryPosterior: {mixture}, {evidence}{verdict}>"
 
     @cached_property
     def reasons(self) -> tuple[Finding, ...]:
@@ -221,25 +206,3 @@ class TrajectoryPosterior(NamedDraws):
         Raises: LawfulError where outcomes or the time are no finite numbers.
         """
         return predictions.mixture_density(self, y, time, draws)
-
-    @property
-    def plot(self) -> PosteriorPlots:
-        """Pictures: `plot.curves()`, `persons()`, `shape()`, `membership(fit)` and `checks(key)`."""
-        return PosteriorPlots(self)
-
-    @doubly
-    def to_datatree(self, predictive: int | bool = False, key: Any = 0) -> xarray.DataTree:
-        """Convert to a DataTree of ArviZ: draws with renamed classes, log_likelihood by person, statistics, data.
-
-        Odds of the gate are those of the other classes against the reference. Evidence is that of `log_evidence`.
-
-        Args:
-            predictive: from how many draws the outcomes are drawn anew, into the group posterior_predictive; True for
-                200.
-            key: a key of `jax.random`, or a seed, for these.
-
-        Raises: LawfulError where predictive is no number of draws.
-        """
-        from .datatree import tree_of
-
-        return tree_of(self, predictive, key)

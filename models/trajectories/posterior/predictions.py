@@ -1,9 +1,7 @@
-"""What a posterior predicts: the curve of a person, and the outcomes of the population at a time.
+"""Predictions of a posterior: the curve of a person, and the outcomes of the population at a time.
 
 Law: parameters, classes and growth factors are summed out, so no names of classes are needed: whatever draws call them,
 the numbers are the same. A time-varying covariate counts where it was measured, and is 0 in what is predicted.
-
-Source: specification sections 7 and 9.3.
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +23,7 @@ from ..likelihood.density import factor_scores, log_likelihood_by_person, log_me
 from ..model.panels import Panel, panel
 from ..model.parameters import Model, Parameters
 from ..reading.settings import spaced
-
-if TYPE_CHECKING:
-    from .posterior_summaries import TrajectoryPosterior
+from .draws import NamedDraws
 
 __all__ = ["DRAWS", "mixture_density", "person_curves"]
 
@@ -39,7 +35,7 @@ TINY = 1e-300
 
 
 def person_curves(
-    posterior: TrajectoryPosterior, times: Any, persons: Any, level: float, outcomes: bool, draws: int
+    posterior: NamedDraws, times: Any, persons: Any, level: float, outcomes: bool, draws: int
 ) -> np.ndarray:
     """Give mean, lower and upper end of the curves of persons (p, m, 3); see `TrajectoryPosterior.person_curves`.
 
@@ -58,7 +54,7 @@ def person_curves(
     return np.concatenate(found)
 
 
-def mixture_density(posterior: TrajectoryPosterior, y: Any, time: Any, draws: int) -> np.ndarray:
+def mixture_density(posterior: NamedDraws, y: Any, time: Any, draws: int) -> np.ndarray:
     """Give the density of outcomes y (m,) at a time; see `TrajectoryPosterior.mixture_density`."""
     y = _numbers(y, "mixture_density", "y")
     if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not np.isfinite(time):
@@ -71,7 +67,7 @@ def mixture_density(posterior: TrajectoryPosterior, y: Any, time: Any, draws: in
     return np.asarray(_density(at, nobody, jnp.asarray(y), model, _width(posterior)))
 
 
-def _width(posterior: TrajectoryPosterior) -> float:
+def _width(posterior: NamedDraws) -> float:
     """Give the smoothing of kinks in the user's units of time."""
     return float(posterior.at.width) * float(posterior.scaling.t_scale)
 
@@ -137,7 +133,7 @@ def _density(parameters: Parameters, nobody: Panel, y: jax.Array, model: Model, 
     return jnp.mean(jax.lax.map(one, parameters), axis=0)
 
 
-def _spaced(posterior: TrajectoryPosterior, who: str, draws: Any) -> Parameters:
+def _spaced(posterior: NamedDraws, who: str, draws: Any) -> Parameters:
     """Give evenly spaced draws of the parameters in the user's units (D, K, ...)."""
     total = math.prod(posterior.shape)
     places = spaced(who, draws, total)

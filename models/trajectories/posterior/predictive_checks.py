@@ -22,7 +22,7 @@ from lawful.form.arguments.random_keys import one_key
 from ..model.scaling import doubly
 from ..model.simulate import draw
 from ..reading.settings import spaced
-from .posterior_summaries import TrajectoryPosterior
+from .draws import NamedDraws
 
 __all__ = ["STATISTICS", "checked", "replicated", "replicated_at"]
 
@@ -51,7 +51,7 @@ STATISTICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = REPLICATES) -> np.ndarray:
+def replicated(posterior: NamedDraws, key: Any, draws: int = REPLICATES) -> np.ndarray:
     """Draw outcomes anew (draws, n, J), at the persons' times and gate covariates, in the user's units.
 
     Args:
@@ -65,7 +65,7 @@ def replicated(posterior: TrajectoryPosterior, key: Any, draws: int = REPLICATES
 
 
 @doubly
-def replicated_at(posterior: TrajectoryPosterior, key: Any, places: np.ndarray) -> np.ndarray:
+def replicated_at(posterior: NamedDraws, key: Any, places: np.ndarray) -> np.ndarray:
     """Draw outcomes anew (m, n, J), one replicate for each of some draws.
 
     Args:
@@ -85,7 +85,7 @@ def replicated_at(posterior: TrajectoryPosterior, key: Any, places: np.ndarray) 
 
 
 def checked(
-    posterior: TrajectoryPosterior,
+    posterior: NamedDraws,
     key: Any,
     draws: int = REPLICATES,
     statistics: Mapping[str, Callable[[np.ndarray], Any]] | None = None,

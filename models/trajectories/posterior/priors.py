@@ -3,8 +3,6 @@
 Law: the density is unchanged when classes change their names, the gate's coefficients included, which sum to zero over
 classes; so the evidence needs no correction for labels. Everything is in standard units: one standard deviation of the
 outcome, one range of the times, covariates of mean 0 and SD 1.
-
-Source: specification section 9.1.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Law: Z' / Z = E[p'(theta) / p(theta)] over the posterior, for priors p and p' of the same parameters; so the draws of
 one posterior give the evidence under other priors, where these overlap. Where they do not, the weights of the draws are
 far from equal, and a new run gives it.
-
-Source: specification section 9.1.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from lawful.inference.results.log_densities import scored_draws
 from ..model.scaling import doubly
 from .bayes import climbed_for, sampled
 from .draws import prior_program
-from .posterior_summaries import TrajectoryPosterior
+from .posterior_summaries import PosteriorSummaries
 from .priors import Priors
 
 __all__ = ["prior_sensitivity"]
@@ -37,7 +35,7 @@ SEARCHED = 32  # starts of the search for optima
 
 @doubly
 def prior_sensitivity(
-    posterior: TrajectoryPosterior,
+    posterior: PosteriorSummaries,
     scales: Sequence[str] | None = None,
     factors: Iterable[float] = (0.5, 2.0),
     *,
@@ -97,7 +95,7 @@ def prior_sensitivity(
 
 
 def _checked(
-    posterior: TrajectoryPosterior, scales: Sequence[str] | None, factors: Iterable[float]
+    posterior: PosteriorSummaries, scales: Sequence[str] | None, factors: Iterable[float]
 ) -> tuple[tuple[str, ...], list[float]]:
     """Check what was asked for."""
     if posterior.result.log_evidence is None:
@@ -115,7 +113,7 @@ def _checked(
     return names, chosen
 
 
-def _prior_density(posterior: TrajectoryPosterior, priors: Priors) -> np.ndarray:
+def _prior_density(posterior: PosteriorSummaries, priors: Priors) -> np.ndarray:
     """Give the log prior density of each draw (run, draw), names of classes as drawn."""
     prior = lawful.trace(prior_program(posterior.model, posterior.selecting), priors, posterior.at.knots)
     inputs = split_arguments((priors, posterior.at.knots))[0]
@@ -135,7 +133,7 @@ def _log_mean(log_ratio: np.ndarray) -> np.ndarray:
 
 
 def _by_a_new_run(
-    posterior: TrajectoryPosterior, priors: Priors, key: jax.Array, settings: Mapping[str, Any]
+    posterior: PosteriorSummaries, priors: Priors, key: jax.Array, settings: Mapping[str, Any]
 ) -> tuple[float, float]:
     """Give the difference of log evidences, and its error, by a posterior under the other prior."""
     at = posterior.at._replace(priors=priors)

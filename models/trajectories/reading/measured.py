@@ -1,8 +1,6 @@
 """Persons who were measured several times, as they were read, and whether they can be used.
 
 Law: nothing is imputed; what cannot be used is refused with the person, the wave and the column.
-
-Source: specification section 5.
 """
 
 from __future__ import annotations

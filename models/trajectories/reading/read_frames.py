@@ -2,8 +2,6 @@
 
 Law: wide and long forms of one data set give the same arrays, up to waves that nobody was seen at; further persons are
 read as the first ones were.
-
-Source: specification sections 5 and 16.
 """
 
 from __future__ import annotations

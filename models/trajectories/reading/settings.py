@@ -1,8 +1,9 @@
-"""What a user asks of a mixture of trajectories, refused before any work where it cannot be meant.
+"""Settings: what a user asks of a mixture of trajectories, refused before any work where it cannot be meant.
 
 Law: every refusal tells what was given, what was expected and what to do; a setting that passes has its plain meaning.
 
-Source: specification section 16.
+Priors are about the first growth factor, the level at time 0 (of a spline, at the knot), where growth covariates are 0;
+nothing is moved silently, so data far from there are told of, or refused where no scale of a prior would help.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 FARTHEST = {"EXP": 10.0, "JB": 10.0, "QUAD": 100.0}  # from 0 to the nearest time, in ranges of times: e^-5 of a bend is
 # left at the least rate of a start, and the columns 1, t and t^2 are alike but for 1e-8
+FAR = 0.5  # ranges of the times from the nearest one to time 0
+OFF = 3.0  # standard deviations of a covariate from its mean to 0
 
 
 def check_settings(settings: Mapping[str, Any], started: bool = False) -> None:
@@ -219,10 +222,6 @@ def _ascending(bounds: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return low < high
-
-
-FAR = 0.5  # ranges of the times from the nearest one to time 0
-OFF = 3.0  # standard deviations of a covariate from its mean to 0
 
 
 def check_origins(data: Measured, model: Model, stacklevel: int = 2) -> None:

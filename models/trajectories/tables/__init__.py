@@ -1,1 +1,4 @@
-"""Tables: a fit in frames of pandas and as text."""
+"""Tables: a fit in frames of pandas and as text.
+
+May import: model, reading, likelihood, fitting.
+"""

@@ -1,15 +1,14 @@
-"""A fit in frames of pandas: estimates with their errors, every start, and every optimum.
+"""Frames of pandas of a fit: estimates with their errors, every start, every optimum, and the order of the classes.
 
 Law: a row is a number of the fit under its name; degenerate optima come last, the others by their likelihood.
-
-Source: specification sections 8.4 and 16.
+Which class is told first, and which one odds are told against, changes no likelihood, membership or error of a class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +16,11 @@ from lawful.errors import LawfulError
 
 from ..fitting.batches import Ends
 from ..fitting.boundaries import seen_from_within, smallest_eigenvalues
+from ..fitting.fitted import FittedMixture
 from ..fitting.search import SAME, Search
 from ..model.parameters import unpack
+from ..model.reports import Row
 from ..model.scaling import doubly
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
 
 __all__ = [
     "ended_at",
@@ -38,20 +36,25 @@ __all__ = [
 NORMAL_95 = 1.959963984540054
 
 
-def estimates_of(fit: TrajectoryFit) -> Any:
+def estimates_of(rows: Sequence[Row], values: np.ndarray, observed: np.ndarray, robust: np.ndarray) -> Any:
     """Give one row a reported parameter; errors that were refused are NaN, with a flag.
 
     Intervals are those of Wald at 95 %, for variances of their logarithm, whose law is nearer to a normal one.
+
+    Args:
+        rows: what is reported (R,).
+        values: the estimates (R,).
+        observed: their standard errors by observed information (R,).
+        robust: by the sandwich (R,).
     """
     import pandas
 
-    errors, values = fit.standard_errors, fit.values
-    lower, upper = wald_intervals(values, errors.observed, [row.variance for row in fit.rows])
-    flag = np.where(np.isnan(errors.observed), "refused", "")
+    lower, upper = wald_intervals(values, observed, [row.variance for row in rows])
+    flag = np.where(np.isnan(observed), "refused", "")
     return pandas.DataFrame({
-        "class": [row.label for row in fit.rows], "parameter": [row.parameter for row in fit.rows],
-        "meaning": [row.meaning for row in fit.rows], "estimate": values, "se": errors.observed,
-        "se_robust": errors.robust, "lower": lower, "upper": upper, "flag": flag,
+        "class": [row.label for row in rows], "parameter": [row.parameter for row in rows],
+        "meaning": [row.meaning for row in rows], "estimate": values, "se": observed,
+        "se_robust": robust, "lower": lower, "upper": upper, "flag": flag,
     })  # fmt: skip
 
 
@@ -74,7 +77,7 @@ def wald_intervals(values: np.ndarray, errors: np.ndarray, variance: Sequence[bo
     return lower, np.where(logs, values * factor, values + NORMAL_95 * errors)
 
 
-def nlpsem_names_of(fit: TrajectoryFit) -> list[str]:
+def nlpsem_names_of(fit: FittedMixture) -> list[str]:
     """Give the name that nlpsem has for each reported parameter."""
     gates = len(fit.rows) - (fit.model.n_classes - 1) * (1 + fit.model.p_gate)
     return [
@@ -83,12 +86,12 @@ def nlpsem_names_of(fit: TrajectoryFit) -> list[str]:
     ]
 
 
-def starts_of(fit: TrajectoryFit) -> Any:
-    """Give one row a start, the best first."""
+def starts_of(search: Search, log_jacobian: float) -> Any:
+    """Give one row a start, the best first; likelihoods of the search lack what the user's units add."""
     import pandas
 
-    search, own = fit.search, fit.search.start >= 0
-    deviance = -2 * (search.value[own] + fit.log_jacobian)
+    own = search.start >= 0
+    deviance = -2 * (search.value[own] + log_jacobian)
     frame = pandas.DataFrame(
         {"start": search.start[own], "minus2ll": deviance, "calm": search.calm[own],
          "degenerate": search.degenerate[own]}
@@ -96,7 +99,7 @@ def starts_of(fit: TrajectoryFit) -> Any:
     return frame.sort_values("minus2ll", ignore_index=True)
 
 
-def optima_of(fit: TrajectoryFit) -> Any:
+def optima_of(fit: FittedMixture) -> Any:
     """Give one row a distinct optimum, the best first."""
     import pandas
 
@@ -118,9 +121,9 @@ def grouped(search: Search) -> list[list[int]]:
     return groups
 
 
-def ended_at(fit: TrajectoryFit, place: int) -> dict[str, Any]:
+def ended_at(search: Search, place: int) -> dict[str, Any]:
     """Give the search without what is better than a row of the optima, and the order of the classes there."""
-    groups, search = grouped(fit.search), fit.search
+    groups = grouped(search)
     if not 0 <= place < len(groups):
         raise LawfulError(f"optimum: place={place!r}, and there are {len(groups)}. Fix: give a row of fit.optima.")
     first = groups[place][0]
@@ -131,7 +134,7 @@ def ended_at(fit: TrajectoryFit, place: int) -> dict[str, Any]:
 
 
 @doubly
-def _optimum(fit: TrajectoryFit, group: Sequence[int]) -> dict[str, Any]:
+def _optimum(fit: FittedMixture, group: Sequence[int]) -> dict[str, Any]:
     first, search = group[0], fit.search
     at = unpack(search.free[first], fit.model, fit.problem.bounds)
     order = np.argsort(-search.shares[first], kind="stable")
@@ -147,7 +150,7 @@ def _optimum(fit: TrajectoryFit, group: Sequence[int]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def order_of(fit: TrajectoryFit, by: Any, reference: int) -> tuple[int, ...]:
+def order_of(fit: FittedMixture, by: Any, reference: int) -> tuple[int, ...]:
     """Give the order of the classes of the search, as `TrajectoryFit.reordered` asks for it.
 
     Args:

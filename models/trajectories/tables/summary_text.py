@@ -1,21 +1,21 @@
-"""A fit on a page of text.
+"""Summary text: a fit on a page.
 
 Law: what is told are numbers of the fit; an edge, a kink or a best value that was found once is never left out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
+from ..fitting.fitted import FittedMixture
 
 __all__ = ["headline", "told"]
 
 NEARLY = 0.1  # of -2LL
 
 
-def headline(fit: TrajectoryFit) -> str:
+def headline(fit: FittedMixture) -> str:
     """Tell which model it is, its criteria and how often it was found, without what costs time."""
     return (
         f"{_model(fit)}, -2LL {fit.minus2ll:.3f}, BIC {fit.bic:.3f}, "
@@ -23,9 +23,15 @@ def headline(fit: TrajectoryFit) -> str:
     )
 
 
-def told(fit: TrajectoryFit) -> str:
-    """Tell criteria, classes, how often the best was found, edges and kinks, and the estimates."""
-    optima = fit.optima
+def told(fit: FittedMixture, optima: Any, estimates: Any, refused: Sequence[str]) -> str:
+    """Tell criteria, classes, how often the best was found, edges and kinks, and the estimates.
+
+    Args:
+        fit: the fitted point.
+        optima: a frame with one row a distinct optimum, the best first.
+        estimates: a frame with one row a reported parameter.
+        refused: why some errors are missing, in words.
+    """
     best = optima.iloc[0]
     lines = [
         _model(fit),
@@ -48,15 +54,15 @@ def told(fit: TrajectoryFit) -> str:
         lines.append("DEGENERATE: every end has a class of hardly anyone; take fewer classes")
     if len(optima) > 1:
         lines.append(f"next optimum {optima.minus2ll[1]:.3f}, classes {optima.sizes[1]}")
-    lines += fit.standard_errors.refused
-    table = fit.estimates.drop(columns="parameter").to_string(index=False, float_format=lambda x: f"{x:.5g}")
+    lines += refused
+    table = estimates.drop(columns="parameter").to_string(index=False, float_format=lambda x: f"{x:.5g}")
     return "\n".join([*lines, "", table])
 
 
-def _starts(fit: TrajectoryFit) -> int:
+def _starts(fit: FittedMixture) -> int:
     return int((fit.search.start >= 0).sum()) + fit.search.left
 
 
-def _model(fit: TrajectoryFit) -> str:
+def _model(fit: FittedMixture) -> str:
     classes = "1 class" if fit.model.n_classes == 1 else f"{fit.model.n_classes} classes"
     return f"{fit.model.form.long_name}, {classes}, {fit.n} persons, {fit.n_parameters} parameters"

@@ -3,14 +3,13 @@
 Law: a curve is a function of the reported growth factors and shape of its class, so its error follows from theirs by
 the delta method, or its values from those of bootstrap replicates. Near a knot that is uncertain the delta method
 misleads, since the curve bends there; the bootstrap does not.
-
-Source: specification section 8.7.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,42 +17,49 @@ import numpy as np
 from scipy.stats import norm
 
 from ..model.parameters import Model
-from .bootstrap import Bootstrap
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
+from ..model.reports import Row
 
 __all__ = ["curve_bands"]
 
 
 def curve_bands(
-    fit: TrajectoryFit, times: Any, level: float = 0.95, bootstrap: Bootstrap | None = None
+    rows: Sequence[Row],
+    values: np.ndarray,
+    model: Model,
+    times: Any,
+    level: float = 0.95,
+    covariance: np.ndarray | None = None,
+    replicates: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give a band around the curve of each class, where covariates are 0.
 
     Args:
-        fit: a fit.
+        rows: what a fit reports (R,).
+        values: the estimates (R,).
+        model: which mixture.
         times: in the user's units (m,).
         level: of confidence, at each time.
-        bootstrap: replicates of the fit, whose quantiles are taken; else errors by the delta method.
+        covariance: of the errors of the estimates (R, R), for bands by the delta method; or
+        replicates: estimates of the bootstrap (B, R), whose quantiles are taken.
 
-    Returns: lower and upper ends (K, m). NaN where errors of a class are refused and no replicates are given.
+    Returns: lower and upper ends (K, m). NaN where errors of a class are refused.
     """
     times = jnp.asarray(times, float)
     lower, upper = [], []
-    for k in range(1, fit.model.n_classes + 1):
-        own = [i for i, row in enumerate(fit.rows) if row.label == k and row.parameter.startswith("mu")]
-        places = np.array([i for i in own if not fit.rows[i].parameter.startswith("mux")])
-        if bootstrap is not None:
-            drawn = _curves(jnp.asarray(bootstrap.values[:, places]), times, fit.model)
+    for k in range(1, model.n_classes + 1):
+        own = [i for i, row in enumerate(rows) if row.label == k and row.parameter.startswith("mu")]
+        places = np.array([i for i in own if not rows[i].parameter.startswith("mux")])
+        if replicates is not None:
+            drawn = _curves(jnp.asarray(replicates[:, places]), times, model)
             tail = 0.5 * (1 - level)
             ends = np.quantile(np.asarray(drawn), [tail, 1 - tail], axis=0)
         else:
-            at = jnp.asarray(fit.values[places])
-            slopes = np.asarray(_slopes(at, times, fit.model))
-            cov = fit.standard_errors.covariance[np.ix_(places, places)]
+            assert covariance is not None
+            at = jnp.asarray(values[places])
+            slopes = np.asarray(_slopes(at, times, model))
+            cov = covariance[np.ix_(places, places)]
             error = np.sqrt(np.einsum("ma,ab,mb->m", slopes, cov, slopes))
-            centre = np.asarray(_curves(at[None], times, fit.model))[0]
+            centre = np.asarray(_curves(at[None], times, model))[0]
             ends = centre + norm.ppf(0.5 + 0.5 * level) * np.array([-1.0, 1.0])[:, None] * error
         lower.append(ends[0])
         upper.append(ends[1])

@@ -3,14 +3,14 @@
 Law: a replicate is the highest point near the estimate for data whose truth is the estimate, so labels stay what they
 are, and no curvature is asked: errors exist on kinks and at edges too. All replicates run in one compiled program.
 
-Source: specification sections 8.5 and 8.7; Efron and Tibshirani, An Introduction to the Bootstrap (1993), sections
+Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), sections
 6.5 and 13.3.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,15 +18,13 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
+from ..fitting.fitted import FittedMixture
 from ..fitting.objective import Problem, climb_panels
 from ..fitting.optimiser import Climbed, Schedule
 from ..model.panels import Panel
 from ..model.parameters import Model
 from ..model.reports import Row, values_of
 from ..reading.settings import check_level
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
 
 __all__ = ["Bootstrap", "bootstrapped", "climbed_panels", "drawn_panels"]
 
@@ -76,7 +74,7 @@ class Bootstrap:
         })  # fmt: skip
 
 
-def bootstrapped(fit: TrajectoryFit, key: jax.Array, n: int) -> Bootstrap:
+def bootstrapped(fit: FittedMixture, key: jax.Array, n: int) -> Bootstrap:
     """Draw n data sets from a fit, and fit each from the estimate.
 
     Args:
@@ -95,7 +93,7 @@ def bootstrapped(fit: TrajectoryFit, key: jax.Array, n: int) -> Bootstrap:
     return Bootstrap(fit.rows, fit.values, values, minus2ll, np.asarray(found.calm[:, 0]))
 
 
-def drawn_panels(fit: TrajectoryFit, key: jax.Array, n: int) -> list[Panel]:
+def drawn_panels(fit: FittedMixture, key: jax.Array, n: int) -> list[Panel]:
     """Draw n panels from a fit, in its standard units."""
     return [fit.standard_panel(fit.redrawn(each)) for each in jax.random.split(key, n)]
 

@@ -1,15 +1,20 @@
-"""Profiles of the likelihood along the shape parameter of a class, which show kinks that errors by curvature do not.
+"""The profile likelihood: along the shape parameter of a class, and as intervals of any reported parameter.
 
 Law: no profile is below the best -2LL of a search that found the highest; at the estimate it is that value.
 
-Source: specification sections 8.3 and 8.5.
+Intervals come of climbs on a tether: whatever maximises `l(x) - (c / 2) (h(x) - v)^2` has the highest likelihood of all
+points with its own value of h. So climbs that are drawn towards v end on the profile of h exactly, wherever they end,
+and an end of the interval is where the profile has dropped by half the quantile of chi-squared with one degree of
+freedom.
+
+Source: Venzon and Moolgavkar, A method for computing profile-likelihood-based confidence intervals, Applied Statistics
+37 (1988).
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,14 +22,16 @@ from scipy.stats import chi2
 
 from lawful.errors import LawfulError
 
+from ..fitting.fitted import FittedMixture
 from ..fitting.objective import Problem, climb_all, climb_tethered
 from ..fitting.optimiser import Schedule
 from ..model.parameters import Model, free_shape, pack, unpack
 
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
-
 __all__ = ["profile_interval", "profiled"]
+
+CLOSE = 1e-4  # of the root of the drop
+ROUNDS = 15
+HIGHER = 1e-4  # log-likelihood by which a profile may exceed the fit without a word
 
 
 def profiled(
@@ -86,24 +93,20 @@ def _check_admissible(shapes: np.ndarray, unit: float, problem: Problem, model: 
         )
 
 
-CLOSE = 1e-4  # of the root of the drop
-ROUNDS = 15
-HIGHER = 1e-4  # log-likelihood by which a profile may exceed the fit without a word
-
-
-def profile_interval(fit: TrajectoryFit, row: int, level: float = 0.95) -> tuple[float, float]:
+def profile_interval(fit: FittedMixture, row: int, error: float, level: float = 0.95) -> tuple[float, float]:
     """Give the ends of an interval in which the profile likelihood of a reported parameter stays near its maximum.
 
     Args:
-        fit: a fit.
+        fit: the fitted point.
         row: the parameter, as `fit.rows` counts.
+        error: its standard error, NaN where that is refused; the first try goes by it.
         level: of confidence; exact in the limit of many persons, away from edges.
 
     Returns: lower and upper end. Where the likelihood does not drop far enough before an edge of the parameter space,
     as towards a variance of 0, the end is that edge.
     """
     best = float(fit.search.value[fit.search.best])
-    estimate, error = float(fit.values[row]), float(fit.standard_errors.observed[row])
+    estimate = float(fit.values[row])
     if not np.isfinite(error) or error <= 0:
         error = 0.1 * abs(estimate) or 0.1
     wanted = float(np.sqrt(chi2.ppf(level, 1)))

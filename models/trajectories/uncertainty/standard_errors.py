@@ -3,8 +3,6 @@
 Law: with H the Hessian of -l at the maximum and S the scores of persons, `V = H^-1` and `V_r = V S S' V`; errors of
 reports are those of their linear form. At an edge or on a kink the coordinates concerned are held, and the errors of
 what they decide are NaN with the reason.
-
-Source: specification section 8.5.
 """
 
 from __future__ import annotations

@@ -6,16 +6,14 @@ and a degenerate start whose -2LL is lower than any that means something stands 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lawful.errors import LawfulError
 
+from ..uncertainty.fit_summaries import FitSummaries
 from .style import COLOURS, axes_or_new
-
-if TYPE_CHECKING:
-    from ..results import TrajectoryFit
 
 __all__ = ["plot_class_number", "plot_starts"]
 
@@ -26,7 +24,7 @@ CLOSE = 10.0  # the same for criteria
 CRITERIA = {"log_evidence": "-2 log evidence", "bic": "BIC", "icl": "ICL"}
 
 
-def plot_starts(fit: TrajectoryFit, ax: Any = None) -> Any:
+def plot_starts(fit: FitSummaries, ax: Any = None) -> Any:
     """Show where every start ended: -2LL above the best, sorted, in the colour of its optimum.
 
     Args:

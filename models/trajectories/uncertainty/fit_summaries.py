@@ -1,0 +1,180 @@
+"""Summaries of a fit: estimates with errors, and how sure the search is.
+
+Law: an error, an interval or an edge is told of the point itself, and what else the search found is told beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lawful.errors import LawfulError
+from lawful.form.arguments.random_keys import one_key
+
+from ..fitting.boundaries import Finding, findings_at
+from ..fitting.fitted import FittedMixture
+from ..fitting.objective import curvature
+from ..model.reports import slopes_of
+from ..model.scaling import doubly
+from ..reading.settings import check_level
+from ..tables import frames
+from ..tables.summary_text import told
+from .bands import curve_bands
+from .bootstrap import Bootstrap, bootstrapped
+from .profile_likelihood import profile_interval, profiled
+from .standard_errors import StandardErrors, standard_errors
+
+__all__ = ["FitSummaries"]
+
+
+@dataclass(frozen=True, repr=False)
+class FitSummaries(FittedMixture):
+    """A fitted mixture of trajectories, with the errors of its estimates and the other optima.
+
+    It holds the `model`, the `data`, the `problem` (data in standard units), the `scaling` between the two, the
+    `search` with all that it found, whether it was `penalised`, the `order` of classes and the `reference` of odds.
+    """
+
+    @property
+    def estimates(self) -> Any:
+        """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag.
+
+        Ends are those of 95 % by the observed information, for variances on the scale of their logarithm.
+        """
+        errors = self.standard_errors
+        return frames.estimates_of(self.rows, self.values, errors.observed, errors.robust)
+
+    def to_nlpsem_names(self) -> dict[str, float]:
+        """Give the estimates under the names of nlpsem, as c1mueta0, c1mug, c1psi00, c1residuals and beta20."""
+        return dict(zip(frames.nlpsem_names_of(self), self.values.tolist(), strict=True))
+
+    @cached_property
+    @doubly
+    def standard_errors(self) -> StandardErrors:
+        """Errors of the reported parameters, by observed information and by the sandwich."""
+        hessian, scores = curvature(jnp.asarray(self.free), self.problem, self.model, self.penalised)
+
+        gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
+        gated = {row: i >= gates for i, row in enumerate(self.rows)}
+        slopes = slopes_of(*self.reported_at)
+        return standard_errors(
+            np.asarray(hessian), np.asarray(scores), np.asarray(slopes), self.rows, self.boundary, gated.__getitem__
+        )
+
+    @cached_property
+    def boundary(self) -> list[Finding]:
+        """Edges and kinks that the estimate lies on."""
+        with jax.enable_x64(True):
+            return findings_at(self.free, self.problem, self.model, self.order)
+
+    @doubly
+    def bands(self, times: Any, level: float = 0.95, bootstrap: Bootstrap | None = None) -> tuple[Any, Any]:
+        """Give a pointwise band of each curve of `curves`: lower and upper ends (K, m), (K, m).
+
+        Args:
+            times: in the user's units (m,).
+            level: of confidence.
+            bootstrap: replicates, whose quantiles are taken; else the delta method, NaN where errors are refused.
+        """
+        check_level(level, "bands")
+        if bootstrap is not None:
+            return curve_bands(self.rows, self.values, self.model, times, level, replicates=bootstrap.values)
+        covariance = self.standard_errors.covariance
+        return curve_bands(self.rows, self.values, self.model, times, level, covariance=covariance)
+
+    @doubly
+    def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
+        """Give the interval in which the profile likelihood of a parameter stays near its maximum.
+
+        Args:
+            name: in the words of nlpsem, as "c1mug"; one of `to_nlpsem_names()`.
+            level: of confidence.
+
+        Raises:
+            LawfulError: there is no such parameter.
+        """
+        check_level(level, "interval")
+        names = frames.nlpsem_names_of(self)
+        if name not in names:
+            raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
+        row = names.index(name)
+        return profile_interval(self, row, float(self.standard_errors.observed[row]), level)
+
+    @doubly
+    def profile(self, label: int | str, values: Any) -> np.ndarray:
+        """Give -2LL with the shape parameter of a class held (m,), everything else at its best for it.
+
+        Args:
+            label: the class, from 1, or its parameter in the words of nlpsem, as "c1mug".
+            values: of its shape parameter, in the user's units (m,).
+
+        Raises:
+            LawfulError: there is no such class, the curve has no shape, or a value is none that it can have.
+        """
+        labels = {name: k for k in range(1, self.model.n_classes + 1) for name in (k, f"c{k}mug")}
+        if label not in labels:
+            raise LawfulError(f"profile: no class {label!r}. Fix: give one of {', '.join(map(str, labels))}.")
+        unit = float(self.scaling.t_scale) ** self.model.form.shape_power
+        shapes, k = np.asarray(values, float) / unit, self.order[labels[label] - 1]
+        found = profiled(self.free, self.problem, self.model, k, shapes, self.penalised, unit)
+        return -2 * (found + self.log_jacobian)
+
+    @doubly
+    def bootstrap(self, key: Any, n: int = 200) -> Bootstrap:
+        """Draw persons anew n times, fit each time from the estimate, and tell how far estimates move.
+
+        Args:
+            key: a key of `jax.random`, or a seed.
+            n: number of replicates.
+
+        Raises:
+            LawfulError: `n` is no positive number.
+        """
+        return bootstrapped(self, one_key(key), n)
+
+    @property
+    def starts(self) -> Any:
+        """A frame of pandas, one row a start: -2LL with any penalty, and whether it came to rest or is degenerate."""
+        return frames.starts_of(self.search, self.log_jacobian)
+
+    @property
+    def optima(self) -> Any:
+        """A frame of pandas, one row a distinct optimum, the best first.
+
+        Columns: minus2ll, the number of starts and of climbs of polish that reached it, the sizes of its classes, their
+        shapes, the smallest eigenvalue of the correlations of each Psi, and whether it is degenerate.
+        """
+        return frames.optima_of(self)
+
+    def reordered(self, by: Any = "size", reference: int = 1) -> Self:
+        """Give the same fit with its classes in another order, and odds told against another class.
+
+        Args:
+            by: "size", the largest first; the name of a parameter that each class has, as "mug" or "mueta0", the lowest
+                first; or the labels of this fit in the order in which they are to come, as (2, 1).
+            reference: the class that odds are told against, from 1 in the new order.
+
+        Raises:
+            LawfulError: there is no such parameter or class.
+        """
+        return replace(self, order=frames.order_of(self, by, reference), reference=reference - 1)
+
+    def optimum(self, place: int) -> Self:
+        """Give the fit as it would be told had the search found nothing better than a row of `optima`.
+
+        Args:
+            place: the row, 0 being the fit itself.
+
+        Raises:
+            LawfulError: there is no such row.
+        """
+        return replace(self, **frames.ended_at(self.search, place))
+
+    def summary(self) -> str:
+        """Tell the fit on a page: criteria, classes, how often the best was found, edges, and the estimates."""
+        return told(self, self.optima, self.estimates, self.standard_errors.refused)
