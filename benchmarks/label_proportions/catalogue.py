@@ -24,7 +24,7 @@ from lawful.models.llp.baselines import (
     singletons,
 )
 from lawful.models.llp.baselines.easy_llp import LEARNING_RATES
-from lawful.models.llp.network import Recipe
+from lawful.models.llp.training.network import Recipe
 
 Fit = Callable[[Split, int], Fitted]
 

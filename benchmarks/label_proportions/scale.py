@@ -33,7 +33,7 @@ from benchmarks.label_proportions.records import versions
 from benchmarks.worker import MIB, peak_bytes
 from lawful.models.llp import Bags, LabelProportionClassifier, coupled, knn_graph, labelled
 from lawful.models.llp.learners import Net
-from lawful.models.llp.network import Recipe
+from lawful.models.llp.training.network import Recipe
 
 ROWS = 1_000_000
 K = 5

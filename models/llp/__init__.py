@@ -1,4 +1,4 @@
-"""Learning from label proportions: labels of single rows from counts of labels in bags of rows.
+"""Learning from label proportions (llp): labels of single rows from counts of labels in bags of rows.
 
 Law: everything is inference in one measure, P(y | X, counts) proportional to prod_i exp(z_i y_i) prod_b f_b(sum y)
 prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbours that agree.
@@ -6,15 +6,15 @@ prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbo
 
 from typing import Any
 
-from .bags import Bags
-from .calibration import Calibration, calibrated
-from .coupling import Coupling, coupled
-from .edge_correlation import EdgeCorrelation, edge_correlation
-from .feature_bags import FeatureBagsWarning
-from .labelling import Labelling, labelled
-from .likelihood import count_log_likelihood, posterior_given_counts
-from .neighbours import Neighbours, knn_graph
-from .noise import Geometric, Noise, Normal, Rounded, Sampled, Soft, Thinned
+from .bags.bags import Bags
+from .bags.feature_bags import FeatureBagsWarning
+from .bags.noise import Geometric, Noise, Normal, Rounded, Sampled, Soft, Thinned
+from .labels.calibration import Calibration, calibrated
+from .labels.labelling import Labelling, labelled
+from .labels.likelihood import count_log_likelihood, posterior_given_counts
+from .neighbours.coupling import Coupling, coupled
+from .neighbours.edge_correlation import EdgeCorrelation, edge_correlation
+from .neighbours.neighbours import Neighbours, knn_graph
 from .program import llp_program
 
 __all__ = [

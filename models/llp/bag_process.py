@@ -32,10 +32,10 @@ from scipy.special import logsumexp
 
 from lawful.errors import ObservationError
 
-from .bags import Bags
+from .bags.bags import Bags
+from .bags.members import ROWS, Members, few_bags, members_of, parts
 from .baselines.interface import Fitted, check_rows
 from .feature_maps import FeatureMap, Kernel, feature_map, scaling
-from .members import ROWS, Members, few_bags, members_of, parts
 
 __all__ = ["KERNELS", "SHARES", "BagProcess"]
 

@@ -15,21 +15,21 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from .bags import Bags
-from .checks import check_classes, check_counted, check_settings
-from .coupling import Coupling
+from .bags.bags import Bags
+from .bags.checks import check_classes, check_counted, check_settings
+from .bags.feature_bags import warned
+from .bags.noise import Sampled
 from .covariates import scaling_of
-from .feature_bags import warned
 from .fitting import learned
 from .inputs import bags_of_labels, counted_bags, probabilities, reweighed
-from .journal import journal_of
+from .labels.likelihood import count_log_likelihood
 from .learners import learner_of
-from .likelihood import count_log_likelihood
 from .neighbourhood import Neighbourhood
-from .noise import Sampled
+from .neighbours.coupling import Coupling
 from .published_settings import Published, coded
 from .remarks import missed, unread
 from .rounds import Rounds
+from .training.journal import journal_of
 from .transduction import check_kind, transduced
 
 try:

@@ -1,4 +1,4 @@
-"""How messages between neighbours and counts settle, sweep by sweep.
+"""Convergence of messages between neighbours and counts, sweep by sweep.
 
 Law: sweeps that are made one at a time, each from the messages of the last, are those of one run, so the residuals are
 the ones that its verdict was read from.
@@ -13,9 +13,9 @@ import numpy as np
 from lawful.errors import ObservationError
 from lawful.inference.graphs import propagated
 
-from .bags import Bags
-from .coupling import Coupling
-from .labelling import label_graph
+from .bags.bags import Bags
+from .labels.labelling import label_graph
+from .neighbours.coupling import Coupling
 
 __all__ = ["message_residuals"]
 
@@ -37,7 +37,7 @@ def message_residuals(
 
     Raises: ObservationError for no sweeps; otherwise as `labelled`.
 
-    >>> from lawful.models.llp.coupling import coupled
+    >>> from lawful.models.llp.neighbours.coupling import coupled
     >>> bags = Bags.from_ids([0, 0, 1, 1], [1, 1])
     >>> found = message_residuals(np.array([1.0, 0.0, 0.0, 0.0]), bags, coupled(np.array([[0, 2]]), 4, 0.5), sweeps=9)
     >>> len(found), bool(found[-1] < found[0] / 10)

@@ -26,12 +26,12 @@ from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 
 from .bag_process import BagProcess
-from .bags import Bags
+from .bags.bags import Bags
+from .bags.members import Members, few_bags, members_of, parts
 from .baselines.interface import Fitted
 from .feature_maps import FeatureMap
-from .journal import step_of
-from .likelihood import CountScore, count_score
-from .members import Members, few_bags, members_of, parts
+from .labels.likelihood import CountScore, count_score
+from .training.journal import step_of
 
 __all__ = ["CountProcess"]
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from lawful.errors import ObservationError
 
-from .members import parts
+from .bags.members import parts
 
 __all__ = ["FeatureMap", "Kernel", "Scaling", "feature_map", "scaling"]
 

@@ -15,13 +15,12 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from .bags import Bags
+from .bags.bags import Bags
 from .baselines import Fitted
 from .inputs import determined
-from .labelling import Labelling, labelled
+from .labels.labelling import Labelling, labelled
+from .labels.one_against_rest import OneAgainstRest, fitted_to_one_label, one_label
 from .neighbourhood import Near, Neighbourhood
-from .one_against_rest import OneAgainstRest
-from .one_label import fitted_to_one_label, one_label
 from .published import Published, fit_published
 from .rounds import Rounds, train
 

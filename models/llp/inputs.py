@@ -13,11 +13,11 @@ from scipy.special import expit
 
 from lawful.errors import ObservationError
 
-from .bags import Bags
-from .checks import check_consistent, check_rows_of_bags
-from .noise import Sampled
-from .one_against_rest import bags_of_class
-from .reports import reports_of
+from .bags.bags import Bags
+from .bags.checks import check_consistent, check_rows_of_bags
+from .bags.noise import Sampled
+from .bags.reports import reports_of
+from .labels.one_against_rest import bags_of_class
 
 __all__ = [
     "bag_numbers",

@@ -19,13 +19,13 @@ import numpy as np
 from lawful.errors import LawfulError
 
 from .bag_process import BagProcess
-from .bags import Bags
+from .bags.bags import Bags
+from .bags.noise import Soft
 from .baselines import BagRidge, Fitted
 from .count_process import CountProcess
 from .inputs import inner_shares
-from .network import Recipe, fit_network
-from .noise import Soft
 from .refitting import labels_and_counts, told
+from .training.network import Recipe, fit_network
 
 __all__ = ["FromClassifier", "Learner", "Net", "Process", "Ridge", "embedded", "learner_of"]
 

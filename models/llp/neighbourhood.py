@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from .bags import Bags
+from .bags.bags import Bags
 from .baselines import Fitted
-from .coupling import Coupling, coupled
-from .edge_correlation import EdgeCorrelation, edge_correlation
 from .inputs import inner_shares, most_even_class
 from .learners import embedded
-from .neighbours import Neighbours, knn_graph
+from .neighbours.coupling import Coupling, coupled
+from .neighbours.edge_correlation import EdgeCorrelation, edge_correlation
+from .neighbours.neighbours import Neighbours, knn_graph
 
 __all__ = ["Near", "Neighbourhood"]
 

@@ -1,4 +1,4 @@
-"""Pictures of a fit: counts told and reported, calibration, how rounds and messages went, and the yardstick.
+"""Plots of a fit: counts told and reported, calibration, how rounds and messages went, and the yardstick.
 
 Law: a picture shows numbers that the fit already has; it needs no label of a row.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..pictures import axes_or_new, pyplot
-from .bags import Bags
+from .bags.bags import Bags
 
 __all__ = ["plot_bag_fit", "plot_calibration", "plot_messages", "plot_rounds", "plot_yardstick"]
 

@@ -18,10 +18,10 @@ from lawful.errors import ObservationError
 from lawful.inference.graphs import count
 from lawful.inference.graphs.counts.potentials import normal_count
 
-from .bags import Bags
-from .coupling import Coupling
-from .likelihood import checked_logits
-from .noise import Normal
+from .bags.bags import Bags
+from .bags.noise import Normal
+from .labels.likelihood import checked_logits
+from .neighbours.coupling import Coupling
 
 __all__ = ["llp_program"]
 

@@ -23,16 +23,16 @@ import numpy as np
 
 from lawful.inference.graphs import propagated
 
-from .bags import Bags
+from .bags.bags import Bags
 from .baselines import Fitted
-from .calibration import calibrated
-from .held_out import held_out, without_counts
+from .labels.calibration import calibrated
+from .labels.held_out import held_out, without_counts
+from .labels.likelihood import count_score
 from .learners import soft_singletons
-from .likelihood import count_score
-from .network import Network, Recipe, fit_network
 from .published_graph import published_graph, similar
 from .published_settings import Published
 from .refitting import labels_and_aggregates, labels_and_counts, told
+from .training.network import Network, Recipe, fit_network
 
 __all__ = ["Published", "PublishedFit", "PublishedRound", "fit_published", "stopped"]
 

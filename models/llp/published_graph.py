@@ -1,4 +1,4 @@
-"""The joint of the published method: squared deviations of counts, and neighbours weighted by a kernel.
+"""The published graph, a joint of labels: squared deviations of counts, and neighbours weighted by a kernel.
 
 Law: log P(y) = - bag sum_b (sum_{i in b} y_i - S_b)^2 - similarity sum_{ij} K_ij (y_i - y_j)^2 + constant, with
 K_ij = exp(-|x_i - x_j|). The square of a count is a factor for every pair of a bag's members, "pairwise", or one count
@@ -17,9 +17,9 @@ from lawful.errors import LawfulError
 from lawful.form.operations.device import device_array
 from lawful.inference.graphs import FactorGraph
 
-from .bags import Bags
-from .nearest import approximate_nearest, exact_nearest
-from .neighbours import EXACT_UP_TO
+from .bags.bags import Bags
+from .neighbours.nearest import approximate_nearest, exact_nearest
+from .neighbours.neighbours import EXACT_UP_TO
 
 __all__ = ["published_graph", "similar"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from .checks import is_whole
+from .bags.checks import is_whole
 
 __all__ = ["Published", "coded"]
 

@@ -1,4 +1,4 @@
-"""The losses of a net in a round: cross-entropy to the labels found, and what the counts say of rows or of bags.
+"""Refitting a net in a round, by losses: cross-entropy to the labels found, and what the counts say of rows or of bags.
 
 Law: mean_i BCE(z_i, q_i) + weight mean_b -log P(S_b | z), by its gradient; a bag counts by its size where sizes differ.
 In place of the second term the published method has the cross-entropy of a bag's share of ones to a head for bags. Both
@@ -12,7 +12,7 @@ import numpy as np
 
 from .baselines.em import posterior_loss
 from .baselines.nets import cross_entropy, summed
-from .losses import Batch, Terms
+from .training.network_program import Batch, Terms
 
 __all__ = ["labels_and_aggregates", "labels_and_counts", "told"]
 

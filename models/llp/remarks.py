@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from .bags import Bags
+from .bags.bags import Bags
 from .inputs import determined
-from .labelling import Labelling
+from .labels.labelling import Labelling
 from .learners import FromClassifier, Net, Process, Ridge
 from .rounds import Rounds
 
@@ -60,7 +60,7 @@ def unread(given: Mapping[str, Any], usual: Mapping[str, Any], bags: Bags, learn
 def missed(labelling: Labelling | None, bags: Bags) -> tuple[str, ...]:
     """Say by how much labels miss exact counts, where they do.
 
-    >>> from lawful.models.llp.labelling import labelled
+    >>> from lawful.models.llp.labels.labelling import labelled
     >>> bags = Bags.from_ids([0, 0], [1])
     >>> missed(labelled(np.zeros(2), bags), bags)
     ()

@@ -1,4 +1,4 @@
-"""Scores without labels: how well a classifier tells the counts of bags, for scikit-learn's searches and validations.
+"""Scoring without labels: how well a classifier tells the counts of bags, for scikit-learn's searches and validations.
 
 Law: the score of a bag is log P(count | X), exactly, and labels are read through their counts alone; the mean over bags
 is a proper score of the probabilities.
@@ -12,9 +12,9 @@ import numpy as np
 
 from lawful.errors import LawfulError, ObservationError
 
-from .bags import Bags
+from .bags.bags import Bags
 from .inputs import bag_numbers
-from .likelihood import count_log_likelihood
+from .labels.likelihood import count_log_likelihood
 
 __all__ = ["bag_score", "bag_scorer"]
 

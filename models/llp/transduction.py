@@ -1,6 +1,7 @@
 """Transduction: labels of rows whose bags were counted, most probable or drawn, with exactly the reported counts.
 
-Law: without neighbours both are exact. With neighbours the most probable labels are those of the graph of labels,
+Law: without neighbours both are exact: the most probable labels of a bag are its S rows of largest log odds, and for K
+classes they solve an assignment problem. With neighbours the most probable labels are those of the graph of labels,
 counts and neighbours: an integer program where it is small or bags overlap, else the best that a search by exchanges
 within bags finds, beneath an upper bound of all scores; where the two meet the labels are proved to be the most
 probable. Draws are what a block Gibbs walk of so many steps, which leaves the law of the labels as it is, comes to from
@@ -15,6 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.special import expit, log_expit, log_softmax
 
 from lawful.errors import LawfulError, ObservationError
@@ -22,13 +24,12 @@ from lawful.inference.graphs import FactorGraph, Potentials, most_probable
 from lawful.inference.graphs import counts as counting
 from lawful.inference.graphs import draws as walk
 
-from .assigning import assigned
-from .bags import Bags
-from .coupling import Coupling
-from .labelling import label_graph, labelled
-from .likelihood import checked_logits, count_log_likelihood
+from .bags.bags import Bags
+from .labels.labelling import label_graph, labelled
+from .labels.likelihood import checked_logits, count_log_likelihood
+from .neighbours.coupling import Coupling
 
-__all__ = ["MostProbable", "check_kind", "drawn_labels", "most_probable_labels", "transduced"]
+__all__ = ["MostProbable", "assigned", "check_kind", "drawn_labels", "most_probable_labels", "transduced"]
 
 KINDS = ("marginal", "map", "sample")
 SMALL = 1000  # rows times classes of a graph that is solved as an integer program
@@ -198,3 +199,34 @@ def _normalised(z: np.ndarray, bags: Bags, coupling: Coupling | None) -> FactorG
 
 def _coupled(coupling: Coupling | None) -> bool:
     return coupling is not None and len(coupling.edges) > 0 and bool(np.any(np.asarray(coupling.strength) != 0))
+
+
+def assigned(z: np.ndarray, bags: Bags) -> np.ndarray:
+    """Give the most probable class of each row, given all counts (n,).
+
+    Args:
+        z: log odds (n,), or log scores of the classes (n, K).
+        bags: bags that do not overlap; a row in none has its own most probable class.
+
+    >>> assigned(np.array([2.0, 1.0, 3.0]), Bags.from_ids([0, 0, 0], counts=[2])).tolist()
+    [1, 0, 1]
+    """
+    if z.ndim == 2:
+        return _by_class(z, bags)
+    found = (z > 0).astype(int)
+    for chosen in bags.size_classes:
+        rows = bags.padded(chosen)
+        h = jnp.append(jnp.asarray(z), -jnp.inf)[rows]
+        best = np.asarray(counting.best_assignment(h, jnp.asarray(bags.log_weights(chosen), h.dtype)).assignment)
+        found[rows[rows < bags.n_rows]] = best[rows < bags.n_rows]
+    return found
+
+
+def _by_class(z: np.ndarray, bags: Bags) -> np.ndarray:
+    found = np.argmax(z, axis=1)
+    for bag in np.flatnonzero(bags.known):  # an assignment problem each
+        rows = bags.members_of(int(bag))
+        places = np.repeat(np.arange(bags.n_classes), bags.counts[bag])
+        members, chosen = linear_sum_assignment(-np.maximum(z[rows][:, places], -1e30))
+        found[rows[members]] = places[chosen]
+    return found

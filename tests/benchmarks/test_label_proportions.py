@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks.label_proportions import bars, catalogue, csv_file, metrics, protocol, records, run, scale, tables
 from lawful.errors import LawfulError
+from lawful.models.llp.bags.feature_bags import made_by_features
 from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.data import Dataset, load_llp
-from lawful.models.llp.feature_bags import made_by_features
 
 CELL = protocol.Cell("digits", 8, 3)
 

@@ -12,7 +12,7 @@ from lawful.inference import Status
 from lawful.inference.graphs import FactorGraph, infer, propagated
 from lawful.inference.graphs import counts as counting
 from lawful.models.llp import count_log_likelihood, posterior_given_counts
-from lawful.models.llp.bags import Bags
+from lawful.models.llp.bags.bags import Bags
 from tests.tiers import rest_slow
 
 SIZES = [0, 1, 2]

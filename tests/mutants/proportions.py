@@ -5,18 +5,11 @@ import numpy as np
 from benchmarks.label_proportions import catalogue
 from lawful.inference.graphs import counts, dual_bound
 from lawful.inference.graphs.moves import exchanges, redraws
-from lawful.models.llp import (
-    Bags,
-    bag_process,
-    bags,
-    count_process,
-    coupling,
-    held_out,
-    neighbourhood,
-    radius,
-    rounds,
-)
+from lawful.models.llp import Bags, bag_process, count_process, neighbourhood, rounds
+from lawful.models.llp.bags import bags
 from lawful.models.llp.baselines import em
+from lawful.models.llp.labels import held_out
+from lawful.models.llp.neighbours import coupling, radius
 from tests.mutants.patching import patched, rewritten
 
 

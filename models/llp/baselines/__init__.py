@@ -2,6 +2,8 @@
 
 Law: a method sees covariates and what is known of the counts, never a label; equal seeds give equal fits. One labelled
 row is a bag of one, so methods on all labels or on few have the same interface: see `singletons`.
+
+May import: bags, neighbours, training.
 """
 
 from .bag_ridge import BagRidge

@@ -19,7 +19,7 @@ import numpy as np
 
 from lawful.errors import ObservationError
 
-from ..bags import Bags
+from ..bags.bags import Bags
 from .interface import Fitted, check_rows
 
 PENALTIES = tuple(10.0 ** np.linspace(-1, 5, 25))

@@ -1,4 +1,4 @@
-"""What a method gives: `fit(X, bags, seed=)` returns a `Fitted`, which scores rows.
+"""The interface of methods: `fit(X, bags, seed=)` returns a `Fitted`, which scores rows.
 
 Law: `decision_function` ranks rows; `logits` are log odds of a one, in the same order up to ties.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from lawful.errors import ObservationError
 
-from ..bags import Bags
+from ..bags.bags import Bags
 
 __all__ = ["Fitted", "Method", "check_rows", "singletons"]
 

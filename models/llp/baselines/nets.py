@@ -1,4 +1,4 @@
-"""What losses on the members of bags share: cross-entropy, sums over real members, a net shown as `Fitted`."""
+"""Nets, and what losses on members of bags share: cross-entropy, sums over real members, a net shown as `Fitted`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from jaxtyping import Array, Float
 
 from lawful.distributions.softplus import softplus
 
-from ..bags import Bags
-from ..losses import Batch, Loss, Terms
-from ..network import Recipe, fit_network
+from ..bags.bags import Bags
+from ..training.network import Recipe, fit_network
+from ..training.network_program import Batch, Loss, Terms
 from .interface import Fitted, check_rows
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bags import Bags
+from ..bags.bags import Bags
 from .interface import Fitted, check_rows
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bags import Bags
-from ..losses import Batch, Terms
-from ..network import Recipe
+from ..bags.bags import Bags
+from ..training.network import Recipe
+from ..training.network_program import Batch, Terms
 from .interface import Fitted
 from .nets import cross_entropy, fit_net, summed
 

@@ -6,9 +6,10 @@ import sys
 
 import numpy as np
 
-from lawful.models.llp import LabelProportionClassifier, journal
+from lawful.models.llp import LabelProportionClassifier
 from lawful.models.llp.learners import Net, Process
-from lawful.models.llp.network import Recipe
+from lawful.models.llp.training import journal
+from lawful.models.llp.training.network import Recipe
 
 LEARNERS = {
     "net": lambda: Net(Recipe(hidden=(4, 3), rows=64, epochs=5), Process(features=20)),

@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from lawful.errors import ObservationError
-from lawful.models.llp import Bags, members
+from lawful.models.llp import Bags
 from lawful.models.llp.bag_process import BagProcess
+from lawful.models.llp.bags import members
 from lawful.models.llp.feature_maps import Kernel, feature_map, scaling
 
 RANDOM = np.random.default_rng(3)

@@ -5,7 +5,7 @@ import pytest
 
 from lawful.errors import ObservationError
 from lawful.models.llp import Bags
-from lawful.models.llp.blocks import blocks_of
+from lawful.models.llp.bags.blocks import blocks_of
 
 
 def random_bags(seed):

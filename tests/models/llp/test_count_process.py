@@ -7,8 +7,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from lawful.models.llp import Bags, count_process, members, posterior_given_counts
+from lawful.models.llp import Bags, count_process, posterior_given_counts
 from lawful.models.llp.bag_process import BagProcess
+from lawful.models.llp.bags import members
 from lawful.models.llp.count_process import LEVEL, CountProcess
 from lawful.models.llp.feature_maps import Kernel
 

@@ -6,8 +6,8 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.inference.graphs import FactorGraph, infer, propagated
-from lawful.models.llp.coupling import coupled, gain, log_agreement, shares_of, strength_of
-from lawful.models.llp.radius import spectral_radius
+from lawful.models.llp.neighbours.coupling import coupled, gain, log_agreement, shares_of, strength_of
+from lawful.models.llp.neighbours.radius import spectral_radius
 
 
 def edges_of(graph):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.models.llp import Bags, FeatureBagsWarning, LabelProportionClassifier
-from lawful.models.llp.feature_bags import made_by_features
+from lawful.models.llp.bags.feature_bags import made_by_features
 
 RANDOM = np.random.default_rng(0)
 CITY, TRADE = RANDOM.integers(0, 5, 400), RANDOM.integers(0, 3, 400)
@@ -70,7 +70,7 @@ def test_chance_takes_no_bags_of_random_rows_for_made_ones():
 
 def test_bags_some_at_a_time_are_all_bags(monkeypatch):
     truth = [made_by_features(X, Bags.from_ids(ids)) for X, ids, *_ in MADE.values()]
-    monkeypatch.setattr("lawful.models.llp.members.ROWS", 90)
+    monkeypatch.setattr("lawful.models.llp.bags.members.ROWS", 90)
     for (X, ids, *_), before in zip(MADE.values(), truth, strict=True):
         found = made_by_features(X, Bags.from_ids(ids))
         assert found.equal.tolist() == before.equal.tolist() and found.parting == before.parting

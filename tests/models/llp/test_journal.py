@@ -10,7 +10,7 @@ import pytest
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
 from lawful.inference.checkpoints.checkpoints import CheckpointWarning, generations, load
-from lawful.models.llp import journal, network
+from lawful.models.llp.training import journal, network
 from tests.models.llp.journal_cases import LEARNERS, answers, fitted, rows
 
 

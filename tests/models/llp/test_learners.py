@@ -7,9 +7,9 @@ from sklearn.ensemble import BaggingClassifier, RandomForestClassifier
 
 from lawful.models.llp import Bags, bag_process, count_process, learners
 from lawful.models.llp.fitting import learned
+from lawful.models.llp.labels.one_against_rest import fitted_to_one_label, one_label
 from lawful.models.llp.learners import Net, Process
 from lawful.models.llp.neighbourhood import Neighbourhood
-from lawful.models.llp.one_label import fitted_to_one_label, one_label
 
 RANDOM = np.random.default_rng(6)
 X = RANDOM.normal(size=(240, 2))

@@ -7,7 +7,7 @@ import pytest
 
 from lawful.errors import LawfulError, NonFiniteError, ObservationError
 from lawful.models.llp import knn_graph
-from lawful.models.llp.nearest import approximate_nearest, exact_nearest
+from lawful.models.llp.neighbours.nearest import approximate_nearest, exact_nearest
 
 
 def brute_force(X, k):

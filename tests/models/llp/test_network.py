@@ -8,8 +8,8 @@ import pytest
 from lawful.errors import ObservationError
 from lawful.models.llp import Bags
 from lawful.models.llp.baselines.dllp import proportion_loss
-from lawful.models.llp.losses import Batch, Terms
-from lawful.models.llp.network import Recipe, fit_network
+from lawful.models.llp.training.network import Recipe, fit_network
+from lawful.models.llp.training.network_program import Batch, Terms
 
 SMALL = Recipe(hidden=(4, 3), rows=8, epochs=3)
 RANDOM = np.random.default_rng(5)

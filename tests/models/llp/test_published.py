@@ -10,14 +10,14 @@ from sklearn.metrics import roc_auc_score
 from lawful.errors import LawfulError
 from lawful.inference.graphs import propagated
 from lawful.models.llp import Bags, Normal, count_log_likelihood, published
-from lawful.models.llp.calibration import calibrated
 from lawful.models.llp.classifier import LabelProportionClassifier
 from lawful.models.llp.data import load_llp
-from lawful.models.llp.held_out import held_out
-from lawful.models.llp.network import fit_network
+from lawful.models.llp.labels.calibration import calibrated
+from lawful.models.llp.labels.held_out import held_out
 from lawful.models.llp.published import fit_published, stopped
 from lawful.models.llp.published_graph import published_graph, similar
 from lawful.models.llp.published_settings import Published
+from lawful.models.llp.training.network import fit_network
 from tests.models.llp.truth import labellings
 
 

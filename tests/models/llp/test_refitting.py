@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lawful.models.llp import Bags, count_log_likelihood
-from lawful.models.llp.losses import Batch
-from lawful.models.llp.network import Recipe, fit_network
 from lawful.models.llp.refitting import labels_and_aggregates, labels_and_counts, told
+from lawful.models.llp.training.network import Recipe, fit_network
+from lawful.models.llp.training.network_program import Batch
 
 TINY = Recipe(hidden=(3,), rows=8, epochs=2, learning_rate=0.1)
 

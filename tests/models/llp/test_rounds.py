@@ -7,8 +7,8 @@ import pytest
 
 from lawful.models.llp import Bags, calibrated
 from lawful.models.llp.baselines import Fitted
-from lawful.models.llp.held_out import without_counts
-from lawful.models.llp.labelling import Labelling, labelled
+from lawful.models.llp.labels.held_out import without_counts
+from lawful.models.llp.labels.labelling import Labelling, labelled
 from lawful.models.llp.rounds import Rounds, train
 
 N_BAGS, SIZE = 240, 4

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lawful.models.llp import Bags, Coupling, labelled
-from lawful.models.llp.coupling import gain
-from lawful.models.llp.radius import spectral_radius
+from lawful.models.llp.neighbours.coupling import gain
+from lawful.models.llp.neighbours.radius import spectral_radius
 
 N, EDGES, SIZE = 40, 90, 8
 

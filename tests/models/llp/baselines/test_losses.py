@@ -12,7 +12,7 @@ from lawful.models.llp.baselines.dllp import proportion_loss
 from lawful.models.llp.baselines.easy_llp import debiased_loss
 from lawful.models.llp.baselines.em import posterior_loss
 from lawful.models.llp.baselines.soft_labels import soft_label_loss
-from lawful.models.llp.losses import Batch
+from lawful.models.llp.training.network_program import Batch
 
 LOSSES = [proportion_loss, debiased_loss, posterior_loss, soft_label_loss]
 

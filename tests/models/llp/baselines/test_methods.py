@@ -10,7 +10,7 @@ from lawful.models.llp import Bags
 from lawful.models.llp.bag_process import BagProcess
 from lawful.models.llp.baselines import DLLP, BagRidge, CountEM, EasyLLP, Method, Proportion, SoftLabels
 from lawful.models.llp.data import load_llp
-from lawful.models.llp.network import Recipe
+from lawful.models.llp.training.network import Recipe
 
 SMALL = Recipe(hidden=(4,), rows=16, epochs=2)
 METHODS = [

@@ -1,4 +1,4 @@
-"""Bags as rows of arrays: those of similar size in one block, filled up with -1, so that compiled code can take them.
+"""Blocks of bags, rows of arrays: those of similar size in one block, filled up with -1, for compiled code.
 
 Law: every bag with members and a known count is a row of exactly one block, its members first. Blocks and their order
 depend on the bags alone, and bags of one size make one block without filling.

@@ -16,8 +16,8 @@ import numpy as np
 from lawful.errors import ObservationError
 from lawful.inference.graphs import Beliefs, FactorGraph, Potentials, propagated
 
-from .bags import Bags
-from .coupling import Coupling, log_agreement
+from ..bags.bags import Bags
+from ..neighbours.coupling import Coupling, log_agreement
 from .likelihood import checked_logits, count_log_likelihood, posterior_given_counts
 
 __all__ = ["Labelling", "label_graph", "labelled"]
@@ -92,7 +92,7 @@ def labelled(
     >>> found = labelled(np.array([1.0, 0.0, 0.0, 0.0]), bags)
     >>> found.verdict, found.posterior.round(3).tolist()
     ('exact', [0.731, 0.269, 0.5, 0.5])
-    >>> from lawful.models.llp.coupling import coupled
+    >>> from lawful.models.llp.neighbours.coupling import coupled
     >>> near = coupled(np.array([[0, 2]]), 4, bags.base_rate)  # the neighbour of the likelier one
     >>> labelled(np.array([1.0, 0.0, 0.0, 0.0]), bags, near).posterior.round(3).tolist()
     [0.731, 0.269, 0.708, 0.292]
@@ -132,7 +132,7 @@ def label_graph(z: Any, bags: Bags, coupling: Coupling) -> FactorGraph:
 
     Raises: ObservationError for neighbours that are no rows.
 
-    >>> from lawful.models.llp.coupling import coupled
+    >>> from lawful.models.llp.neighbours.coupling import coupled
     >>> bags = Bags.from_ids([0, 0, 1, 1], [1, 1])
     >>> label_graph(np.zeros(4), bags, coupled(np.array([[0, 2]]), 4, 0.5))
     FactorGraph(6 variables, 1 factors, 2 counts)

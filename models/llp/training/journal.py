@@ -26,7 +26,7 @@ from lawful.inference.checkpoints.checkpoints import CheckpointWarning, flatten,
 from lawful.inference.checkpoints.fingerprints import check, fingerprints
 from lawful.inference.checkpoints.form_digests import content, short
 
-from .bags import Bags
+from ..bags.bags import Bags
 
 __all__ = ["Journal", "Step", "journal_of", "step_of"]
 

@@ -20,7 +20,7 @@ from lawful.errors import MemoryLimitError, NonFiniteError, ObservationError
 from lawful.form.operations.device import device_array
 from lawful.inference.graphs import counts as counting
 
-from .bags import Bags
+from ..bags.bags import Bags
 
 __all__ = ["CountScore", "count_log_likelihood", "count_score", "posterior_given_counts"]
 

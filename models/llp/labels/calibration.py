@@ -24,10 +24,10 @@ from scipy.optimize import minimize
 
 from lawful.errors import LawfulError, NonFiniteError
 
-from .bags import Bags
-from .baselines import Fitted
+from ..bags.bags import Bags
+from ..baselines import Fitted
 from .likelihood import checked_logits, count_score
-from .one_label import one_label
+from .one_against_rest import one_label
 
 __all__ = ["Calibration", "calibrated", "recalibrated"]
 

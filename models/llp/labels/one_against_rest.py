@@ -2,6 +2,9 @@
 
 Law: log scores are the log probabilities of the K answers; where these are calibrated they are the law of the label. A
 class that no count has is told by its share alone.
+
+Where counts are all of one label, of two, the other label was seen nowhere, which makes no row certain: every row has
+the log odds of half a row of it among all that were counted.
 """
 
 from __future__ import annotations
@@ -13,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from .bags import Bags
-from .baselines import Fitted
-from .one_label import fitted_to_one_label, one_label
+from ..bags.bags import Bags
+from ..baselines import Fitted
 
-__all__ = ["OneAgainstRest", "bags_of_class"]
+__all__ = ["OneAgainstRest", "bags_of_class", "fitted_to_one_label", "one_label"]
 
 
 @dataclass(frozen=True)
@@ -81,3 +83,34 @@ def _out_of_bag(each: Sequence[Callable[[], np.ndarray]]) -> np.ndarray:
 
 def _scores(X: np.ndarray, logits: Sequence[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray:
     return np.stack([-np.logaddexp(0, -np.asarray(each(X), float)) for each in logits], axis=1)
+
+
+def one_label(bags: Bags, which: np.ndarray | None = None) -> bool:
+    """Tell whether the counts that are known, of some bags (n_b,) or of all, are all zero or all as large as the bags.
+
+    Counts of classes are not: they tell which row is of which.
+
+    >>> one_label(Bags.from_ids([0, 0, 1], [0, np.nan])), one_label(Bags.from_ids([0, 0, 1], [0, 1]))
+    (True, False)
+    """
+    if bags.counts.ndim > 1:
+        return False
+    used = bags.known if which is None else which & bags.known
+    ones = bags.estimates[used].sum()
+    return bool(ones <= 0 or ones >= bags.sizes[used].sum())
+
+
+def fitted_to_one_label(bags: Bags) -> Fitted:
+    """Give the same log odds to every row.
+
+    >>> fitted_to_one_label(Bags.from_ids([0, 0, 1], [0, 0])).logits(np.zeros((1, 4))).round(3).tolist()  # 1 to 5
+    [-1.609]
+    """
+    rows = max(float(bags.sizes[bags.known].sum()), 1.0)
+    z = float(np.log(max(2 * rows - 1, 1.0))) * (-1 if bags.estimates[bags.known].sum() <= 0 else 1)
+    same = partial(_same, z=z)
+    return Fitted(same, same, {"out_of_bag": partial(np.full, bags.n_rows, z)})
+
+
+def _same(X: np.ndarray, z: float) -> np.ndarray:
+    return np.full(len(X), z)

@@ -1,4 +1,4 @@
-"""The net that all methods share: a small multilayer perceptron from rows to log odds, fitted to a loss of whole bags.
+"""The network that all methods share: a small multilayer perceptron from rows to log odds, fitted to a loss of bags.
 
 Law: a fit is a pure function of rows, bags, recipe and seed: one compiled program for all its steps. Every epoch visits
 every bag once, in an order of its own; no label and no held-out bag is looked at. The parameters after every epoch are
@@ -18,11 +18,10 @@ import numpy as np
 from lawful.errors import ObservationError
 from lawful.form.operations.device import device_array
 
-from .bags import Bags
-from .blocks import blocks_of
+from ..bags.bags import Bags
+from ..bags.blocks import blocks_of
 from .journal import step_of
-from .losses import Loss
-from .network_program import Parameters, Plan, advanced, begun, forward
+from .network_program import Loss, Parameters, Plan, advanced, begun, forward
 
 __all__ = ["Network", "Recipe", "fit_network"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .bags import Bags
-from .baselines import Fitted
+from ..bags.bags import Bags
+from ..baselines import Fitted
 
 __all__ = ["LEAST_HELD", "cross_fitted", "folds_of", "held_out", "without_counts"]
 

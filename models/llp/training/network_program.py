@@ -1,8 +1,11 @@
-"""The compiled program of the fit of a net: epochs, from a key and arrays of bags to the parameters after each.
+"""The network program, compiled, which fits a net: epochs, from a key and arrays of bags to the parameters after each.
 
 Law: an epoch visits every bag once, in an order of its own; a bag that is not used weighs nothing. Numbers are
 arguments, so one program serves all rows, bags and rates of its shapes, and any number of epochs at a time: a fit in
 portions is the fit at once, bit by bit.
+
+The loss of a batch is the sum of the totals over the sum of the weights, so a bag that fills a batch up, with weight 0,
+changes nothing.
 """
 
 from __future__ import annotations
@@ -18,12 +21,34 @@ from jaxtyping import Array, Bool, Float, Int
 
 from lawful.errors import LawfulError
 
-from .blocks import Block
-from .losses import Batch, Loss
+from ..bags.blocks import Block
 
-__all__ = ["Parameters", "Plan", "Training", "advanced", "begun", "forward"]
+__all__ = ["Batch", "Loss", "Parameters", "Plan", "Terms", "Training", "advanced", "begun", "forward"]
 
 Parameters = Any  # a tuple of (weights, biases), one pair a layer
+
+
+class Terms(NamedTuple):
+    """What a loss says about each bag of a batch: a sum and the weight to divide it by, each (bags,)."""
+
+    total: Float[Array, " bags"]
+    weight: Float[Array, " bags"]
+
+
+class Batch(NamedTuple):
+    """What a loss is told: log odds `z` and which members are `real` (bags, W), the counts and the base rate."""
+
+    z: Float[Array, "bags W"]
+    real: Bool[Array, "bags W"]
+    counts: Float[Array, " bags"]
+    sizes: Float[Array, " bags"]
+    log_weights: Float[Array, "bags S"]  # of the counts 0..W
+    rate: Float[Array, ""]
+    told: Float[Array, "bags W t"] | None = None  # numbers of the members, where the fit was given some
+    bag: Float[Array, " bags"] | None = None  # log odds of the bags themselves, where the recipe has a head for them
+
+
+Loss = Callable[[Batch], Terms]
 
 
 class Plan(NamedTuple):

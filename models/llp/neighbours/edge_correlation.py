@@ -1,4 +1,4 @@
-"""Do neighbours have like labels? What counts of bags say of it, and whether they can.
+"""Edge correlation: whether neighbours have like labels, what counts of bags say of it, and whether they can.
 
 Law: with R_b = S_b - |M_b| pi and v = pi (1 - pi), the mean of R_a R_b is rho v M_ab plus a constant, M_ab being the
 number of neighbours between bags a and b. The slope over all pairs of bags estimates rho; a line through the origin
@@ -16,7 +16,7 @@ from scipy.sparse import coo_matrix
 
 from lawful.errors import ObservationError
 
-from .bags import Bags
+from ..bags.bags import Bags
 
 __all__ = ["EdgeCorrelation", "edge_correlation"]
 
