@@ -17,12 +17,14 @@ import lawful.models
 from tests.pages import Page
 
 ROOTS = (lawful, lawful.inference, lawful.models)
-REPOSITORY = Path(__file__).resolve().parents[1]
-PATHS = {root.__name__: root.__path__ for root in ROOTS} | {
-    "benchmarks.studies": [str(REPOSITORY / "benchmarks/studies")]
-}
 NAMES = {root.__name__ for root in ROOTS} | {
-    module.name for name, path in PATHS.items() for module in pkgutil.walk_packages(path, name + ".")
+    module.name for root in ROOTS for module in pkgutil.walk_packages(root.__path__, root.__name__ + ".")
+}
+REPOSITORY = Path(__file__).resolve().parents[1]
+BENCHMARKS = {  # those with examples, since others may import peers that are not here
+    ".".join(file.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+    for file in (REPOSITORY / "benchmarks").glob("[!.]*/**/*.py")
+    if ">>> " in file.read_text()
 }
 DOCS = REPOSITORY / "docs"
 PAGES = sorted({*DOCS.glob("*.md"), *DOCS.glob("*.ipynb")} - {DOCS / "coming_from.md"})  # it has a test of its own
@@ -30,7 +32,6 @@ READ_DATA = {"ecls_k.ipynb"}
 OFTEN = {"language.md"}  # `make docs` and the slow tier run every page; tests/test_readme.py runs a first model
 # Examples that fit a model or compile a large program: seconds each, and in the slow tier.
 LONG = {
-    "benchmarks.studies.posteriordb.starts",
     "lawful.distributions.densities",
     "lawful.distributions.sampling.categorical",
     "lawful.inference.algorithms.annealed_importance",
@@ -56,7 +57,6 @@ LONG = {
     "lawful.models.gaussian_moe.em",
     "lawful.models.gaussian_moe.fitting",
     "lawful.models.gaussian_moe.merging",
-    "lawful.models.gaussian_moe.rates",
     "lawful.models.llp.convergence",
     "lawful.models.llp.transduction",
     "lawful.models.mixtures",
@@ -72,8 +72,8 @@ LONG = {
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if name in LONG else ())
-        for name in sorted(NAMES)
+        pytest.param(name, marks=pytest.mark.slow if name in LONG | BENCHMARKS else ())
+        for name in sorted(NAMES | BENCHMARKS)
         if not name.endswith("__main__")
     ],
 )

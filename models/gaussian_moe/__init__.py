@@ -17,7 +17,6 @@ from .merging import MergeTree, merge_tree
 from .parameters import Parameters
 from .priors import Priors, mixture_with_priors
 from .program import gaussian_moe
-from .rates import Rates, rate_study
 from .top_one import fit_top_one
 from .voronoi import align, voronoi_loss
 
@@ -31,7 +30,6 @@ __all__ = [
     "Parameters",
     "Posterior",
     "Priors",
-    "Rates",
     "Settings",
     "align",
     "annealed_fit",
@@ -44,6 +42,5 @@ __all__ = [
     "merge_tree",
     "mixture_with_priors",
     "posterior_of",
-    "rate_study",
     "voronoi_loss",
 ]

@@ -5,10 +5,11 @@ import numpy as np
 import pandas
 import pytest
 
-from benchmarks.gaussian_moe import bars, run
-from benchmarks.gaussian_moe.catalogue import STUDIES
-from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Rates, rate_study
-from lawful.models.gaussian_moe.replications import measured
+from benchmarks.studies.gaussian_moe import bars, run
+from benchmarks.studies.gaussian_moe.catalogue import STUDIES
+from benchmarks.studies.gaussian_moe.rates import Rates, rate_study
+from benchmarks.studies.gaussian_moe.replications import measured
+from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture
 from tests.models.gaussian_moe.cases import TRUTH
 
 HARD = Mixture(Gate("topk", top_k=1), TRUTH)

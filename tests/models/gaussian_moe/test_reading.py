@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
+from benchmarks.studies.gaussian_moe.rates import rate_study
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
 from lawful.models.gaussian_moe import (
     Gate,
@@ -17,7 +18,6 @@ from lawful.models.gaussian_moe import (
     fisher,
     hellinger,
     posterior_of,
-    rate_study,
     voronoi_loss,
 )
 from lawful.models.gaussian_moe.parameters import Units

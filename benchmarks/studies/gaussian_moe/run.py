@@ -1,4 +1,4 @@
-"""Study the rates of Gaussian mixtures of experts: `python benchmarks/gaussian_moe/run.py`; see ../README.md.
+"""Study the rates of Gaussian mixtures of experts: `python benchmarks/studies/gaussian_moe/run.py`.
 
 A run goes on where it stopped: a replication that is in the file of records is not run again. What the bars read is run
 first.
@@ -17,18 +17,17 @@ import numpy as np
 import pandas
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
     os.environ["JAX_ENABLE_X64"] = "1"  # losses and curvatures need it
 
-from benchmarks.gaussian_moe.bars import Bar, bars_of_information, bars_of_rates
-from benchmarks.gaussian_moe.catalogue import QUICK, SIZES, STUDIES, in_order
 from benchmarks.harness.environments import ignored_folder
 from benchmarks.harness.records import commit
-from lawful.models.gaussian_moe import Rates
-from lawful.models.gaussian_moe.rates import slope_of
-from lawful.models.gaussian_moe.replications import measured
+from benchmarks.studies.gaussian_moe.bars import Bar, bars_of_information, bars_of_rates
+from benchmarks.studies.gaussian_moe.catalogue import QUICK, SIZES, STUDIES, in_order
+from benchmarks.studies.gaussian_moe.rates import Rates, slope_of
+from benchmarks.studies.gaussian_moe.replications import measured
 
-BENCHMARKS = Path(__file__).resolve().parents[1]
+BENCHMARKS = Path(__file__).resolve().parents[2]
 RESULTS, PARTIAL = BENCHMARKS / "results" / "gaussian_moe", BENCHMARKS / ".partial" / "gaussian_moe"
 KEY = 0
 

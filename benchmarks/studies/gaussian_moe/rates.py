@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ..pictures import axes_or_new
-from .density import Mixture
-from .estimator import GaussianMoE
-from .fitting import Settings
-from .replications import measured
+from benchmarks.studies.gaussian_moe.replications import measured
+from lawful.models.gaussian_moe.density import Mixture
+from lawful.models.gaussian_moe.estimator import GaussianMoE
+from lawful.models.gaussian_moe.fitting import Settings
+from lawful.models.pictures import axes_or_new
 
 __all__ = ["Rates", "rate_study", "slope_of"]
 
@@ -108,8 +108,8 @@ def rate_study(
     Returns: all errors; "loss" is the Voronoi loss, D1 for as many experts as the truth has and D2 for more, and
         "reached" the share of starts within 0.01 of the largest log likelihood found, also from one near the truth.
 
-    >>> from .gates import Gate
-    >>> from .parameters import Parameters
+    >>> from lawful.models.gaussian_moe.gates import Gate
+    >>> from lawful.models.gaussian_moe.parameters import Parameters
     >>> told = Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [0.09, 0.16])
     >>> found = rate_study(0, Mixture(Gate("topk", top_k=1), told), GaussianMoE(2, "topk", top_k=1), [50, 500], 5)
     >>> found.frame.shape[0], found.slope("unit_loss") < 0

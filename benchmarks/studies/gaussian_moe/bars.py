@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from benchmarks.gaussian_moe.catalogue import ACTIVATED, LINEAR
+from benchmarks.studies.gaussian_moe.catalogue import ACTIVATED, LINEAR
+from benchmarks.studies.gaussian_moe.rates import slope_of
 from lawful.models.gaussian_moe import Gate, Mixture, fisher
 from lawful.models.gaussian_moe.information import scaled_eigenvalues, score_information
-from lawful.models.gaussian_moe.rates import slope_of
 
 __all__ = ["Bar", "bars_of_information", "bars_of_rates"]
 

@@ -15,15 +15,14 @@ from jax import lax
 
 from lawful.errors import LawfulError
 from lawful.form.arguments.random_keys import one_key
-
-from .density import Mixture
-from .estimator import SAME, GaussianMoE
-from .fitting import Fit, Settings, exact_fit, fit_from
-from .hellinger import answers_grid, hellinger, root_densities, unit_nodes
-from .parameters import Parameters
-from .reading import count
-from .starts import near_truth, perturbed_gate, random_start
-from .voronoi import align, cell_errors, scaled_like, voronoi_loss
+from lawful.models.gaussian_moe.density import Mixture
+from lawful.models.gaussian_moe.estimator import SAME, GaussianMoE
+from lawful.models.gaussian_moe.fitting import Fit, Settings, exact_fit, fit_from
+from lawful.models.gaussian_moe.hellinger import answers_grid, hellinger, root_densities, unit_nodes
+from lawful.models.gaussian_moe.parameters import Parameters
+from lawful.models.gaussian_moe.reading import count
+from lawful.models.gaussian_moe.starts import near_truth, perturbed_gate, random_start
+from lawful.models.gaussian_moe.voronoi import align, cell_errors, scaled_like, voronoi_loss
 
 __all__ = ["measured"]
 

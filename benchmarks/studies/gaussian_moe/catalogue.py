@@ -102,10 +102,10 @@ STUDIES: Mapping[str, Study] = {
 
 
 def in_order(names: Iterable[str], sizes: Sequence[int]) -> list[tuple[str, int]]:
-    """List studies and sizes: those that a bar reads first, and of these the largest first.
+    """List studies and sizes: those that a bar reads first, the largest first of these and of the others.
 
     >>> in_order(["softmax-four", "softmax-split-1"], [100, 1000])
-    [('softmax-split-1', 1000), ('softmax-split-1', 100), ('softmax-four', 1000), ('softmax-four', 100)]
+    [('softmax-split-1', 1000), ('softmax-four', 1000), ('softmax-four', 100), ('softmax-split-1', 100)]
     """
     cells = [(name, n) for name in names for n in sizes if n <= STUDIES[name].most]
 
