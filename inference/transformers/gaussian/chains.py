@@ -178,27 +178,28 @@ class Chain:
 
     def outputs(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[Arrays, jax.Array]:
         """Give what the form returns, and the states that the steps lead to, each from a state of its own."""
-        constants, _, rows = self._reads(point.before, point.noises, operands)
-        state, count = self._parts(point.states, still[0], 1), len(self.loop.init)
-        body = _emitted(self.loop.body)
-        outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
-        found = self._returned(point.last, outs[count:], point.before, still, operands)
-        return found, self._split(outs[:count], 1)[0]
+        after, given = self._stepped(point, still, operands)
+        return self._returned(point.last, given, point.before, still, operands), self._split(after, 1)[0]
 
     def terms(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
         """Give the log density by step: what belongs to none, and the terms of the steps (T,)."""
         weight, arguments, rows = self._weight_of_stacks()
-        constants, _, own = self._reads(point.before, point.noises, operands)
-        state, count = self._parts(point.states, still[0], 1), len(self.loop.init)
-        outs = jax.vmap(lambda state, row: _emitted(self.loop.body)(*constants, *state, *row))(state, own)
         read = {v for node in self.rest.nodes for v in node.ins}
-        stacked = [x for x, v in zip(outs[count:], self.loop.ys, strict=True) if v in read]
+        given = self._stepped(point, still, operands)[1]
+        stacked = [x for x, v in zip(given, self.loop.ys, strict=True) if v in read]
         values = [*stacked, point.last, point.before, *jax.tree.leaves((still, list(operands)))]
         if not rows:
             return weight(*values), jnp.zeros(self.loop.length)
         apart = terms_apart(_listed(weight), arguments, [0] * len(rows) + [None] * (len(arguments) - len(rows)))
         terms, rest = _emitted(apart)(*values)
         return rest, terms
+
+    def _stepped(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[Arrays, Arrays]:
+        """Take each step from a state of its own: the states after them, and what the loop stacks."""
+        constants, _, rows = self._reads(point.before, point.noises, operands)
+        state, body = self._parts(point.states, still[0], 1), _emitted(self.loop.body)
+        outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
+        return outs[: len(state)], outs[len(state) :]
 
     def _returned(
         self, last: jax.Array, given: Sequence[jax.Array], before: jax.Array, still: Any, operands: Any
