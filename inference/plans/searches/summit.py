@@ -194,12 +194,16 @@ def _seen(ask: Asking, vector: np.ndarray, free: np.ndarray, edges: np.ndarray |
 
 
 def _refined(ask: Asking, found: Summit) -> Summit:
-    """Take Newton steps as long as they gain, or lose no more than rounding and make the gradient smaller."""
+    """Take Newton steps as long as they gain, or lose no more than rounding and make the gradient smaller.
+
+    A step squares the distance to the maximum, in standard errors; where that is rounding after it, it is the last one.
+    """
+    close = False
     for _ in range(NEWTON):
         step = found.newton
-        least = np.finfo(step.dtype).eps * (1 + np.abs(found.vector))  # less moves no coordinate
-        if not (np.abs(step) > least).any() or not np.isfinite(step).all():
+        if close or not step.any() or not np.isfinite(step).all():
             break
+        close = float(-step @ found.second @ step) <= float(np.finfo(step.dtype).eps)
         new = _seen(ask, found.vector + step, found.free, found.edges)
         worse = not np.isfinite(new.value) or new.value < found.value - rounding(found.value, 0.0)
         sizes = [np.abs(np.where(one.free, one.gradient, 0.0)).max(initial=0.0) for one in (new, found)]
