@@ -87,11 +87,11 @@ def test_the_walk_reaches_the_law_from_anywhere(kind):
     start = y[np.argmin(np.where(np.isfinite(total), total, np.inf))]
     graph, walks = label_graph(z, bags, coupling), 2000
     x = np.concatenate([np.ravel(v) for v in completed(graph.structure, {"y": start}).values()])
-    walk = jax.vmap(lambda key: walked(graph.structure, graph.potentials, x, key, steps=30)[0])
+    walk = jax.vmap(lambda key: walked(graph.structure, graph.potentials, x, key, steps=300)[0])
     ends = np.asarray(walk(jax.random.split(jax.random.key(3), walks)))[:, : len(z)]
     for k in range(1, bags.n_classes):
-        truth = p @ (y == k)  # a false alarm rate of 1e-6 over all numbers, and room for what thirty steps leave
-        assert np.all(np.abs((ends == k).mean(axis=0) - truth) < 5.5 * np.sqrt(0.25 / walks) + 0.01)
+        truth = p @ (y == k)  # a false alarm rate of 1e-6 over all numbers; thirty steps leave .1 of three classes
+        assert np.all(np.abs((ends == k).mean(axis=0) - truth) < 5.5 * np.sqrt(0.25 / walks))
 
 
 @pytest.mark.slow
