@@ -4,6 +4,7 @@ Law: where the certificate is "exact", marginals and evidence are those of the p
 the run ended and what is guaranteed.
 """
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,11 +24,10 @@ from ..graphs.model.graph import FactorGraph
 from ..graphs.planning import BUDGET, Plan, planned, solved
 from ..graphs.reading.from_program import form_to_factor_graph
 from ..graphs.reading.lifted import TABLE
-from ..plans.plan import NOTHING, Planned, Prepared, refuse_traced, seed_of
+from ..plans.plan import NOTHING, Planned, Prepared, refuse_traced, seed_of, told_of
 from ..plans.setting_types import Count, Start
 from ..results.copies import Told
 from ..results.result import Result
-from ..running.environment import environment, timed
 from ..summing.chosen_sites import Sums
 from ..transformers.enumeration import enumeration
 from .method import Method, method
@@ -82,11 +82,12 @@ class BeliefPlan(Planned):
 
         Its findings say where messages did not settle, `certificate` what is guaranteed. It has no draws.
         """
+        begun = time.perf_counter()
         one_key(key)  # one that was forgotten is told before the program is looked at
         prepared = self._prepared(args, key, named)
-        (found, plan), times = timed(self._solved, prepared)
+        found, plan = self._solved(prepared)
         log_evidence = np.asarray(found.log_z, float).reshape(1)
-        run = {**environment(self.method.told(), 0.0, seed_of(key)), **times, **found.told()}
+        run = {**told_of(self.method.told(), seed_of(key), seconds=time.perf_counter() - begun), **found.told()}
         about: dict[str, Any] = {}
         if prepared is not None:
             model, form, observed = prepared.subject

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from lawful.form import Form
 
 from ..contract import Contract
+from ..plans.engine import Engine
 from ..plans.enumerated_plan import starts_beside
-from ..plans.plan import Engine, Plan
+from ..plans.plan import Plan
 from ..plans.searches.search_plan import searches
 from ..plans.setting_types import Count, Start, Steps
 from ..transformers.enumeration import Enumeration

@@ -14,8 +14,9 @@ from ..contract import Contract
 from ..kernels.combine.mh import mh
 from ..kernels.default_kernel import default_kernel
 from ..plans.chains.chain_plan import chains
+from ..plans.engine import Engine
 from ..plans.enumerated_plan import summed
-from ..plans.plan import Engine, Plan
+from ..plans.plan import Plan
 from ..plans.setting_types import Kernel
 from .eager.chains import EagerChainPlan
 from .eager.plans import EagerPlan

@@ -25,8 +25,9 @@ from ..laws.resampling import EssBelow
 from ..laws.resampling import scheme as scheme_named
 from ..laws.strata import systematic
 from ..plans.chains.chain_plan import ChainMethod, chains
+from ..plans.engine import Engine
 from ..plans.enumerated_plan import starts_beside, summed
-from ..plans.plan import Engine, Plan
+from ..plans.plan import Plan
 from ..plans.populations.population_plan import population
 from ..plans.refusals import EAGER, USUAL, refuse
 from ..plans.setting_types import Count, Keep, Mode, NonFinite, OnFault, Options, Scheme, Start, Steps, Sums, read

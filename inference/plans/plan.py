@@ -7,16 +7,20 @@ runs the compiled program of the first; nothing is traced again. Options of a ru
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
 import operator
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from lawful.addresses import show_address
 from lawful.backends.compile_options import in_a_program
@@ -36,6 +40,7 @@ from lawful.tracing.trace import source_of, trace
 
 from ..checkpoints.checkpoints import Checkpoint
 from ..contract import Contract
+from ..devices.mesh import placed_on
 from ..findings.findings import Finding
 from ..representations.parameters import Around
 from ..results.result import Result
@@ -43,6 +48,7 @@ from ..running.driver import Chunk
 from ..running.options import RunOptions
 from .refusals import refuse
 
+LIBRARIES = ("lawful", "jax", "numpyro", "numpy")  # whose versions a result tells
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 # What jit, vmap and grad can take in place of a call that gives a result.
 SAMPLER = "draw = plan.sampler(*arguments), which jit and vmap take: draw(key, *arguments) gives draws by name"
@@ -181,6 +187,25 @@ def refuse_traced(given: Any, remedy: str) -> None:
     )
 
 
+def told_of(
+    settings: Mapping[str, Any], seed: Any = None, mesh: Mesh | None = None, seconds: float = 0.0
+) -> dict[str, Any]:
+    """Tell how a result was made: settings, seed where it is known, versions and devices; and seconds, in all."""
+    return {
+        **settings,
+        **({} if seed is None else {"seed": seed}),
+        "seconds": seconds, "compile_seconds": 0.0, "run_seconds": seconds,
+        **_versions(),
+        **({"device": jax.default_backend()} if mesh is None else placed_on(mesh)),
+        "x64": bool(jax.config.read("jax_enable_x64")),
+    }  # fmt: skip
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
+
+
 def seed_of(key: Any) -> Any:
     """Tell a user's key in types that JSON has: an integer as it is, a typed key by its data and its kind.
 
@@ -205,39 +230,6 @@ def key_of(seed: Any) -> jax.Array:
     if not isinstance(seed, Mapping):
         return one_key(seed)
     return jax.random.wrap_key_data(jnp.asarray(seed["key"], jnp.uint32), impl=seed["impl"])
-
-
-@runtime_checkable
-class Engine(Protocol):
-    """An algorithm written and compiled for the form of a program."""
-
-    @property
-    def plan(self) -> Any:
-        """The plan that the engine is of."""
-
-    def result(self, prepared: Prepared, key: Any) -> Result:
-        """Run."""
-
-    def iterate(self, prepared: Prepared, key: Any, options: RunOptions) -> Iterator[Chunk]:
-        """Run chunk by chunk."""
-
-    def resumed(self, prepared: Prepared, found: Checkpoint, options: RunOptions) -> Result:
-        """Go on from a checkpoint."""
-
-    def header(self, prepared: Prepared) -> dict[str, Any]:
-        """Describe a run for its checkpoints."""
-
-    def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
-        """Give draws by name as a function of a key and the inputs."""
-
-    def memory(self, prepared: Prepared) -> int:
-        """Estimate the bytes of a run at its peak."""
-
-    def lines(self, prepared: Prepared) -> list[str]:
-        """Say what will be done."""
-
-    def algorithm(self, prepared: Prepared) -> Form:
-        """Give the algorithm as a Form."""
 
 
 @dataclass(eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""Environment: what a result tells of how it was made: seed, times, versions, device; and whether a person watches.
+"""Environment: how long something took, compiling and running apart; and whether a person watches.
 
 Law: compiling is counted once, however its parts lie inside each other, and never above the wall time. JAX is listened
 to while something is timed, and at no other time.
@@ -6,22 +6,15 @@ to while something is timed, and at no other time.
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import os
-import platform
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
-from ..devices.mesh import placed_on
-
-LIBRARIES = ("lawful", "jax", "numpyro", "numpy")
 SWITCH = "LAWFUL_PROGRESS"  # "0" in the environment: nobody watches
 PREFIX = "/jax/core/compile/"  # events of tracing, lowering and compiling
 
@@ -63,28 +56,9 @@ def _note(event: str, duration_secs: float, **_: str | int) -> None:
         spans.append((now - duration_secs, now))
 
 
-def environment(
-    settings: Mapping[str, Any], seconds: float, seed: Any = None, mesh: Mesh | None = None
-) -> dict[str, Any]:
-    """Describe a run: settings, seed where it is known, times, versions and devices."""
-    return {
-        **settings,
-        **({} if seed is None else {"seed": seed}),
-        **times(seconds),
-        **_versions(),
-        **({"device": jax.default_backend()} if mesh is None else placed_on(mesh)),
-        "x64": bool(jax.config.read("jax_enable_x64")),
-    }
-
-
 def times(seconds: float, compiling: float = 0.0) -> dict[str, float]:
     """Tell compiling and running apart, where that was measured."""
     return {"seconds": float(seconds), "compile_seconds": compiling, "run_seconds": float(seconds) - compiling}
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in LIBRARIES}
 
 
 def person_watches() -> bool:

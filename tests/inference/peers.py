@@ -21,10 +21,9 @@ from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import dims_of
 from lawful.inference.contract import Contract
 from lawful.inference.plans.chains.chain_result import deterministics, named_values
-from lawful.inference.plans.plan import refuse_traced, seed_of
+from lawful.inference.plans.plan import refuse_traced, seed_of, told_of
 from lawful.inference.results.collect import from_chains
 from lawful.inference.results.result import Result
-from lawful.inference.running.environment import environment
 from lawful.inspection.lint.observed_data import checked_data
 from lawful.interop.density import Density, density
 from lawful.passes.record import record
@@ -70,7 +69,7 @@ class PeerPlan:
             form=found.form,
             dims=dims_of((*found.choices, *values)),
             sampler=self.name,
-            run=environment(self.settings, 0.0, seed_of(key)),
+            run=told_of(self.settings, seed_of(key)),
         )
 
     def __repr__(self) -> str:

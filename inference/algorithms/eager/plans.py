@@ -24,11 +24,11 @@ from ...eager.population import Population, Settings, filtered, indices_by_weigh
 from ...eager.run import Run
 from ...findings.findings import Finding
 from ...plans.chains.chain_runs import failure
-from ...plans.plan import refuse_traced, seed_of
+from ...plans.plan import refuse_traced, seed_of, told_of
 from ...results.collect import from_population
 from ...results.result import Result
 from ...running.driver import Chunk, Drive, Portion
-from ...running.environment import environment, times
+from ...running.environment import times
 from ...running.options import RunOptions
 from .courses import EagerRuns
 
@@ -132,7 +132,7 @@ class EagerPlan(ABC):
             "observed": observed_in_all(runs).of_one(),
             "model": self.model,
             "args": args,
-            "run": {**environment({**self.settings, "mode": "eager"}, 0.0), **run},
+            "run": {**told_of({**self.settings, "mode": "eager"}), **run},
         }
 
 

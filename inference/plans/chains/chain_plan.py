@@ -40,10 +40,10 @@ from ...results.log_densities import log_densities
 from ...results.record import Warmup, masked
 from ...results.result import Result
 from ...running.driver import Chunk
-from ...running.environment import environment, timed
+from ...running.environment import timed
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions
-from ..plan import Prepared
+from ..plan import Prepared, told_of
 from ..resuming import header_of
 from .chain_loop import ChainLoop, Drawn, chain_loop
 from .chain_result import BROKEN, Rows, Tally, deterministics, parts_of
@@ -235,7 +235,7 @@ class Chains:
             found=(Finding("NO_FINITE_START", str(error), sites, TRIES),),
             form=prepared.subject.form,
             dims=dims_of(choices),
-            run=environment(self.settings, 0.0, prepared.seed),
+            run=told_of(self.settings, prepared.seed),
         )
 
     def collected(self, prepared: Prepared, out: Drawn, run: Mapping[str, Any], begun: Begun, **fields: Any) -> Result:
@@ -257,7 +257,7 @@ class Chains:
         dims = dims_of((*kernel.choices, *self.rows.named_choices))
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
-        told = {**environment(self.settings, 0.0, prepared.seed, self.mesh), **run}
+        told = {**told_of(self.settings, prepared.seed, self.mesh), **run}
         restarts = [np.asarray(tuned.get(name, ())) for name in RESTARTS]
         broken = int(tally.counts.get(BROKEN, 0))
         names, moved = _moved(kernel.choices, latent, tally)

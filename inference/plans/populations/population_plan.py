@@ -42,12 +42,12 @@ from ...results.invalid_draws import invalid_draws
 from ...results.record import masked
 from ...results.result import Result
 from ...running.driver import Chunk
-from ...running.environment import environment, timed
+from ...running.environment import timed
 from ...running.memory import Held, Need, held_by, memory_for
 from ...running.mesh_runner import sharded_portions, sharded_runner
 from ...running.options import RunOptions
 from ...transformers.propose.propose import proposed_sites
-from ..plan import Prepared
+from ..plan import Prepared, told_of
 from ..resuming import header_of
 from .path_results import along_path
 from .population_runs import iterate_population, resume_population, run_population
@@ -178,7 +178,7 @@ class Population:
         left = filled(self.written, [np.asarray(x) for x in out[0]])
         log_evidence = np.asarray(out[1], dtype=np.float64)
         method, values = self.plan.method, left.masked
-        told = {**environment(method.told(), 0.0, prepared.seed, method.mesh), **run}
+        told = {**told_of(method.told(), prepared.seed, method.mesh), **run}
         stats = joined(left.stats)
         size = self.held.peak // method.devices
         idle = () if told["device"] == "cpu" else idle_device(told["device"], "particles", size)

@@ -36,7 +36,7 @@ from ...results.collect import from_chains
 from ...results.copies import Told
 from ...results.result import Result
 from ...running.driver import Chunk, Drive
-from ...running.environment import environment, timed
+from ...running.environment import timed
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions
 from ...running.saving import Saver
@@ -44,7 +44,7 @@ from ...running.timed_program import Program
 from ..chains.chain_runs import failure
 from ..chains.no_start import no_start
 from ..chains.starts import CUBE, GIVEN, starts_at
-from ..plan import Prepared
+from ..plan import Prepared, told_of
 from ..resuming import begun_of, header_of, put_back, taken_up
 from .ascent import MEMORY, Search, begun, climbed
 from .distinct import optima_of
@@ -267,7 +267,7 @@ class Searches:
         if form is not prepared.form:
             dims |= dims_of(choices_of(form, ("sample", "deterministic")))
         method = self.plan.method
-        told = {**environment(method.told(), 0.0, prepared.seed, method.mesh), **run}
+        told = {**told_of(method.told(), prepared.seed, method.mesh), **run}
         return from_chains(
             {name: array[:1][None] for name, array in optima.values.items()},
             stats={"lp": optima.log_density[:1][None]},
