@@ -43,7 +43,7 @@ def gate_covariates_in_another_order():
 def determinant_forgotten():
     """The integral over normal sites has no determinant."""
     owner = importlib.import_module("lawful.inference.transformers.gaussian.integrate_normals")
-    return rewritten(owner, "integrated", "volume = -jnp.sum", "volume = -0.0 * jnp.sum")
+    return rewritten(owner, "integrated", "volume = -log_diagonal", "volume = -0.0 * log_diagonal")
 
 
 def later_steps_forgotten():
