@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful import plate, sample
@@ -34,7 +35,7 @@ def misread() -> None:
 MODES: tuple[tuple[Any, dict[str, Any], Any], ...] = (
     (
         conjugate,
-        {"share": 8 / 13, "rate": 2.0, "level": 0.8, "weights": jnp.array([4.0, 3.0, 2.0]) / 9.0},
+        {"share": 8 / 13, "rate": 2.0, "level": 0.8, "weights": np.array([4.0, 3.0, 2.0]) / 9.0},
         None,
     ),
     (misread, {"share": 4 / 7}, "coin"),
