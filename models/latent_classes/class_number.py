@@ -2,8 +2,6 @@
 
 Law: with a prior that treats classes alike the evidence needs no K!; probabilities are those of numbers that were
 equally likely before.
-
-Source: specification section 9.5.
 """
 
 from __future__ import annotations

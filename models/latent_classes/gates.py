@@ -2,8 +2,6 @@
 
 Law: the law of the coefficients is the same under every naming of the classes. A prior on the contrasts with one
 reference class is not: evidence would depend on which class that is.
-
-Source: specification section 9.1.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Law: each is a function of the memberships of a draw that no renaming of its classes changes, averaged over draws; given
 the parameters persons belong to classes independently, so pairs and counts of classes are exact, not simulated.
-
-Source: specification section 9.3.
 """
 
 from __future__ import annotations
