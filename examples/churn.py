@@ -25,7 +25,7 @@ from sklearn.metrics import roc_auc_score
 
 from lawful.models.llp import Bags, LabelProportionClassifier
 from lawful.models.llp.bag_process import BagProcess
-from lawful.models.llp.baselines import DLLP, BagRidge, CountEM, EasyLLP, SoftLabels, singletons
+from lawful.models.llp.training.bag_ridge import BagRidge
 
 
 class Judged(NamedTuple):
@@ -52,7 +52,8 @@ class Customers(NamedTuple):
 
     def labelled(self, number: int) -> Bags:
         """Name who left among the first ones: a batch of one each."""
-        return singletons(self.left[:number], len(self.left))
+        first = np.arange(len(self.left))
+        return Bags.from_labels(self.left, np.where(first < number, first, -1))
 
 
 def load() -> Customers:
@@ -122,13 +123,9 @@ def main(given: Sequence[str] | None = None) -> dict[str, float]:
 
 
 def compare(known: Customers, new: Customers, bags: Bags, scaling: Any, seed: int) -> dict[tuple[str, str], Judged]:
-    """Judge what others make of the same counts, and what a ridge makes of labels."""
+    """Judge what a ridge makes of the same counts, and of labels."""
     methods = {
         ("counts", "bag ridge"): (BagRidge(), bags),
-        ("counts", "EM, by the exact likelihood"): (CountEM(), bags),
-        ("counts", "DLLP"): (DLLP(), bags),
-        ("counts", "EasyLLP"): (EasyLLP(), bags),
-        ("counts", "share of the batch as a label"): (SoftLabels(), bags),
         ("labels", "ridge, one label a batch"): (BagRidge(), known.labelled(bags.n_bags)),
         ("labels", "ridge, all labels"): (BagRidge(), known.labelled(len(known.left))),
     }

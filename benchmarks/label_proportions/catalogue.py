@@ -7,23 +7,24 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from benchmarks.label_proportions.protocol import Split
-from lawful.models.llp import Bags, LabelProportionClassifier
-from lawful.models.llp.bag_process import BagProcess
-from lawful.models.llp.baselines import (
+from benchmarks.studies.label_proportions.baselines import (
     DLLP,
     BagRidge,
     CountEM,
     EasyLLP,
-    Fitted,
     Method,
     Proportion,
     SoftLabels,
     singletons,
 )
-from lawful.models.llp.baselines.easy_llp import LEARNING_RATES
+from benchmarks.studies.label_proportions.baselines.easy_llp import LEARNING_RATES
+from lawful.models.llp import Bags, LabelProportionClassifier, LabelProportionSelfTraining
+from lawful.models.llp.bag_process import BagProcess
+from lawful.models.llp.training.fitted import Fitted
 from lawful.models.llp.training.network import Recipe
 
 Fit = Callable[[Split, int], Fitted]
@@ -49,11 +50,11 @@ def from_labels(method: Method, one_a_bag: bool = False) -> Fit:
     return fit
 
 
-def classified(**settings: Any) -> Fit:
-    """Fit the classifier as users do: its defaults, or with a few settings."""
+def classified(settings: Any) -> Fit:
+    """Fit a classifier as users do."""
 
     def fit(split: Split, seed: int) -> Fitted:
-        model = LabelProportionClassifier(**settings, random_state=seed).fit_bags(*shown(split))
+        model = clone(settings).set_params(random_state=seed).fit_bags(*shown(split))
         verdict = "" if model.labelling_ is None else model.labelling_.verdict
         told = {"posterior": model.posterior_, "verdict": verdict}
         return Fitted(model.decision_function, model.decision_function, told)
@@ -63,7 +64,7 @@ def classified(**settings: Any) -> Fit:
 
 def with_all_labels(split: Split, seed: int) -> Fitted:
     """Fit the classifier to the labels of all rows of the training part: for comparison alone."""
-    model = LabelProportionClassifier(random_state=seed).fit(split.train.X, split.train.y)
+    model = LabelProportionClassifier(random_state=seed).fit(split.train.X, split.train.y, bags="rows")
     return Fitted(model.decision_function, model.decision_function)
 
 
@@ -82,9 +83,9 @@ REFERENCES: dict[str, Fit] = {
 }
 ONLY: dict[str, tuple[int, ...]] = {"lawful, all labels": (8,)}  # sizes of bags, of what hardly depends on them
 OURS: dict[str, Fit] = {
-    "lawful": classified(),
-    "lawful, uncoupled": classified(coupling="off"),
-    "lawful, boosting": classified(base=HistGradientBoostingClassifier(), rounds=1),
+    "lawful": classified(LabelProportionClassifier()),
+    "lawful, uncoupled": classified(LabelProportionClassifier(coupling="off")),
+    "lawful, boosting": classified(LabelProportionSelfTraining(HistGradientBoostingClassifier(), rounds=1)),
     "bag process": from_counts(BagProcess()),
 }
 METHODS = BASELINES | OURS | REFERENCES

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.studies.label_proportions.data import Dataset, load_llp
 from lawful.errors import LawfulError
 from lawful.models.llp import Bags
-from lawful.models.llp.data import Dataset, load_llp
 
 SIZES = (8, 32, 128, 512, 2048)
 JOINED = " x "  # between columns

@@ -19,10 +19,10 @@ from benchmarks.harness.records import commit
 from benchmarks.label_proportions import metrics
 from benchmarks.label_proportions.catalogue import Fit
 from benchmarks.label_proportions.protocol import Cell, Split
+from benchmarks.studies.label_proportions.data import fingerprint
 from benchmarks.worker import MIB, peak_bytes
 from lawful.models.llp import count_log_likelihood, posterior_given_counts
-from lawful.models.llp.baselines import Fitted
-from lawful.models.llp.data import fingerprint
+from lawful.models.llp.training.fitted import Fitted
 
 FIELDS = (
     "data", "size", "columns", "seed", "method", "selection", "epoch", "auc", "log_loss", "calibration_error",

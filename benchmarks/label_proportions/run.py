@@ -17,7 +17,7 @@ from benchmarks.label_proportions.catalogue import METHODS, ONLY
 from benchmarks.label_proportions.csv_file import read, write
 from benchmarks.label_proportions.records import FIELDS, records
 from benchmarks.label_proportions.tables import page
-from lawful.models.llp.data import NAMES
+from benchmarks.studies.label_proportions.data import NAMES
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "label_proportions"
 TITLES = {

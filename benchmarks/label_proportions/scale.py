@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -31,7 +32,7 @@ from benchmarks.label_proportions.csv_file import read, write
 from benchmarks.label_proportions.metrics import auc
 from benchmarks.label_proportions.records import versions
 from benchmarks.worker import MIB, peak_bytes
-from lawful.models.llp import Bags, LabelProportionClassifier, coupled, knn_graph, labelled
+from lawful.models.llp import Bags, LabelProportionClassifier, LabelProportionSelfTraining, coupled, knn_graph, labelled
 from lawful.models.llp.learners import Net
 from lawful.models.llp.training.network import Recipe
 
@@ -80,7 +81,7 @@ def sweeps(bag: str, most: int) -> Iterator[Measured]:
 
 def adult(bag: str, rows: int) -> Iterator[Measured]:
     """Sweep a hundred times over the rows of Adult, however many were asked for, with all that has to be compiled."""
-    from lawful.models.llp.data import load_llp
+    from benchmarks.studies.label_proportions.data import load_llp
 
     data, size = load_llp("adult"), int(bag)
     order = np.random.default_rng(0).permutation(len(data.y))[: len(data.y) // size * size]
@@ -131,23 +132,21 @@ def rows_with_labels(rows: int, width: int = 20) -> tuple[np.ndarray, np.ndarray
     return X, (np.random.default_rng(3).random(rows) < 1 / (1 + np.exp(-score))).astype(int)
 
 
-LEARNERS: dict[str, Any] = {
-    "net": Net(Recipe(hidden=(32,), epochs=3)),
-    "process": "process",
-    "default": None,
+CLASSIFIERS: dict[str, Any] = {
+    "net": LabelProportionSelfTraining(Net(Recipe(hidden=(32,), epochs=3)), random_state=0),
+    "default": LabelProportionClassifier(random_state=0),
 }
 
 
 def pipeline(case: str, rows: int) -> Iterator[Measured]:
     """Fit the classifier to counts of a million rows, and score as many as it has for a test."""
-    base, size = case.split("-")
+    name, size = case.split("-")
     X, y = rows_with_labels(rows + 20_000)
     ids = np.arange(rows) // int(size)
     counts = np.bincount(ids, y[:rows])
-    settings = {} if LEARNERS[base] is None else {"base": LEARNERS[base]}
-    model = LabelProportionClassifier(random_state=0, **settings)
+    model = clone(CLASSIFIERS[name])
     fit = timed(lambda: model.fit_bags(X[:rows], ids, counts))
-    yield from both(f"{rows} rows, bags of {size}, {base}: fit from arrays", fit, 600.0)
+    yield from both(f"{rows} rows, bags of {size}, {name}: fit from arrays", fit, 600.0)
     score = timed(lambda: model.decision_function(X[rows:])).value
     yield Measured("  rows of other bags told apart wrongly", 1 - auc(y[rows:], score), None, "")
     yield Measured("  peak memory", peak_bytes() / MIB, 6 * 1024, "MiB")
@@ -157,7 +156,7 @@ PARTS: dict[str, tuple[Callable[[str, int], Iterator[Measured]], tuple[str, ...]
     "sweeps": (sweeps, ("8", "64", "512", "2048")),
     "adult": (adult, ("2048",)),
     "neighbours": (neighbours, ("normal", "clusters", "sheet")),
-    "pipeline": (pipeline, tuple(f"{base}-{size}" for base in LEARNERS for size in (8, 512))),
+    "pipeline": (pipeline, tuple(f"{name}-{size}" for name in CLASSIFIERS for size in (8, 512))),
 }
 
 

@@ -4,7 +4,7 @@ Law: everything is inference in one measure, P(y | X, counts) proportional to pr
 prod_ij psi_ij(y_i, y_j): logits of a learner, exact counts of bags, and neighbours that agree.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .bags.bags import Bags
 from .bags.feature_bags import FeatureBagsWarning
@@ -17,6 +17,10 @@ from .neighbours.edge_correlation import EdgeCorrelation, edge_correlation
 from .neighbours.neighbours import Neighbours, knn_graph
 from .program import llp_program
 
+if TYPE_CHECKING:
+    from .classifier import LabelProportionClassifier, LabelProportionSelfTraining
+    from .scoring import bag_scorer
+
 __all__ = [
     "Bags",
     "Calibration",
@@ -24,6 +28,8 @@ __all__ = [
     "EdgeCorrelation",
     "FeatureBagsWarning",
     "Geometric",
+    "LabelProportionClassifier",
+    "LabelProportionSelfTraining",
     "Labelling",
     "Neighbours",
     "Noise",
@@ -32,6 +38,7 @@ __all__ = [
     "Sampled",
     "Soft",
     "Thinned",
+    "bag_scorer",
     "calibrated",
     "count_log_likelihood",
     "coupled",
@@ -43,11 +50,15 @@ __all__ = [
 ]
 
 # These need scikit-learn, which the extra `llp` brings, so they are imported where they are asked for.
-_LAZY = {"LabelProportionClassifier": "classifier", "Published": "published", "bag_scorer": "scoring"}
+_LAZY = {
+    "LabelProportionClassifier": "classifier",
+    "LabelProportionSelfTraining": "classifier",
+    "bag_scorer": "scoring",
+}
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})  # not in __all__: a star import must work without scikit-learn
+    return sorted({*globals(), *_LAZY})
 
 
 def __getattr__(name: str) -> Any:

@@ -34,8 +34,8 @@ from lawful.errors import ObservationError
 
 from .bags.bags import Bags
 from .bags.members import ROWS, Members, few_bags, members_of, parts
-from .baselines.interface import Fitted, check_rows
 from .feature_maps import FeatureMap, Kernel, feature_map, scaling
+from .training.fitted import Fitted, check_rows
 
 __all__ = ["KERNELS", "SHARES", "BagProcess"]
 

@@ -28,9 +28,9 @@ from scipy.special import expit, logit
 from .bag_process import BagProcess
 from .bags.bags import Bags
 from .bags.members import Members, few_bags, members_of, parts
-from .baselines.interface import Fitted
 from .feature_maps import FeatureMap
 from .labels.likelihood import CountScore, count_score
+from .training.fitted import Fitted
 from .training.journal import step_of
 
 __all__ = ["CountProcess"]

@@ -2,7 +2,7 @@
 
 Law: counts that leave no choice are not inferred: with one label alone every row is certain, and where each count tells
 the labels of its members the learner is fitted to these. Where counts of one label alone are noisy, or not of all rows,
-rows are told apart by these counts and by nothing else. Everything else is `train`, or the published method.
+rows are told apart by these counts and by nothing else. Everything else is `train`.
 """
 
 from __future__ import annotations
@@ -13,18 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from lawful.errors import LawfulError
-
 from .bags.bags import Bags
-from .baselines import Fitted
 from .inputs import determined
 from .labels.labelling import Labelling, labelled
 from .labels.one_against_rest import OneAgainstRest, fitted_to_one_label, one_label
 from .neighbourhood import Near, Neighbourhood
-from .published import Published, fit_published
 from .rounds import Rounds, train
+from .training.fitted import Fitted
 
-__all__ = ["Learned", "learned"]
+__all__ = ["Learned", "from_one_label", "learned"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +51,6 @@ def learned(
     Z: np.ndarray,
     bags: Bags,
     learner: Any,
-    method: Any = "recommended",
     neighbourhood: Neighbourhood = Neighbourhood(),
     rounds: Rounds = Rounds(),
     *,
@@ -67,13 +63,11 @@ def learned(
         Z: rows (n, d).
         bags: the bags and their counts.
         learner: of two classes; see `learners`. For more it serves each against the rest.
-        method: "recommended", "published", or a `Published`.
         neighbourhood: which rows are near each other, and how strongly they are coupled.
-        rounds: of labelling and fitting; a number of None is as many as help the learner.
+        rounds: of labelling and fitting; a number of None is as many as help the learner, which may say how much counts
+            weigh in them, too.
         seed: of all randomness.
         tell: is called with each round.
-
-    Raises: LawfulError for another method.
 
     >>> from lawful.models.llp.learners import Ridge
     >>> Z = np.array([[-1.0], [-2.0], [1.0], [2.0]])
@@ -81,20 +75,11 @@ def learned(
     >>> found.posterior.tolist(), found.labelling is None
     ([0.0, 0.0, 1.0, 1.0], True)
     """
-    settings = Published() if isinstance(method, str) and method == "published" else method
-    recommended = isinstance(settings, str) and settings == "recommended"
-    if not recommended and not isinstance(settings, Published):
-        raise LawfulError(f"method={method!r}. Fix: give 'recommended', 'published' or Published(...).")
+    alone = from_one_label(Z, bags)
+    if alone is not None:
+        return alone
     labels = determined(bags)
-    if one_label(bags):
-        same = fitted_to_one_label(bags)
-        if labels is not None:
-            return Learned(same, labels)
-        alone = labelled(same.logits(Z), bags)
-        return Learned(same, alone.posterior, labelling=_without_labels(alone))
-    if isinstance(settings, Published):
-        told = fit_published(Z, bags, settings, seed=seed, tell=tell)
-        return Learned(told.fitted, told.posterior, rounds=told.rounds, best=len(told.rounds))
+    rounds = replace(rounds, count_weight=getattr(learner, "count_weight", rounds.count_weight))
     if rounds.number is None:
         rounds = replace(rounds, number=getattr(learner, "rounds", None))
     learner = learner if bags.counts.ndim == 1 else OneAgainstRest(learner)
@@ -111,6 +96,21 @@ def learned(
     found = train(Z, bags, learner, label, rounds, seed=seed, tell=tell)
     labels = found.labelling.posterior
     return Learned(found.fitted, labels, near, _without_labels(found.labelling), found.rounds, found.best, found.notes)
+
+
+def from_one_label(Z: np.ndarray, bags: Bags) -> Learned | None:
+    """Give what counts of one label alone say of rows (n, d); None where there are others.
+
+    >>> from_one_label(np.zeros((2, 1)), Bags.from_ids([0, 0], [0])).posterior.tolist()
+    [0.0, 0.0]
+    """
+    if not one_label(bags):
+        return None
+    same, labels = fitted_to_one_label(bags), determined(bags)
+    if labels is not None:
+        return Learned(same, labels)
+    alone = labelled(same.logits(Z), bags)
+    return Learned(same, alone.posterior, labelling=_without_labels(alone))
 
 
 def _without_labels(told: Labelling) -> Labelling:

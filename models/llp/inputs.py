@@ -15,6 +15,7 @@ from lawful.errors import ObservationError
 
 from .bags.bags import Bags
 from .bags.checks import check_consistent, check_rows_of_bags
+from .bags.names import bags_by_name, numbered
 from .bags.noise import Sampled
 from .bags.reports import reports_of
 from .labels.one_against_rest import bags_of_class
@@ -35,45 +36,35 @@ def bag_numbers(bags: Any, n_rows: int, where: str = "fit") -> Any:
     """Number bags by their first row, whatever they are called; -1 stays, and so does a membership.
 
     Args:
-        bags: numbers or names (n,), or a membership (n_b, n).
+        bags: numbers or names (n,), a membership (n_b, n), or "rows", with which every row is a bag of its own.
         n_rows: number of rows of X.
         where: what was called, for errors.
 
-    Raises: ObservationError for names that are missing, of several types, or not one a row.
+    Raises: ObservationError without bags, and for names that are missing, of several types, or not one a row.
 
-    >>> bag_numbers(["b", "a", "b"], 3).tolist(), bag_numbers([7, -1, 3], 3).tolist()
-    ([0, 1, 0], [0, -1, 1])
+    >>> bag_numbers(["b", "a", "b"], 3).tolist(), bag_numbers("rows", 3).tolist()
+    ([0, 1, 0], [0, 1, 2])
     """
+    if bags is None:
+        raise ObservationError(
+            f"{where}: no bags were given, and without them the label of every row would be read. Fix: give bags=, the "
+            "bag of each row; bags='rows', if all labels are to be read; in a search or a validation give them to its "
+            "fit, as search.fit(X, y, bags=bags, groups=bags), with routing of metadata on: "
+            "sklearn.set_config(enable_metadata_routing=True)."
+        )
     if isinstance(bags, Bags):
         raise ObservationError(
             f"{where}: bags are Bags, which know their counts. Fix: fit_bags(X, bags) or bag_log_likelihood(X, bags), "
             "without labels."
         )
-    check_rows_of_bags(bags, n_rows, where)
+    if isinstance(bags, str):
+        if bags != "rows":
+            raise ObservationError(f"{where}: bags={bags!r}. Fix: give the bag of each row, or 'rows'.")
+        return np.arange(n_rows)
     if issparse(bags) or np.ndim(bags) == 2:
+        check_rows_of_bags(bags, n_rows, where)
         return bags
-    names = np.asarray(bags)
-    if names.shape != (n_rows,):
-        raise ObservationError(
-            f"{where}: bags of shape {names.shape} for {n_rows} rows. Fix: give the bag of each row."
-        )
-    missing = (names == np.array(None)) | (names != names) if names.dtype.kind in "Of" else np.zeros(n_rows, bool)
-    if np.any(missing):
-        row = int(np.flatnonzero(missing)[0])
-        raise ObservationError(
-            f"{where}: the bag of row {row} is {names[row]}. Fix: give its name; -1 is for a row in none."
-        )
-    try:
-        _, first, inverse = np.unique(names, return_index=True, return_inverse=True)
-    except TypeError as error:
-        raise ObservationError(
-            f"{where}: names of bags are of several types. Fix: give all as numbers or as text."
-        ) from error
-    outside = names == -1 if names.dtype.kind in "iuf" else np.zeros(n_rows, bool)
-    rank = np.empty(len(first), int)
-    real = np.array([not outside[at] for at in first], bool)
-    rank[np.argsort(np.where(real, first, n_rows))] = np.arange(len(first))
-    return np.where(outside, -1, rank[inverse])
+    return numbered(bags, n_rows, where)[0]
 
 
 def bags_of_labels(y: np.ndarray, bags: Any) -> tuple[np.ndarray, Bags]:
@@ -81,16 +72,16 @@ def bags_of_labels(y: np.ndarray, bags: Any) -> tuple[np.ndarray, Bags]:
 
     Args:
         y: labels (n,); those of rows in no bag are not read.
-        bags: number or name of the bag of each row (n,), -1 for none; a membership (n_b, n); None where each row is a
-            bag of its own.
+        bags: number or name of the bag of each row (n,), -1 for none; a membership (n_b, n); or "rows", with which each
+            row is a bag of its own.
 
-    Raises: ObservationError where no row is in a bag.
+    Raises: ObservationError without bags, and where no row is in one.
 
     >>> names, bags = bags_of_labels(np.array(["no", "yes", "yes"]), ["a", "a", "b"])
     >>> names.tolist(), bags.counts.tolist()
     (['no', 'yes'], [1, 1])
     """
-    ids = np.arange(len(y)) if bags is None else bag_numbers(bags, len(y))
+    ids = bag_numbers(bags, len(y))
     seen = (Bags.from_ids(ids) if np.ndim(ids) == 1 else Bags.from_membership(ids)).memberships > 0
     if not seen.any():
         raise ObservationError("fit: no row is in a bag. Fix: give the bag of each row; -1 is for none.")
@@ -108,30 +99,45 @@ def counted_bags(
 
     Args:
         n_rows: number of rows of X.
-        bags: numbers (n,), a membership (n_b, n), or `Bags`.
-        counts: see `Bags.from_ids`.
+        bags: names (n,), a membership (n_b, n), or `Bags`.
+        counts: by name, or see `Bags.from_ids`.
         proportions: the same over the sizes.
         noise: of the counts; None where they are exact.
         where: the method that was called, for errors.
-        n_trials: how many members were counted, if not all.
+        n_trials: how many members were counted, if not all, by name as the counts, or one number.
 
     Raises: ObservationError for bags of other rows, for counts that cannot be, alone or together, and for counts or a
         noise beside `Bags`.
 
     >>> counted_bags(3, [0, 0, 0], [[1, 2]], None, None, "fit_bags").counts.tolist()
     [2]
+    >>> counted_bags(3, ["b", "a", "a"], {"a": 1, "b": 0}, None, None, "fit_bags").counts.tolist()
+    [0, 1]
     """
     check_rows_of_bags(bags, n_rows, where)
     if isinstance(bags, Bags):
         _refuse_beside(bags, counts, proportions, noise, n_trials, where)
     else:
-        if n_trials is not None:
-            counts, proportions, noise = _sampled_counts(counts, proportions, noise, n_trials)
-        make = Bags.from_ids if not issparse(bags) and np.ndim(bags) == 1 else Bags.from_membership
-        bags = make(bags, counts, proportions=proportions, noise=noise)
+        given = {"counts": counts, "proportions": proportions, "n_trials": n_trials}
+        bags, told, names = bags_by_name(bags, n_rows, given, where)
+        try:
+            bags = _made(bags, **told, noise=noise)
+        except ObservationError as error:
+            if names is None or not hasattr(error, "bag"):
+                raise
+            name = names[error.bag]
+            raise ObservationError(f"{error} Bag {error.bag} is the one named {name!r}.", bag=name) from error
     bags = bags_of_class(bags, 1) if bags.counts.shape[1:] == (2,) else bags
     check_consistent(bags, where)
     return bags
+
+
+def _made(bags: Any, counts: Any, proportions: Any, n_trials: Any, noise: Any) -> Bags:
+    """Make bags of numbers or a membership."""
+    if n_trials is not None:
+        counts, proportions, noise = _sampled_counts(counts, proportions, noise, n_trials)
+    make = Bags.from_ids if not issparse(bags) and np.ndim(bags) == 1 else Bags.from_membership
+    return make(bags, counts, proportions=proportions, noise=noise)
 
 
 def _refuse_beside(bags: Bags, counts: Any, proportions: Any, noise: Any, n_trials: Any, where: str) -> None:

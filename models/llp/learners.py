@@ -21,10 +21,11 @@ from lawful.errors import LawfulError
 from .bag_process import BagProcess
 from .bags.bags import Bags
 from .bags.noise import Soft
-from .baselines import BagRidge, Fitted
 from .count_process import CountProcess
 from .inputs import inner_shares
-from .refitting import labels_and_counts, told
+from .training.bag_ridge import BagRidge
+from .training.fitted import Fitted
+from .training.losses import labels_and_counts, told
 from .training.network import Recipe, fit_network
 
 __all__ = ["FromClassifier", "Learner", "Net", "Process", "Ridge", "embedded", "learner_of"]
@@ -38,7 +39,11 @@ LEAST = 1e-3  # probabilities that a classifier of another library may give
 
 @runtime_checkable
 class Learner(Protocol):
-    """A way to fit log odds (n,), or log scores of classes (n, K); `rounds`, if it has it, is how many help at most."""
+    """A way to fit log odds (n,), or log scores of classes (n, K).
+
+    What it may have besides: `rounds`, how many help at most; `count_weight`, how much the counts weigh in a round;
+    `hidden_neighbors`, whether neighbours are those of a hidden layer.
+    """
 
     def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
         """Fit to the counts of bags."""
@@ -106,11 +111,14 @@ class Process:
 
 @dataclass(frozen=True)
 class Net:
-    """The net of the baselines, by soft labels and the likelihood of the counts.
+    """A net, by soft labels and the likelihood of the counts.
 
     Attributes:
         recipe: of the net.
         first: the learner that is fitted to counts, or None for the net itself, by their exact likelihood.
+        count_weight: of the likelihood of the counts beside the cross-entropy to the labels of a round.
+        hidden_neighbors: whether rows are near each other in the last hidden layer, from the second round on, in place
+            of in the covariates.
 
     >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 0, 1, 1], counts=[0, 2])
     >>> bool(Net(Recipe(epochs=2), first=Ridge()).from_counts(X, bags, seed=0).logits(X)[2] > 0)
@@ -119,6 +127,13 @@ class Net:
 
     recipe: Recipe = field(default_factory=Recipe)
     first: Any = None
+    count_weight: float = 1.0
+    hidden_neighbors: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the weight."""
+        if not self.count_weight >= 0:
+            raise LawfulError(f"Net: count_weight={self.count_weight!r}. Fix: give a number from 0.")
 
     def from_counts(self, X: np.ndarray, bags: Bags, *, seed: int) -> Fitted:
         """Fit by the first learner, or by maximum likelihood of the counts."""
@@ -176,7 +191,7 @@ class FromClassifier:
         return Fitted(logits, logits, {"model": model, "iterations": iterations})
 
 
-def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
+def learner_of(estimator: Any) -> Learner:
     """Give the learner of a name, of a classifier of scikit-learn, or the learner itself.
 
     Raises: LawfulError for anything else.
@@ -184,22 +199,20 @@ def learner_of(base: Any, *, max_iter: int | None = None) -> Learner:
     >>> learner_of("ridge")
     Ridge()
     """
-    name = base if isinstance(base, str) else None  # others need not be comparable
-    if name == "process":
-        return Process()
+    name = estimator if isinstance(estimator, str) else None  # others need not be comparable
     if name == "ridge":
         return Ridge()
     if name == "mlp":
-        return Net(Recipe(epochs=max_iter), Process())
+        return Net(first=Process())
     if name == "logistic":
-        return FromClassifier(partial(_logistic, max_iter=max_iter))
-    if hasattr(base, "predict_proba") and hasattr(base, "get_params") and not isinstance(base, type):
-        _refuse_without_weights(base)
-        return FromClassifier(partial(_cloned, base=base))
-    if isinstance(base, Learner) and not isinstance(base, type):
-        return base
+        return FromClassifier(_logistic)
+    if hasattr(estimator, "predict_proba") and hasattr(estimator, "get_params") and not isinstance(estimator, type):
+        _refuse_without_weights(estimator)
+        return FromClassifier(partial(_cloned, base=estimator))
+    if isinstance(estimator, Learner) and not isinstance(estimator, type):
+        return estimator
     raise LawfulError(
-        f"base={base!r}. Fix: give 'process', 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with "
+        f"estimator={estimator!r}. Fix: give 'mlp', 'ridge', 'logistic', a classifier of scikit-learn with "
         "predict_proba (an object, not its class), or an object with from_counts and from_labels."
     )
 
@@ -210,8 +223,8 @@ def _refuse_without_weights(model: Any) -> None:
     handed_on = any(each.kind is each.VAR_KEYWORD for each in taken.values()) and not hasattr(model, "steps")
     if "sample_weight" not in taken and not handed_on:
         raise LawfulError(
-            f"base={type(model).__name__} does not take sample_weight, which soft labels are given by. Fix: choose a "
-            "classifier whose fit does; of a pipeline give its last step, as rows are standardised already."
+            f"estimator={type(model).__name__} does not take sample_weight, which soft labels are given by. Fix: "
+            "choose a classifier whose fit does; of a pipeline give its last step, as rows are standardised already."
         )
 
 
@@ -284,10 +297,10 @@ def _log_odds(X: np.ndarray, model: Any) -> np.ndarray:
     return np.log(chance) - np.log1p(-chance)
 
 
-def _logistic(seed: int, max_iter: int | None) -> Any:
+def _logistic(seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=0.1, max_iter=max_iter or 1000, random_state=seed)
+    return LogisticRegression(C=0.1, max_iter=1000, random_state=seed)
 
 
 def _cloned(seed: int, base: Any) -> Any:

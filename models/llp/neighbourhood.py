@@ -13,12 +13,12 @@ import numpy as np
 from scipy.special import expit
 
 from .bags.bags import Bags
-from .baselines import Fitted
 from .inputs import inner_shares, most_even_class
 from .learners import embedded
 from .neighbours.coupling import Coupling, coupled
 from .neighbours.edge_correlation import EdgeCorrelation, edge_correlation
 from .neighbours.neighbours import Neighbours, knn_graph
+from .training.fitted import Fitted
 
 __all__ = ["Near", "Neighbourhood"]
 
@@ -51,13 +51,14 @@ class Neighbourhood:
         coupling: "auto", "off" or a spectral radius.
         n_neighbors: neighbours of each row.
         metric: "cosine" or "euclidean".
-        graph: rows are near each other in the "covariates", or in the last "hidden" layer of a net that was fitted.
+        hidden: whether rows are near each other in the last hidden layer of a net that was fitted, and not in the
+            covariates.
     """
 
     coupling: Any = "auto"
     n_neighbors: int = 5
     metric: str = "cosine"
-    graph: str = "covariates"
+    hidden: bool = False
 
     @property
     def kappa(self) -> float:
@@ -92,7 +93,7 @@ class Neighbourhood:
         """
         if near.coupling is None:
             return near
-        if self.graph == "hidden" and embedded(fitted, Z) is not None:
+        if self.hidden and embedded(fitted, Z) is not None:
             graph = self._graph(Z, fitted)
             again = coupled(graph.edges, len(Z), near.coupling.base_rate, kappa=self.kappa)
             near = replace(near, graph=graph, coupling=again)
@@ -107,7 +108,7 @@ class Neighbourhood:
         return coupled(self._graph(Z, fitted).edges, len(Z), shares, kappa=self.kappa)
 
     def _graph(self, Z: np.ndarray, fitted: Fitted) -> Neighbours:
-        hidden = embedded(fitted, Z) if self.graph == "hidden" else None
+        hidden = embedded(fitted, Z) if self.hidden else None
         return knn_graph(Z if hidden is None else hidden, self.n_neighbors, self.metric)
 
     def _beyond(self, near: Near, z: np.ndarray, bags: Bags, fitted: Fitted) -> EdgeCorrelation | None:

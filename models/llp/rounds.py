@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bags.bags import Bags
-from .baselines import Fitted
 from .labels.calibration import Calibration, calibrated, recalibrated
 from .labels.held_out import LEAST_HELD, cross_fitted, held_out, without_counts
 from .labels.labelling import Labelling
 from .labels.likelihood import count_score
+from .training.fitted import Fitted
 
 __all__ = ["Round", "Rounds", "train"]
 

@@ -27,23 +27,17 @@ def bag_score(y: Any, probability: Any, *, bags: Any = None, classes: Any = None
     Args:
         y: labels (n,), read through their counts within bags.
         probability: of the second class (n,), or of all classes (n, K).
-        bags: as for `LabelProportionClassifier.fit`. There is no default: with each row a bag of its own the score
-            reads every label, which is what this one is meant not to do.
+        bags: as for `LabelProportionClassifier.fit`.
         classes: the labels in the order of the probabilities; by default those in y, or 0 and 1 where y has one alone.
 
-    Raises: LawfulError without bags, and where `classes` cannot be told from y; ObservationError where no row is in a
-        bag.
+    Raises: ObservationError without bags, and where no row is in one; LawfulError where `classes` cannot be told from
+        y.
 
     >>> round(bag_score([1, 0], [0.5, 0.5], bags=[0, 0]), 4)  # one of two
     -0.6931
     """
-    if bags is None:
-        raise LawfulError(
-            "bag_score: no bags were given, and without them it would read the label of every row. Fix: give bags=; in "
-            "a search or a validation give them to its fit, as search.fit(X, y, bags=bags, groups=bags), with routing "
-            "of metadata on: sklearn.set_config(enable_metadata_routing=True)."
-        )
     y, p = np.asarray(y), np.asarray(probability, float)
+    numbers = bag_numbers(bags, len(y), "bag_score")
     number = 2 if p.ndim == 1 else p.shape[1]
     names = np.unique(y) if classes is None else np.asarray(classes)
     if classes is None and len(names) < number and np.isin(names, np.arange(number)).all():
@@ -53,7 +47,7 @@ def bag_score(y: Any, probability: Any, *, bags: Any = None, classes: Any = None
             f"bag_score: labels {np.unique(y).tolist()} and probabilities of {number} classes. Fix: give classes=, in "
             "the order of the classifier's classes_."
         )
-    bagged = Bags.from_labels(np.argmax(y[:, None] == names, axis=1), bag_numbers(bags, len(y), "bag_score"), number)
+    bagged = Bags.from_labels(np.argmax(y[:, None] == names, axis=1), numbers, number)
     if not len(bagged.members):
         raise ObservationError("bag_score: no row is in a bag. Fix: give the bag of each row; -1 is for none.")
     if number == 2:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.label_proportions import bars, catalogue, csv_file, metrics, protocol, records, run, scale, tables
+from benchmarks.studies.label_proportions.data import Dataset, load_llp
 from lawful.errors import LawfulError
 from lawful.models.llp.bags.feature_bags import made_by_features
-from lawful.models.llp.baselines import Fitted
-from lawful.models.llp.data import Dataset, load_llp
+from lawful.models.llp.training.fitted import Fitted
 
 CELL = protocol.Cell("digits", 8, 3)
 

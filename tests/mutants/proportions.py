@@ -7,9 +7,9 @@ from lawful.inference.graphs import counts, dual_bound
 from lawful.inference.graphs.moves import exchanges, redraws
 from lawful.models.llp import Bags, bag_process, count_process, neighbourhood, rounds
 from lawful.models.llp.bags import bags
-from lawful.models.llp.baselines import em
 from lawful.models.llp.labels import held_out
 from lawful.models.llp.neighbours import coupling, radius
+from lawful.models.llp.training import losses
 from tests.mutants.patching import patched, rewritten
 
 
@@ -34,7 +34,7 @@ def proportion_as_target():
     def make(original):
         return lambda z, target: original(z, target.mean(axis=1, keepdims=True))
 
-    return patched(em, "cross_entropy", make)
+    return patched(losses, "cross_entropy", make)
 
 
 def own_message_kept():

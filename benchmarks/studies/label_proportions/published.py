@@ -18,23 +18,36 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
+from lawful.errors import LawfulError
 from lawful.inference.graphs import propagated
+from lawful.models.llp import Bags, calibrated
+from lawful.models.llp.estimator import CountClassifier
+from lawful.models.llp.fitting import Learned, from_one_label
+from lawful.models.llp.labels.held_out import held_out, without_counts
+from lawful.models.llp.labels.likelihood import count_score
+from lawful.models.llp.learners import soft_singletons
+from lawful.models.llp.training.fitted import Fitted
+from lawful.models.llp.training.losses import cross_entropy, labels_and_counts, summed, told
+from lawful.models.llp.training.network import Network, Recipe, fit_network
+from lawful.models.llp.training.network_program import Batch, Terms
 
-from .bags.bags import Bags
-from .baselines import Fitted
-from .labels.calibration import calibrated
-from .labels.held_out import held_out, without_counts
-from .labels.likelihood import count_score
-from .learners import soft_singletons
 from .published_graph import published_graph, similar
-from .published_settings import Published
-from .refitting import labels_and_aggregates, labels_and_counts, told
-from .training.network import Network, Recipe, fit_network
+from .published_settings import Published, coded
 
-__all__ = ["Published", "PublishedFit", "PublishedRound", "fit_published", "stopped"]
+__all__ = [
+    "Published",
+    "PublishedClassifier",
+    "PublishedFit",
+    "PublishedRound",
+    "fit_published",
+    "labels_and_aggregates",
+    "stopped",
+]
 
 BAG_HEAD = 64  # units between the mean of a bag and its share of ones
 
@@ -71,6 +84,45 @@ class PublishedFit:
     fitted: Fitted
     posterior: np.ndarray
     rounds: tuple[PublishedRound, ...]
+
+
+class PublishedClassifier(CountClassifier):
+    """The published method behind the conventions of `LabelProportionClassifier`.
+
+    Args:
+        settings: of the method, see `Published`.
+        random_state: seed of all randomness.
+        verbose: 1 prints a line for each round.
+
+    Attributes: those of `LabelProportionClassifier`, of which `labelling_`, `graph_` and `coupling_` are None.
+
+    >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), [0, 0, 1, 1]
+    >>> model = PublishedClassifier(Published(rounds=1, epochs=1, hidden=(4,), iterations=3), random_state=0)
+    >>> model.fit_bags(X, bags, [1, 1]).rounds_[0].form
+    'pairwise'
+    """
+
+    count_noise = None  # counts are exact
+
+    def __init__(self, settings: Any = None, *, random_state: Any = None, verbose: Any = 0) -> None:
+        self.settings = settings
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _learned(
+        self, Z: np.ndarray, bags: Bags, made: bool, *, seed: int, tell: Callable[[Any], None] | None
+    ) -> Learned:
+        settings = Published() if self.settings is None else self.settings
+        if not isinstance(settings, Published):
+            raise LawfulError(f"settings={settings!r}. Fix: give Published(...), or None for what was published.")
+        if settings.validation is not None:
+            rows, labels = settings.validation
+            settings = replace(settings, validation=(self._on_scale(rows), coded(labels, self.classes_)))
+        alone = from_one_label(Z, bags)
+        if alone is not None:
+            return alone
+        told = fit_published(Z, bags, settings, seed=seed, tell=tell)
+        return Learned(told.fitted, told.posterior, rounds=told.rounds, best=len(told.rounds))
 
 
 def fit_published(
@@ -134,6 +186,15 @@ def _fitted(X: np.ndarray, labels: np.ndarray, bags: Bags, settings: Published, 
     places = replace(bags, known=bags.sizes > 0)  # so that one compiled program serves any choice of bags
     recipe = replace(recipe, bag_head=BAG_HEAD)
     return fit_network(X, places, labels_and_aggregates, recipe=recipe, seed=seed, told=numbers, used=bags.known)
+
+
+def labels_and_aggregates(batch: Batch) -> Terms:
+    """Return the sum over the members of the cross-entropy to labels, and of that of the bag to its share of ones."""
+    assert batch.told is not None and batch.bag is not None
+    label, weight, bag_weight = batch.told[..., 0], batch.told[..., 1], batch.told[..., 2]
+    fit = summed(weight * cross_entropy(batch.z, label), batch)
+    share = batch.counts / jnp.maximum(batch.sizes, 1)
+    return Terms(fit.total + bag_weight[:, 0] * batch.sizes * cross_entropy(batch.bag, share), fit.weight)
 
 
 def _selected(network: Network, X: np.ndarray, bags: Bags, held: np.ndarray, settings: Published) -> tuple[int, str]:

@@ -14,12 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.form.operations.device import device_array
 from lawful.inference.graphs import FactorGraph
-
-from .bags.bags import Bags
-from .neighbours.nearest import approximate_nearest, exact_nearest
-from .neighbours.neighbours import EXACT_UP_TO
+from lawful.models.llp import Bags
+from lawful.models.llp.neighbours.nearest import approximate_nearest, exact_nearest
+from lawful.models.llp.neighbours.neighbours import EXACT_UP_TO
 
 __all__ = ["published_graph", "similar"]
 
@@ -96,13 +94,13 @@ def published_graph(
     if len(pairs):
         tables = np.zeros((len(pairs), 2, 2))
         tables[:, 1, 1] = couplings
-        graph.factors("pairs", [y[pairs[:, 0]], y[pairs[:, 1]]], device_array(tables))
+        graph.factors("pairs", [y[pairs[:, 0]], y[pairs[:, 1]]], jnp.asarray(tables))
     if form == "count":
         for number, chosen in enumerate(bags.size_classes):
             own = bags.take(chosen)
             s = np.arange(own.sizes.max() + 1)[None]
             scores = np.where(s <= own.sizes[:, None], -bag * (s - own.counts[:, None]) ** 2.0, -np.inf)
-            graph.count(f"count {number}", y[own.members], device_array(scores), bags=own.owners)
+            graph.count(f"count {number}", y[own.members], jnp.asarray(scores), bags=own.owners)
     return graph
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError
-
-from .bags.checks import is_whole
+from lawful.models.llp.bags.checks import is_whole
 
 __all__ = ["Published", "coded"]
 

@@ -158,7 +158,7 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "coupling": (lambda v: _is(v, "auto", "off") or _number(v, 1.0), "'auto', 'off', or a number from 0 to below 1"),
     "n_neighbors": (lambda v: is_whole(v, 1), "a whole number from 1"),
     "metric": (lambda v: _is(v, "cosine", "euclidean"), "'cosine' or 'euclidean'"),
-    "graph": (lambda v: _is(v, "covariates", "hidden"), "'covariates' or 'hidden'"),
+    "n_components": (lambda v: is_whole(v, 1), "a whole number from 1"),
     "count_noise": (
         lambda v: v is None or is_noise(v),
         "None where counts are exact, or a noise as Normal(1.0) or Rounded(2)",
@@ -168,7 +168,5 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: _is(v, "auto") or (is_whole(v, 0) and int(v) != 1),
         "'auto', 0 for none, or a number of folds from 2",
     ),
-    "count_weight": (_number, "a number from 0"),
-    "max_iter": (lambda v: v is None or is_whole(v, 1), "None, or a whole number from 1"),
     "checkpoint": (lambda v: v is None or isinstance(v, (str, PathLike)), "None, or the path of a folder"),
 }

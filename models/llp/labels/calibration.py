@@ -25,7 +25,7 @@ from scipy.optimize import minimize
 from lawful.errors import LawfulError, NonFiniteError
 
 from ..bags.bags import Bags
-from ..baselines import Fitted
+from ..training.fitted import Fitted
 from .likelihood import checked_logits, count_score
 from .one_against_rest import one_label
 

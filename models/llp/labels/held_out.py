@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..bags.bags import Bags
-from ..baselines import Fitted
+from ..training.fitted import Fitted
 
 __all__ = ["LEAST_HELD", "cross_fitted", "folds_of", "held_out", "without_counts"]
 

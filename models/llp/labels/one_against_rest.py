@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..bags.bags import Bags
-from ..baselines import Fitted
+from ..training.fitted import Fitted
 
 __all__ = ["OneAgainstRest", "bags_of_class", "fitted_to_one_label", "one_label"]
 

@@ -20,7 +20,7 @@ import numpy as np
 from lawful.errors import ObservationError
 
 from ..bags.bags import Bags
-from .interface import Fitted, check_rows
+from .fitted import Fitted, check_rows
 
 PENALTIES = tuple(10.0 ** np.linspace(-1, 5, 25))
 CLIP = 8.0

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.studies.label_proportions.baselines.dllp import proportion_loss
+from benchmarks.studies.label_proportions.baselines.easy_llp import debiased_loss
+from benchmarks.studies.label_proportions.baselines.soft_labels import soft_label_loss
 from lawful.inference.graphs import counts
-from lawful.models.llp.baselines.dllp import proportion_loss
-from lawful.models.llp.baselines.easy_llp import debiased_loss
-from lawful.models.llp.baselines.em import posterior_loss
-from lawful.models.llp.baselines.soft_labels import soft_label_loss
+from lawful.models.llp.training.losses import posterior_loss
 from lawful.models.llp.training.network_program import Batch
 
 LOSSES = [proportion_loss, debiased_loss, posterior_loss, soft_label_loss]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from benchmarks.studies.label_proportions.baselines import DLLP, CountEM
+from benchmarks.studies.label_proportions.data import load_llp
 from lawful.models.llp import Bags
-from lawful.models.llp.baselines import DLLP, CountEM
-from lawful.models.llp.data import load_llp
 
 pytestmark = [pytest.mark.optimised, pytest.mark.slow, pytest.mark.usefixtures("single_precision")]
 

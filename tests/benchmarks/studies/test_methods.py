@@ -5,11 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.studies.label_proportions.baselines import (
+    DLLP,
+    BagRidge,
+    CountEM,
+    EasyLLP,
+    Method,
+    Proportion,
+    SoftLabels,
+)
+from benchmarks.studies.label_proportions.data import load_llp
 from lawful.errors import ObservationError
 from lawful.models.llp import Bags
 from lawful.models.llp.bag_process import BagProcess
-from lawful.models.llp.baselines import DLLP, BagRidge, CountEM, EasyLLP, Method, Proportion, SoftLabels
-from lawful.models.llp.data import load_llp
 from lawful.models.llp.training.network import Recipe
 
 SMALL = Recipe(hidden=(4,), rows=16, epochs=2)

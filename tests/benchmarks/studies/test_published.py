@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.studies.label_proportions import published
+from benchmarks.studies.label_proportions.data import load_llp
+from benchmarks.studies.label_proportions.published import PublishedClassifier, fit_published, stopped
+from benchmarks.studies.label_proportions.published_graph import published_graph, similar
+from benchmarks.studies.label_proportions.published_settings import Published
 from lawful.errors import LawfulError
 from lawful.inference.graphs import propagated
-from lawful.models.llp import Bags, Normal, count_log_likelihood, published
-from lawful.models.llp.classifier import LabelProportionClassifier
-from lawful.models.llp.data import load_llp
+from lawful.models.llp import Bags, Normal, count_log_likelihood
 from lawful.models.llp.labels.calibration import calibrated
 from lawful.models.llp.labels.held_out import held_out
-from lawful.models.llp.published import fit_published, stopped
-from lawful.models.llp.published_graph import published_graph, similar
-from lawful.models.llp.published_settings import Published
 from lawful.models.llp.training.network import fit_network
 from tests.models.llp.truth import labellings
 
@@ -72,7 +72,7 @@ def test_the_published_rule_drops_neighbours_found_from_bags_with_larger_counts(
 def test_at_the_published_strengths_messages_do_not_settle():
     X, y, _ = load_llp("digits")
     rows = np.random.default_rng(0).permutation(len(y))[:240]
-    model = LabelProportionClassifier(method=Published(rounds=1, epochs=1, hidden=(4,)), random_state=0)
+    model = PublishedClassifier(Published(rounds=1, epochs=1, hidden=(4,)), random_state=0)
     fitted = model.fit(X[rows], y[rows], np.arange(240) // 8)
     (told,) = fitted.rounds_
     assert told.verdict != "converged" and told.residual > 1e-3
@@ -118,6 +118,8 @@ def test_what_the_method_does_not_do_is_refused():
         Published(selection="instance")
     with pytest.raises(LawfulError, match="edge_rule='some'"):
         Published(edge_rule="some")
+    with pytest.raises(LawfulError, match="settings='published'.*Fix: give Published"):
+        PublishedClassifier("published").fit(np.zeros((2, 1)), [0, 1], [0, 0])
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_validation_rows_are_put_on_the_scale_of_the_fit():
     X, y, bags = rows_far_from_zero()
     names = np.array(["no", "yes"])[y]
     settings = Published(rounds=1, selection="instance", validation=(X, names), **SMALL)
-    fitted = LabelProportionClassifier(method=settings, random_state=0).fit(X, names, bags)
+    fitted = PublishedClassifier(settings, random_state=0).fit(X, names, bags)
     network, (epoch, by) = fitted.learner_.details["network"], fitted.rounds_[0].epoch
     areas = [roc_auc_score(y, network.logits(fitted.scaling_(X), e)) for e in range(5)]
     assert by == "instance" and epoch == stopped(areas, 5, 1e-4) != 0
@@ -158,7 +160,7 @@ def test_validation_rows_are_put_on_the_scale_of_the_fit():
     assert len({roc_auc_score(y, network.logits(X, e)) for e in range(5)}) < len(set(areas))  # what a slip would see
     for validation in ((X, np.where(y, "yes", "maybe")), (X[y == 1], names[y == 1])):
         with pytest.raises(LawfulError, match="validation has labels.*Fix"):
-            LabelProportionClassifier(method=replace(settings, validation=validation)).fit(X, names, bags)
+            PublishedClassifier(replace(settings, validation=validation)).fit(X, names, bags)
 
 
 @pytest.mark.slow

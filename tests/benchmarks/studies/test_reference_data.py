@@ -5,8 +5,8 @@ import gzip
 import numpy as np
 import pytest
 
+from benchmarks.studies.label_proportions.data import fingerprint, load_llp
 from lawful.errors import LawfulError
-from lawful.models.llp.data import fingerprint, load_llp
 
 KNOWN = {
     "adult": (48_842, 107, 11_687),

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from lawful.models.llp import LabelProportionClassifier
+from lawful.models.llp import LabelProportionSelfTraining
 from lawful.models.llp.learners import Net, Process
 from lawful.models.llp.training import journal
 from lawful.models.llp.training.network import Recipe
@@ -25,8 +25,8 @@ def rows():
 
 def fitted(folder=None, base="net", data=None, **settings):
     X, bags, y = rows() if data is None else data
-    usual = {"base": LEARNERS[base](), "rounds": 2, "cross_fit": 2, "random_state": 0, "coupling": 0.5}
-    model = LabelProportionClassifier(**(usual | settings), checkpoint=folder)
+    usual = {"rounds": 2, "cross_fit": 2, "random_state": 0, "coupling": 0.5}
+    model = LabelProportionSelfTraining(LEARNERS[base](), **(usual | settings), checkpoint=folder)
     return model.fit_bags(X, bags, np.bincount(bags, y))
 
 

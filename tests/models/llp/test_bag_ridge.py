@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.studies.label_proportions.baselines import singletons
 from lawful.errors import ObservationError
 from lawful.models.llp import Bags
-from lawful.models.llp.baselines import BagRidge, singletons
-from lawful.models.llp.baselines.bag_ridge import PENALTIES, bag_sums, ridge
+from lawful.models.llp.training.bag_ridge import PENALTIES, BagRidge, bag_sums, ridge
 
 RANDOM = np.random.default_rng(8)
 

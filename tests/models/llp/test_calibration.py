@@ -7,9 +7,9 @@ import pytest
 
 from lawful.errors import LawfulError, NonFiniteError
 from lawful.models.llp import Bags, calibrated, count_log_likelihood
-from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.labels.calibration import recalibrated
 from lawful.models.llp.labels.likelihood import count_score
+from lawful.models.llp.training.fitted import Fitted
 
 N, SIZE = 1200, 4
 

@@ -7,10 +7,10 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.studies.label_proportions.data import load_llp
 from lawful.errors import LawfulError, ObservationError
 from lawful.models.llp import Bags, Normal, Thinned
-from lawful.models.llp.classifier import LabelProportionClassifier
-from lawful.models.llp.data import load_llp
+from lawful.models.llp.classifier import LabelProportionClassifier, LabelProportionSelfTraining
 from lawful.models.llp.inputs import reweighed
 from lawful.models.llp.labels.held_out import held_out
 from lawful.models.llp.labels.labelling import labelled
@@ -23,8 +23,8 @@ from lawful.models.llp.transduction import most_probable_labels
 N, SIZE = 120, 4
 
 
-def classifier(**settings):
-    return LabelProportionClassifier(**({"base": "ridge", "random_state": 0} | settings))
+def classifier(estimator="ridge", **settings):
+    return LabelProportionSelfTraining(estimator, **({"random_state": 0} | settings))
 
 
 def rows_of(classes=2, seed=0):
@@ -104,7 +104,7 @@ def test_neighbours_are_coupled_where_they_agree_beyond_the_learner(explained):
     X = np.repeat(rng.normal(size=(1000, 2)), 2, axis=0)
     agree = rng.random(2000) < 1 / (1 + np.exp(-3 * X[:, 0])) if explained else np.repeat(rng.random(1000) < 0.4, 2)
     bags = rng.permutation(2000) // 2
-    fitted = classifier(base=Process(features=30)).fit(X, agree.astype(int), bags)
+    fitted = classifier(Process(features=30)).fit(X, agree.astype(int), bags)
     assert fitted.identifiability_.verdict == "neighbours agree"
     told = fitted.residual_correlation_.verdict
     assert told == ("no sign that neighbours agree" if explained else "neighbours agree")
@@ -220,9 +220,8 @@ def test_labels_of_counted_rows_listen_to_neighbours_as_the_fit_did():
 @pytest.mark.slow
 def test_neighbours_are_near_in_the_hidden_layer_of_the_last_net_where_that_is_asked_for():
     X, y, bags = rows_of()
-    net = Net(Recipe(hidden=(4,), epochs=2), Ridge())
-    settings = {"base": net, "coupling": 0.5, "cross_fit": 0, "rounds": 2}
-    fitted, plain = (classifier(graph=graph, **settings).fit(X, y, bags) for graph in ("hidden", "covariates"))
+    nets = [Net(Recipe(hidden=(4,), epochs=2), Ridge(), hidden_neighbors=hidden) for hidden in (True, False)]
+    fitted, plain = (classifier(net, coupling=0.5, cross_fit=0, rounds=2).fit(X, y, bags) for net in nets)
     first = knn_graph(plain.scaling_(X), 5, "cosine").edges
     assert np.array_equal(plain.graph_.edges, first) and not np.array_equal(fitted.graph_.edges, first)
     counts = np.bincount(bags, y, N // SIZE)
@@ -230,8 +229,8 @@ def test_neighbours_are_near_in_the_hidden_layer_of_the_last_net_where_that_is_a
     told = labelled(fitted.decision_function(X), Bags.from_ids(bags, counts), fitted._couple_rows(X))
     assert np.array_equal(fitted._couple_rows(X).edges, seen)
     np.testing.assert_allclose(fitted.transduce(X, bags, counts), told.posterior)
-    with pytest.raises(LawfulError, match="graph='rows'.*Fix"):
-        classifier(graph="rows").fit(X, y, bags)
+    with pytest.raises(LawfulError, match="Net: count_weight=-1.*Fix"):
+        Net(count_weight=-1)
 
 
 def test_other_shares_of_the_classes_move_the_log_odds_by_their_difference():
@@ -298,7 +297,7 @@ def test_a_class_that_no_count_has_is_left_rare_and_neighbours_among_new_rows_ar
 
 def test_a_fit_keeps_no_rows_whatever_the_number_of_classes():
     X, y, bags = rows_of(classes=3)
-    fitted = classifier(base=Process(features=10), coupling="off").fit(X, y, bags)
+    fitted = classifier(Process(features=10), coupling="off").fit(X, y, bags)
     parts = fitted.learner_.details["parts"]
     assert len(parts) == 3 and not any("out_of_bag" in part.details for part in parts)
     assert "out_of_bag" not in fitted.learner_.details
@@ -307,7 +306,7 @@ def test_a_fit_keeps_no_rows_whatever_the_number_of_classes():
 def test_iterations_are_those_of_the_learner():
     X, y, bags = rows_of()
     net = Net(Recipe(hidden=(4,), epochs=3), Ridge())
-    fits = [classifier(base=base, coupling="off", cross_fit=0).fit(X, y, bags) for base in ("ridge", net, "logistic")]
+    fits = [classifier(base, coupling="off", cross_fit=0).fit(X, y, bags) for base in ("ridge", net, "logistic")]
     told = [fitted.n_iter_ for fitted in fits]
     assert told == [1, 3, int(fits[2].learner_.details["model"].n_iter_[0])] and told[2] > 1
 

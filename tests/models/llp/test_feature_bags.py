@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from lawful.models.llp import Bags, FeatureBagsWarning, LabelProportionClassifier
+from lawful.models.llp import Bags, FeatureBagsWarning, LabelProportionSelfTraining
 from lawful.models.llp.bags.feature_bags import made_by_features
 
 RANDOM = np.random.default_rng(0)
@@ -78,7 +78,7 @@ def test_bags_some_at_a_time_are_all_bags(monkeypatch):
 
 def test_a_fit_warns_once_and_notes_it():
     X, y = of(CITY), (NOISE[:, 0] > 0).astype(int)
-    model = LabelProportionClassifier("ridge", coupling="off", random_state=0)
+    model = LabelProportionSelfTraining("ridge", coupling="off", random_state=0)
     with pytest.warns(FeatureBagsWarning, match="follows from column 0, so these tell every count.*Fix: leave") as told:
         fitted = model.fit(X, y, CITY)
     assert len(told) == 1

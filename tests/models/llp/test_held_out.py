@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from lawful.models.llp import Bags
-from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.labels.held_out import cross_fitted, folds_of, held_out, without_counts
+from lawful.models.llp.training.fitted import Fitted
 
 
 def bags_of(number, size=2):

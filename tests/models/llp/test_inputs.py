@@ -6,7 +6,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from lawful.errors import LawfulError, ObservationError
-from lawful.models.llp import Bags, LabelProportionClassifier, Normal, Sampled, Soft, count_log_likelihood
+from lawful.models.llp import Bags, LabelProportionSelfTraining, Normal, Sampled, Soft, count_log_likelihood
 from lawful.models.llp.inputs import counted_bags
 
 N = 24
@@ -15,7 +15,7 @@ IDS, COUNTS = np.arange(N) // 4, np.array([1, 2, 0, 4, 3, 1])
 
 
 def classifier(**settings):
-    return LabelProportionClassifier(**({"base": "ridge", "coupling": "off", "random_state": 0} | settings))
+    return LabelProportionSelfTraining("ridge", **({"coupling": "off", "random_state": 0} | settings))
 
 
 @pytest.mark.parametrize(
@@ -80,8 +80,8 @@ def test_numbers_of_drawn_members_are_one_for_every_bag(given):
         Bags.from_ids(IDS, COUNTS, noise=Sampled([3, 3]))
 
 
-def test_proportions_of_drawn_members_are_read_in_their_order_whatever_their_index():
-    shares = pd.Series(COUNTS / 4, index=np.arange(6) + 7)
+def test_proportions_of_drawn_members_are_those_of_whole_numbers():
+    shares = pd.Series(COUNTS / 4)
     bags = counted_bags(N, IDS, None, shares, None, "fit_bags", n_trials=4)
     assert bags.counts.tolist() == COUNTS.tolist()
     with pytest.raises(ObservationError, match="proportion of bag 0 is 0.2"):
@@ -120,3 +120,79 @@ def test_counts_of_two_bags_are_refused_where_no_labels_have_both_and_only_there
             with pytest.raises(ObservationError, match="in common"):
                 counted_bags(4, bags, None, None, None, "fit_bags")
     assert len(possible) < 16
+
+
+NAMES = np.array(["north", "east", "south", "west", "centre", "harbour"])
+CALLED = NAMES[IDS]
+
+
+def arrays(bags):
+    return [bags.offsets.tolist(), bags.members.tolist(), bags.counts.tolist(), bags.known.tolist()]
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        dict(zip(NAMES, COUNTS, strict=True)), dict(zip(NAMES[::-1], COUNTS[::-1], strict=True)),
+        pd.Series(COUNTS, NAMES).sort_index(), pd.DataFrame({"no": 4 - COUNTS, "yes": COUNTS}, NAMES).sort_index(),
+    ],
+    ids=["dictionary", "in another order", "series", "frame"],
+)  # fmt: skip
+def test_counts_by_name_are_those_of_numbers_whatever_their_order(counts):
+    found = counted_bags(N, CALLED, counts, None, None, "fit_bags")
+    assert arrays(found) == arrays(Bags.from_ids(IDS, COUNTS))
+
+
+def test_fit_and_fit_bags_call_bags_by_the_same_names():
+    """Labels counted by name, as a user would, and the same labels with names: the same fit, bit by bit."""
+    y, called = np.random.default_rng(1).integers(0, 2, N), np.random.default_rng(2).permutation(CALLED).astype(object)
+    called[3], y[3] = -1, 0  # in no bag
+    inside = called != -1
+    counts = pd.Series(y[inside]).groupby(called[inside]).sum()
+    fits = [classifier().fit(X, y, called), classifier().fit_bags(X, called, counts)]
+    assert np.array_equal(fits[0].decision_function(X), fits[1].decision_function(X))
+    assert np.array_equal(fits[0].posterior_, fits[1].posterior_)
+    shares = fits[1].transduce(X, called, counts)
+    np.testing.assert_allclose(pd.Series(shares[inside]).groupby(called[inside]).sum(), counts, atol=1e-6)
+
+
+def test_numbers_with_gaps_and_text_of_no_bag_are_names():
+    counts = dict(zip((IDS[::4] * 7 + 3).tolist(), COUNTS, strict=True))
+    assert arrays(counted_bags(N, IDS * 7 + 3, counts, None, None, "fit_bags")) == arrays(Bags.from_ids(IDS, COUNTS))
+    given = np.where(IDS == 2, "-1", CALLED)
+    counts = {name: count for name, count in zip(NAMES, COUNTS, strict=True) if name != "south"}
+    assert counted_bags(N, given, counts, None, None, "fit_bags").ids[8:12].tolist() == [-1] * 4
+    shares = {name: count / 2 for name, count in zip(NAMES, [1, 2, 0, 2, 1, 1], strict=True)}
+    drawn = counted_bags(N, CALLED, None, shares, None, "fit_bags", n_trials=dict.fromkeys(NAMES, 2))
+    assert drawn.counts.tolist() == [1, 2, 0, 2, 1, 1] and drawn.noise.trials.tolist() == [2] * 6
+
+
+def test_classes_are_the_columns_of_a_frame():
+    frame = pd.DataFrame({"no": 4 - COUNTS, "yes": COUNTS}, NAMES)
+    assert classifier().fit_bags(X, CALLED, frame).classes_.tolist() == ["no", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"north": 1}, "counts of bags 'east', 'south', 'west', 'centre', 'harbour' are missing.*NaN"),
+        (dict(zip([*NAMES, "away"], [*COUNTS, 1], strict=True)), "counts of bags 'away' have no rows.*names"),
+        (pd.Series([*COUNTS, 1], [*NAMES, "east"]), "counts of bags 'east' come twice.*Fix"),
+        (dict(zip(NAMES, [1, 2, 0, 5, 3, 1], strict=True)), "bag 3 has 4 members.*Bag 3 is the one named 'west'"),
+        (COUNTS, r"bags have names, and counts of shape \(6,\) have none.*Fix: give counts by name"),
+    ],
+)
+def test_counts_that_are_not_one_for_each_name_are_refused(counts, told):
+    with pytest.raises(ObservationError, match=told):
+        classifier().fit_bags(X, CALLED, counts)
+    with pytest.raises(ObservationError, match="n_trials are an array beside others by name"):
+        classifier().fit_bags(X, CALLED, dict(zip(NAMES, COUNTS, strict=True)), n_trials=np.full(6, 4))
+
+
+def test_labels_are_not_read_without_bags_unless_that_is_said():
+    y = np.arange(N) % 2
+    for bags, told in ((None, "no bags were given.*label of every row.*Fix: give bags="), ("row", "bags='row'.*Fix")):
+        with pytest.raises(ObservationError, match=f"fit: {told}"):
+            classifier().fit(X, y, bags)
+    fits = [classifier().fit(X, y, bags) for bags in ("rows", np.arange(N))]
+    assert np.array_equal(fits[0].decision_function(X), fits[1].decision_function(X))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from lawful.models.llp.classifier import LabelProportionClassifier
-from lawful.models.llp.learners import FromClassifier, Process, Ridge
+from lawful.models.llp.classifier import LabelProportionClassifier, LabelProportionSelfTraining
+from lawful.models.llp.learners import FromClassifier, Ridge
 
 SIZE = 4
 
@@ -38,7 +38,7 @@ def test_l4_the_default_with_neighbours_reads_nothing_but_counts_bit_by_bit():
     X, y, bags = rows_of(240)  # bags enough for the exact likelihood
     names = np.array([f"bag {7 * bag % 60}" for bag in bags])
     cases = ((y, bags), (shuffled_within(y, bags), bags), (y, names))
-    fits = [answers(LabelProportionClassifier(Process(features=50), random_state=0).fit(X, *case), X) for case in cases]
+    fits = [answers(LabelProportionClassifier(n_components=50, random_state=0).fit(X, *case), X) for case in cases]
     assert equal(fits[0], fits[1]) and equal(fits[0], fits[2])
 
 
@@ -46,9 +46,9 @@ def test_l4_the_default_with_neighbours_reads_nothing_but_counts_bit_by_bit():
 def test_l4_a_copy_of_a_row_in_no_bag_leaves_the_learner_of_the_default_and_its_label_is_read_by_nobody():
     X, y, bags = rows_of(240)
     more, out = np.concatenate([X, X[:1]]), np.append(bags, -1)
-    alone = LabelProportionClassifier(Process(features=50), random_state=0).fit(X, y, bags)
+    alone = LabelProportionClassifier(n_components=50, random_state=0).fit(X, y, bags)
     beside = [
-        LabelProportionClassifier(Process(features=50), random_state=0).fit(more, np.append(y, label), out)
+        LabelProportionClassifier(n_components=50, random_state=0).fit(more, np.append(y, label), out)
         for label in (0, 1)
     ]
     assert equal(*(answers(each, X) for each in beside))
@@ -63,7 +63,7 @@ def test_l4_a_copy_of_a_row_in_no_bag_leaves_the_learner_of_the_default_and_its_
 def test_l12_rounds_of_other_learners_with_neighbours_and_folds_see_no_labels():
     X, y, bags = rows_of(800)  # 200 bags, of which 20 are held out
     learner = FromClassifier(lambda seed: LogisticRegression(), Ridge())  # from labels that a ridge starts
-    model = LabelProportionClassifier(learner, coupling=0.5, cross_fit=2, random_state=0)
+    model = LabelProportionSelfTraining(learner, coupling=0.5, cross_fit=2, random_state=0)
     fits = [model.fit(X, labels, bags) and (model.rounds_, *told(model, X)) for labels in (y, shuffled_within(y, bags))]
     rounds = [[(r.held_out, r.gain, r.gain_error, r.slope) for r in each[0]] for each in fits]
     assert rounds[0] == rounds[1] and len(rounds[0]) > 1 and np.isfinite(rounds[0]).all()

@@ -118,7 +118,7 @@ def test_another_fit_is_refused_by_what_differs(tmp_path):
         with pytest.raises(CheckpointMismatch) as caught:
             fitted(folder, "process", **{setting: value})
         assert [each.split(" (")[0] for each in caught.value.differing] == [f"settings {setting}"]
-    with pytest.raises(CheckpointMismatch, match="settings base"):
+    with pytest.raises(CheckpointMismatch, match="settings estimator"):
         fitted(folder, "net")
     fitted(folder, "process", verbose=0)
 

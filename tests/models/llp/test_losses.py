@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.studies.label_proportions.published import labels_and_aggregates
 from lawful.models.llp import Bags, count_log_likelihood
-from lawful.models.llp.refitting import labels_and_aggregates, labels_and_counts, told
+from lawful.models.llp.training.losses import labels_and_counts, told
 from lawful.models.llp.training.network import Recipe, fit_network
 from lawful.models.llp.training.network_program import Batch
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.special import expit
 
 from lawful.models.llp import Bags, edge_correlation
-from lawful.models.llp.baselines import Fitted
 from lawful.models.llp.neighbourhood import KAPPA, Near, Neighbourhood
+from lawful.models.llp.training.fitted import Fitted
 
 N = 2000
 RANDOM = np.random.default_rng(0)

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.studies.label_proportions.baselines.dllp import proportion_loss
 from lawful.errors import ObservationError
 from lawful.models.llp import Bags
-from lawful.models.llp.baselines.dllp import proportion_loss
 from lawful.models.llp.training.network import Recipe, fit_network
 from lawful.models.llp.training.network_program import Batch, Terms
 

@@ -8,14 +8,14 @@ from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from lawful.errors import LawfulError, ObservationError
-from lawful.models.llp import LabelProportionClassifier, bag_scorer
+from lawful.models.llp import LabelProportionSelfTraining, bag_scorer
 from lawful.models.llp.scoring import bag_score
 
 Y, HALF = np.array([0, 1, 1, 0]), np.full(4, 0.5)
 
 
 def test_a_score_without_bags_is_refused_and_not_one_of_labels():
-    with pytest.raises(LawfulError, match="no bags were given.*label of every row.*Fix: give bags="):
+    with pytest.raises(ObservationError, match="no bags were given.*label of every row.*Fix: give bags="):
         bag_score(Y, HALF)
 
 
@@ -29,7 +29,7 @@ def test_a_search_never_scores_by_labels_of_rows():
     y = np.tile(Y, 2)
     with sklearn.config_context(enable_metadata_routing=True):
         scorer = bag_scorer()
-        model = LabelProportionClassifier("ridge", coupling="off").set_fit_request(bags=True)
+        model = LabelProportionSelfTraining("ridge", coupling="off").set_fit_request(bags=True)
         search = GridSearchCV(model, {"rounds": [0]}, cv=GroupKFold(2), scoring=scorer, error_score="raise")
         with pytest.raises(LawfulError, match="no bags were given"):
             search.fit(X, y, groups=bags)

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..bags.bags import Bags
-from ..training.network import Recipe
-from ..training.network_program import Batch, Terms
-from .interface import Fitted
+from lawful.models.llp import Bags
+from lawful.models.llp.training.fitted import Fitted
+from lawful.models.llp.training.network import Recipe
+from lawful.models.llp.training.network_program import Batch, Terms
+
 from .nets import fit_net
 
 CLIP = 1e-6

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bags.bags import Bags
-from ..training.network import Recipe
-from ..training.network_program import Batch, Terms
-from .interface import Fitted
-from .nets import cross_entropy, fit_net, summed
+from lawful.models.llp import Bags
+from lawful.models.llp.training.fitted import Fitted
+from lawful.models.llp.training.losses import cross_entropy, summed
+from lawful.models.llp.training.network import Recipe
+from lawful.models.llp.training.network_program import Batch, Terms
+
+from .nets import fit_net
 
 LEARNING_RATES = (1e-3, 3e-4, 1e-4)  # to choose among, by something that needs no labels
 

@@ -2,25 +2,20 @@
 
 Law: the gradient of the loss is that of -log P(sum_i y_i = S) under the net, summed over bags and divided by members:
 one step is a step of exact maximum likelihood of the counts. Noisy reports use their own factor in place of the count.
-
-Bags that share rows are taken for independent reports.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.graphs import counts
+from lawful.models.llp import Bags
+from lawful.models.llp.training.fitted import Fitted
+from lawful.models.llp.training.losses import posterior_loss
+from lawful.models.llp.training.network import Recipe
 
-from ..bags.bags import Bags
-from ..training.network import Recipe
-from ..training.network_program import Batch, Terms
-from .interface import Fitted
-from .nets import cross_entropy, fit_net, summed
+from .nets import fit_net
 
 
 @dataclass(frozen=True)
@@ -39,10 +34,3 @@ class CountEM:
     def fit(self, X: np.ndarray, bags: Bags, *, seed: int = 0) -> Fitted:
         """Fit to rows (n, d) and what is known of the counts of their bags."""
         return fit_net(X, bags, posterior_loss, self.recipe, seed)
-
-
-def posterior_loss(batch: Batch) -> Terms:
-    """Return the cross-entropy of the members and their posterior under the net as it is; all members weigh one."""
-    z = jax.lax.stop_gradient(jnp.where(batch.real, batch.z, -jnp.inf))
-    posterior = jax.nn.sigmoid(z + counts.messages(z, batch.log_weights))
-    return summed(cross_entropy(batch.z, jax.lax.stop_gradient(posterior)), batch)

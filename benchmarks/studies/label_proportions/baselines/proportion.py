@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bags.bags import Bags
-from .interface import Fitted, check_rows
+from lawful.models.llp import Bags
+from lawful.models.llp.training.fitted import Fitted, check_rows
 
 
 @dataclass(frozen=True)
