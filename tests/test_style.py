@@ -20,6 +20,7 @@ BACKENDS = {
     "inference/graphs/moves/member_law.py": "the law of members of bags: draw beside the enumeration of the same law",
     "inference/graphs/graph_draws.py": "the uniforms of an exact draw of a graph, outside of any program",
     "inference/laws/conditional_resampling.py": "the law of ancestors given the first: draw beside the enumeration",
+    "inference/laws/multivariate_t.py": "the law of an element that a program starts from: draw beside the density",
     "inference/laws/symmetric_mixture.py": "the law of elements that a program starts from: draw beside the density",
     "inference/laws/resampling.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
     "inference/check/identities/identities.py": "points at which densities are tested; no algorithm runs on them",

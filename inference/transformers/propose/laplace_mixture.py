@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 
 import lawful
 from lawful.backends.initial_values import prior_coordinates
@@ -27,11 +26,12 @@ from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
 from lawful.passes.unconstrain import coordinates_of
 
+from ...laws.multivariate_t import MultivariateT
 from ...laws.symmetric_mixture import SymmetricMixture
 from ...representations.exchangeable import elements_of
 
 NAME = "laplace_mixture"
-FREEDOM = 5.0  # of the t laws: their tails are heavier than those of posteriors
+FREEDOM = 5  # of the t laws: their tails are heavier than those of posteriors
 WIDER = 2.0  # variances of an element, in those of the normal law at its optimum
 SHARE = 0.1  # weight of the law about the prior
 DRAWS = 1000  # of the prior, for mean and covariance of an element
@@ -99,9 +99,9 @@ class LaplaceMixtures:
         curved, vectors = np.linalg.eigh(whole.T @ precision @ whole)
         axes = whole @ vectors / np.sqrt(np.maximum(curved, 1.0))[..., None, :]  # no wider than the prior
         root = np.linalg.cholesky(WIDER * axes @ np.swapaxes(axes, -1, -2))
-        freedom, dtype = jnp.asarray(FREEDOM), jnp.result_type(float)
-        near = dist.MultivariateStudentT(freedom, jnp.asarray(loc, dtype), jnp.asarray(root, dtype))
-        far = dist.MultivariateStudentT(freedom, jnp.asarray(rows.mean(axis=0), dtype), jnp.asarray(whole, dtype))
+        dtype = jnp.result_type(float)
+        near = MultivariateT(FREEDOM, jnp.asarray(loc, dtype), jnp.asarray(root, dtype))
+        far = MultivariateT(FREEDOM, jnp.asarray(rows.mean(axis=0), dtype), jnp.asarray(whole, dtype))
         return SymmetricMixture(
             jnp.asarray(log_weight, dtype), near, far, share=SHARE, plate=self.plate, sites=elements.sites
         )
