@@ -32,7 +32,7 @@ def test_the_exact_messages_are_those_of_listing_all_assignments(share):
         np.testing.assert_allclose(told, np.array(odds) - h[row], atol=1e-12)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.8, 0.4])
 def test_the_floor_gives_the_messages(share):
     settings = {"members": 64, "share": share}

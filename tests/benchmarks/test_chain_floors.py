@@ -110,7 +110,7 @@ def test_an_exchange_of_means_with_their_labels_leaves_the_effective_size():
     assert told(exchanged[0])["ess"] < 10 and found["mean_0"] == told(means)["mean_0"]
 
 
-@pytest.mark.parametrize(("workload", "ours"), rest_slow(LINES, 3))
+@pytest.mark.parametrize(("workload", "ours"), rest_slow(LINES))
 def test_a_run_of_ours_gives_the_outputs_that_are_compared(workload, ours, monkeypatch):
     monkeypatch.setattr("lawful.distributions.families.FAMILIES", dict(FAMILIES))
     (variant, *_) = WORKLOADS[workload].variants

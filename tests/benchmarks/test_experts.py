@@ -18,7 +18,7 @@ def test_the_data_of_w6_have_their_check_values():
     assert x.shape == (100_000, 11) and (x[:, 0] == 1).all()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.parametrize("contestant", [ours, floor], ids=["ours", "floor"])
 def test_contestants_give_the_answer_and_climb_to_it(contestant):

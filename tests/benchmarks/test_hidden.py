@@ -29,7 +29,7 @@ def test_the_exact_log_likelihood_of_w5b_is_the_published_number():
     np.testing.assert_allclose(marginals.sum(1), 1, rtol=1e-13)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.parametrize("contestant", [ours, floor], ids=["ours", "floor"])
 def test_contestants_give_the_answer(contestant):

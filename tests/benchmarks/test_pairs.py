@@ -48,6 +48,7 @@ def test_counts_are_another_form_of_the_same_joint():
     assert 1e-6 < np.abs(by_pairs - by_counts).max() < 1e-3
 
 
+@pytest.mark.slow
 def test_the_work_of_w5e_is_that_of_its_pairs():
     (variant, *_) = WORKLOADS["W5e"].variants
     given = workloads.pairs(variant.settings["variables"], variant.settings["bag"])

@@ -52,7 +52,7 @@ def test_few_ancestors_are_within_one_of_their_share(m):
         assert len(index) == m
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"steps": 5, "chains": None}, {"steps": None, "chains": 40}])
 def test_the_floor_reaches_the_posterior(settings):
     """One run each: log evidence within 8 (spread about 2), means within a posterior sd on average."""

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.tier3
 CYCLE = kernels.cycle(kernels.mh(), WALK)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("model", "kernel", "form"),
     rest_slow([(positive, WALK, "exact_rank"), (chain, CYCLE, "two_sample"), (switch, kernels.mh(), "exact_rank")], 2),

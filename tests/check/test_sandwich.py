@@ -49,7 +49,7 @@ CASES = {
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("name", rest_slow(CASES, 2))
+@pytest.mark.parametrize("name", rest_slow(CASES))
 def test_the_mean_of_one_over_the_estimate_is_exact(name):
     """E[1 / Z-hat] = P(Z-hat > 0) / Z, all choices of the run enumerated from every path of the posterior."""
     program, y, build = CASES[name]

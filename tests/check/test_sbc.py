@@ -48,6 +48,7 @@ def test_an_exact_posterior_passes_and_the_report_says_what_it_would_find():
     assert 0.2 < report.min_detectable_effect < 0.35
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("fault", rest_slow([{"shift": 0.4}, {"scale": 1.4}, {"scale": 0.7}], 2), ids=str)
 def test_a_posterior_that_is_off_fails(fault):
     assert sbc(normal, conjugate(**fault), jnp.zeros(2), batched=True, **SIZES).status == "failed"
@@ -83,6 +84,7 @@ def by_importance(program):
     return inference.importance(program, particles=50)
 
 
+@pytest.mark.slow
 def test_the_report_of_an_executor_is_that_of_none():
     sizes = {"n_sims": 16, "draws": 9, "bins": 5, "batched": False}
     alone = sbc(normal, by_importance, jnp.zeros(2), **sizes)

@@ -49,6 +49,7 @@ def test_a_shift_of_the_stated_size_is_found():
     assert sum(report.status == "failed" for report in reports) >= 18  # 0.99 each: fewer has probability 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", rest_slow([40, 200]))
 def test_false_alarms_are_as_rare_as_stated(n):
     """One law, 1,000 times at 1 %: more than 27 alarms has probability 1e-6; discrete columns included."""

@@ -25,7 +25,7 @@ def test_the_seeds_reach_every_construct():
     assert frozenset().union(*(continuous_program(seed)[2] for seed in SEEDS)) == frozenset(KINDS)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 def test_d4_one_key_gives_one_run_on_every_side(sides):
     assert same_runs(sides, jax.random.split(jax.random.key(4), 2))
 

@@ -169,6 +169,7 @@ def test_f01_the_site_and_its_parameter_are_named(program, kernel, start, site, 
     assert "in chain" in finding.message and "at step" in finding.message
 
 
+@pytest.mark.slow
 def test_f01_the_place_is_the_same_however_the_run_is_divided(tmp_path):
     """Whole, in chunks, into a store: one message, of the step that the counts of the whole run have first."""
 
@@ -194,6 +195,7 @@ def vector_broken():
     sample("y", dist.Normal(0.0, jnp.sqrt(x.sum() + s + 2.0)), obs=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel", [kernels.hmc(n_steps=4), *rest_slow([kernels.nuts(), kernels.mala(0.9)], 0)], ids=repr
 )
@@ -249,6 +251,7 @@ def test_f01_the_other_chains_stay_bit_identical():
     np.testing.assert_array_equal(broken.posterior["x"][whole], clean.posterior["x"][whole])
 
 
+@pytest.mark.slow
 def test_f01_without_a_fault_there_is_no_finding():
     result = inference.mcmc(lambda: sample("x", dist.Normal(0.0, 1.0)), draws=50, warmup=0)(jax.random.key(0))
     assert not [f for f in result.reasons if f.code == "NONFINITE_DENSITY"]

@@ -102,7 +102,7 @@ def test_f02_dead_weights_that_all_are_nan_end_the_run():
         assert result.status & Status.DEAD
 
 
-@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES))
 def test_f02_a_flagged_run_has_no_evidence_and_no_samples_and_changes_no_other_run(scheme):
     """Of the runs of two particles some meet the NaN; the others are those of a program without it, bit by bit."""
     run = filter_of(scheme, particles=2, runs=12, nonfinite="flag")

@@ -94,7 +94,7 @@ def test_f04_exactly_one_run_dies_and_the_others_are_equal_to_the_bit():
 
 
 @pytest.mark.fault(4)
-@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES))
 def test_f04_nothing_of_a_dead_run_looks_plausible(scheme):
     plan = inference.smc(impossible, particles=5, runs=2, resampling=scheme)
     for when in range(STEPS):

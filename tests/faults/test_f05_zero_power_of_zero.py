@@ -107,6 +107,7 @@ def test_f05_a_run_that_starts_there_gives_the_truncated_posterior(name):
         assert result.stats["ess"][:, 0] == pytest.approx(400 * INSIDE, abs=70)
 
 
+@pytest.mark.slow
 def test_f05_an_adaptive_ladder_sees_only_the_living():
     """Dead particles do not slow the ladder: a likelihood that is flat where it is possible takes one stage."""
     result = plan_of("adaptive")(1, Y)

@@ -132,7 +132,7 @@ def test_f15_no_shipped_family_uses_its_key_twice(name):
         handlers.seed(lambda: sample("x", FAMILIES[name].make()), KEY)()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["branches", "scopes"])  # in "branches" two arms share an address
 def test_f15_no_program_uses_a_key_twice(name):
     program, args = PROGRAMS[name]

@@ -39,6 +39,7 @@ CASES = {
 }
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(26)
 @pytest.mark.parametrize("case", CASES)
 def test_f26_a_run_that_did_not_settle_says_so(case):

@@ -55,6 +55,7 @@ def test_f27_probabilities_of_zero_and_one_exclude_exactly_what_they_should(size
                     assert found == pytest.approx(np.log(brute(z, count)), abs=2e-6 if dtype == np.float32 else 1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("mode", "dtype"),

@@ -51,7 +51,7 @@ def test_f28_a_fit_inside_its_limits_says_nothing():
     assert GaussianMoE(1).fit(x[:, None], y).reasons_ == ()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_f28_an_expert_without_rows_leaves_values_and_gradients_finite(dtype):
     """All gates on the first expert, by a score that leaves the others no weight at all."""
@@ -69,6 +69,7 @@ def test_f28_an_expert_without_rows_leaves_values_and_gradients_finite(dtype):
         assert np.isfinite(found.log_likelihood)
 
 
+@pytest.mark.slow
 def test_f28_gradients_are_finite_on_the_floor():
     X, y = few_points()
     model = GaussianMoE(5).fit(X, y, starts=2)

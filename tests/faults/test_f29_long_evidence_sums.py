@@ -74,6 +74,7 @@ def test_f29_the_evidence_of_many_steps_does_not_drift(method, kind):
     assert abs(float(method(jnp.asarray(increments))) / exact - 1) < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", rest_slow(["cancelling", "constant", "alternating"]))
 def test_f29_nor_does_that_of_steps_between_which_particles_are_drawn_anew(kind):
     test_f29_the_evidence_of_many_steps_does_not_drift(smc, kind)

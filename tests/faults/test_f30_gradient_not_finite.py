@@ -76,7 +76,7 @@ def test_f30_the_count_is_exact_for_one_leapfrog():
     assert abs(share - exact) < 5.7 * np.sqrt(exact * (1 - exact) / 4000)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [kernels.hmc(n_steps=3), kernels.nuts(), kernels.mala()], ids=repr)
 def test_f30_no_start_without_a_gradient_is_taken(kernel):
     result = inference.mcmc(beyond, kernel, chains=16, warmup=30, draws=5)(0)
@@ -86,7 +86,7 @@ def test_f30_no_start_without_a_gradient_is_taken(kernel):
     assert told.value.sites == (("flat",),)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [kernels.hmc(n_steps=3), kernels.nuts()], ids=repr)
 def test_f30_a_warm_up_learns_nothing_from_it(kernel):
     result = inference.mcmc(beyond, kernel, chains=4, warmup=200, draws=20)(0)
@@ -121,6 +121,7 @@ def test_f30_an_arm_that_is_not_taken_costs_no_law():
     assert report.passed, report
 
 
+@pytest.mark.slow
 def test_f30_the_trap_of_where_has_a_finite_value():
     """Chains that start above zero meet the arm that is not taken, or a norm at zero, and say how often."""
     for model, args in ((untaken, ()), (norm_at_zero, (0.3,))):

@@ -46,6 +46,7 @@ def steered(y):
     return a + 2 * b
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     "settings",

@@ -55,7 +55,7 @@ METHODS = {
 
 
 @pytest.mark.fault(48)
-@pytest.mark.parametrize("method", rest_slow(METHODS, 5))
+@pytest.mark.parametrize("method", rest_slow(METHODS))
 def test_f48_an_offset_changes_the_evidence_by_itself_and_nothing_else(method):
     model, times, build = METHODS[method]
     plan = build(model)

@@ -250,7 +250,7 @@ def filtered(y, jump):
 SEQUENCE = jnp.array([1.0, 0.2, -0.3])
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("jump", [np.nan, 1.5])
 def test_f51_inner_filters_of_smc2_tell_of_their_draws(jump):
     run = inference.smc2(filtered, kernels.random_walk(0.8), ["p"], particles=40, inner=10, nonfinite="flag")

@@ -134,6 +134,7 @@ def test_the_mass_is_dense_where_coordinates_are_few_or_the_density_costs_more(s
     assert kernel.dense == dense and kernel.target == 0.9
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_was_chosen_and_why():
     text = inference.mcmc(grid).plan()
     assert "z: not summed out: site 'z' cannot be summed" in text
@@ -251,6 +252,7 @@ def stops(progress):
     return progress.phase == "sampling" and progress.step >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_plan", rest_slow([False, True]))
 def test_a_run_that_was_stopped_goes_on_with_the_same_labels(whole, tmp_path, as_plan):
     plan = inference.mcmc(mixture, run=RunOptions(chunk=8, checkpoint=tmp_path, callbacks=stops), **SHORT)
@@ -261,6 +263,7 @@ def test_a_run_that_was_stopped_goes_on_with_the_same_labels(whole, tmp_path, as
     assert_same(inference.resume(tmp_path, again, Y), whole)
 
 
+@pytest.mark.slow
 def test_sites_that_were_named_are_summed_again_after_a_stop(tmp_path):
     settings = {"kernel": kernels.random_walk(0.5), "enumerate": ["label"], **SHORT}
     run = RunOptions(chunk=8, checkpoint=tmp_path, callbacks=stops)
@@ -280,6 +283,7 @@ def test_particles_beside_summed_sites_go_on_after_a_stop(method, tmp_path):
     assert_same(inference.resume(tmp_path, mixture, Y), build(mixture, **settings)(5, Y))
 
 
+@pytest.mark.slow
 def test_chunks_and_more_draws_have_the_labels_of_one_run(whole):
     plan = inference.mcmc(mixture, run=RunOptions(chunk=10), **{**SHORT, "draws": 10})
     assert_same(plan(KEY, Y).extend(20), whole)
@@ -288,6 +292,7 @@ def test_chunks_and_more_draws_have_the_labels_of_one_run(whole):
     np.testing.assert_array_equal(np.concatenate(late, axis=1), whole.posterior["label"])
 
 
+@pytest.mark.slow
 def test_where_draws_go_into_a_store_labels_are_drawn_beside_the_means(tmp_path):
     plan = inference.mcmc(mixture, run=RunOptions(store=tmp_path / "draws.zarr"), **SHORT)
     assert "label: drawn from the exact conditional" in plan.plan(Y)
@@ -296,6 +301,7 @@ def test_where_draws_go_into_a_store_labels_are_drawn_beside_the_means(tmp_path)
         inference.mcmc(mixture, enumerate="all", run=RunOptions(store=tmp_path / "other.zarr"))
 
 
+@pytest.mark.slow
 def test_starts_of_what_is_summed_are_not_needed_and_not_refused():
     start = {"mean": jnp.array([-3.0, 3.0]), "label": jnp.zeros(4, int)}
     found = [inference.mcmc(mixture, init=init, **SHORT)(KEY, Y) for init in (start, {"mean": start["mean"]})]

@@ -13,6 +13,7 @@ from lawful.inference.results.log_densities import densities
 from tests.ppl.programs import PROGRAMS
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["straight", "chain", "branches", "scopes"])
 def test_both_groups_sum_to_the_log_density(name):
     program, args = PROGRAMS[name]

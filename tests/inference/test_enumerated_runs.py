@@ -70,6 +70,7 @@ def test_the_labels_of_a_run_are_draws_from_their_conditional(chains, points, fa
     assert result.dims["z"] == ("point",)
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_is_summed_and_what_is_moved(chains, points):
     plan, result = chains
     text = plan.plan(points)

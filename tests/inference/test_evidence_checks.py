@@ -54,6 +54,7 @@ def test_chains_that_never_move_are_told():
     assert np.nanmax(result.stats["unmoved_chains"]) > 0.25
 
 
+@pytest.mark.slow
 def test_what_chains_say_of_a_run_is_what_runs_say_of_each_other():
     """Variances of 30 runs, whose ratio has a standard error of a third: within a factor of four, at 4 of them."""
 

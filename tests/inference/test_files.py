@@ -92,6 +92,7 @@ def test_every_array_comes_back_bit_for_bit(name, suffix, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_file_that_was_loaded_saves_and_converts_to_the_same(tmp_path):
     result = made("smc")
     result.save(tmp_path / "a.nc", predictive=True)
@@ -189,6 +190,7 @@ def test_a_truncated_file_and_a_foreign_one_are_refused(tmp_path):
         Result.load(tmp_path / "nowhere.nc")
 
 
+@pytest.mark.slow
 def test_another_ending_is_refused_and_an_older_file_is_kept_where_saving_fails(tmp_path, monkeypatch):
     with pytest.raises(LawfulError, match=r"ends in \.nc .* or \.zarr"):
         made("odd").save(tmp_path / "result.pkl")

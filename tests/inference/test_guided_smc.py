@@ -61,6 +61,7 @@ def test_with_the_posterior_as_proposal_one_step_has_its_exact_evidence_in_every
     np.testing.assert_allclose(result.stats["ess"][:, -1], 3.0, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_best_proposal_has_an_evidence_of_much_smaller_variance(false_alarm):
     """Log evidence sds of 0.03 against 1.3 with these settings: a factor of 3 is seen with certainty."""
     plans = {

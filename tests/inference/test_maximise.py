@@ -100,6 +100,7 @@ def test_of_coins_it_is_the_mode_of_the_beta_law_and_edges_are_found():
     assert not result.ok and codes(result) == {"NO_MAXIMUM"} and result.optima[0].kind == "unbounded"
 
 
+@pytest.mark.slow
 def test_of_a_marginal_it_is_that_of_the_sum_by_hand(tmp_path):
     y = np.array([0.3, 1.1, 0.7, 9.0])
 

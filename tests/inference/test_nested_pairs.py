@@ -54,6 +54,7 @@ def they_agree(outer, inner, reads, sums=tuple(SUMS)):
     assert all(value == pytest.approx(exact, abs=1e-10) for value in found.values()), (exact, found)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("outer", "inner"), QUICK)
 def test_sums_of_nested_constructs_agree(outer, inner):
     they_agree(outer, inner, "state", ("bp", "in the program"))
@@ -132,7 +133,7 @@ ONE_WAY = {
 }
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("program", ONE_WAY)
 def test_what_is_refused_names_what_can_do_it(program):
     with pytest.raises(LawfulError, match=ONE_WAY[program][1]):

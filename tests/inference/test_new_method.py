@@ -46,11 +46,13 @@ def test_it_is_short_and_its_call_has_the_signature_of_its_fields():
     )
 
 
+@pytest.mark.slow
 def test_it_is_checked_by_the_law():
     """E[Z-hat] and E[Z-hat mean w f] on a program of finite sites, by listing all that it draws."""
     assert law_error(back_to_front(coin, particles=2), coin, np.array([1, 0])).error < 1e-12
 
 
+@pytest.mark.slow
 def test_it_goes_in_chunks_and_is_reported(tmp_path):
     whole = run_of()
     assert_equal(run_of(RunOptions(chunk=1)), whole)
@@ -70,6 +72,7 @@ def test_it_runs_with_summed_sites(false_alarm):
     assert result.posterior["outlier"].shape == (16, 200) and result.run["enumerated"] == ["outlier"]
 
 
+@pytest.mark.slow
 def test_it_is_run_from_the_command_line(tmp_path):
     (tmp_path / "data.json").write_text('{"y": [0.5, 2.0]}')
     words = ["run", f"{FILE}:model", "--data", f"{tmp_path}/data.json", "--out", f"{tmp_path}/out", "--seed", "7"]

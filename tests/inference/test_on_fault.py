@@ -64,6 +64,7 @@ def test_runs_with_a_weight_without_meaning_are_counted_beside_the_first_of_each
     assert one != other and min(bad) in (one, other) and {one, other} < bad and one_count + other_count == len(bad)
 
 
+@pytest.mark.slow
 def test_a_weight_of_a_filter_inside_is_told_by_the_sites_and_the_step_of_the_users_program():
     def walk(y):
         def step(x, y):

@@ -39,6 +39,7 @@ def test_each_chain_is_that_of_its_own_key(thin):
     assert len({float(x) for x in np.asarray(result.posterior["x"])[:, -1]}) == 3
 
 
+@pytest.mark.slow
 def test_a_kernel_tunes_itself_in_each_chain_alone():
     result = inference.mcmc(model, kernels.hmc(), chains=2, warmup=30, draws=5, chain_method="sequential")(KEY, 0.5)
     assert result.posterior["x"].shape == (2, 5)

@@ -166,6 +166,7 @@ def test_the_plan_and_its_settings():
             inference.parallel_tempering(guarded, powers=powers)
 
 
+@pytest.mark.slow
 def test_the_method_is_its_kernel_on_the_program():
     """`mcmc` with what the method composes gives the same draws, and neither shows the other copies."""
     method = inference.parallel_tempering(guarded, powers=[0.25, 1.0], chains=2, warmup=3, draws=5).method

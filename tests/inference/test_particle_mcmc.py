@@ -34,6 +34,7 @@ def plans():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", rest_slow(["pmmh", "pmmh, correlated", "particle gibbs, sampled", "particle gibbs, backward"])
 )
@@ -165,6 +166,7 @@ def test_the_estimate_is_kept_with_the_state():
     assert 0.1 < np.asarray(result.stats["acceptance_rate"]).mean() < 0.9
 
 
+@pytest.mark.slow
 def test_a_chain_starts_where_it_is_told():
     plan = inference.pmmh(
         walk, kernels.random_walk(1e-9), ["sigma"], particles=5, chains=2, warmup=0, draws=1, init={"sigma": [0.3, 0.7]}
@@ -173,6 +175,7 @@ def test_a_chain_starts_where_it_is_told():
     np.testing.assert_allclose(sigma, [0.3, 0.7], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_independent_paths_have_no_parameters():
     result = inference.pmmh(lambda y: known(y), particles=20, chains=4, warmup=5, draws=50)(jax.random.key(0), Y)
     assert result.posterior["x"].shape == (4, 50, 6)

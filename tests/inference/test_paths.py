@@ -75,6 +75,7 @@ def test_a_path_goes_from_the_prior_to_the_program(name, branch):
     assert density(Entered(), path, blocks, 0.0, choices) == pytest.approx(whole(choices), abs=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PATHS)
 def test_inside_a_block_the_density_is_rest_and_power_times_slope(name):
     path, blocks = PATHS[name]

@@ -54,6 +54,7 @@ def standard_errors(result):
     return np.array([abs(v.mean()) / (v.std(ddof=1) / np.sqrt(len(v))) for v in (ratio - 1, means)])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier2
 @pytest.mark.parametrize("options", rest_slow([{"steps": 2}, {"chains": 20}]), ids=["steps", "waste-free"])
 @pytest.mark.parametrize("name", CYCLES)
@@ -74,6 +75,7 @@ def test_blocks_of_data_and_annealed_importance_take_a_cycle():
     assert abs(ratio.mean()) < 6 * ratio.std(ddof=1) / np.sqrt(40)
 
 
+@pytest.mark.slow
 def test_a_proposal_takes_the_arrays_that_it_has_arguments_for():
     def towards(current, y):
         lawful.sample("mu", dist.Normal(0.5 * current["mu"] + 0.5 * jnp.mean(y), 0.6))
@@ -88,6 +90,7 @@ def test_a_part_of_a_mixture_that_did_not_run_leaves_what_is_told_of_it():
         assert np.isfinite(stats[name]).all() and (stats[name] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_cycle_tells_its_numbers_together_and_apart():
     stats = run(CYCLES["flow first"](), steps=3, runs=2).stats
     flow, move = stats["acceptance_rate@0_population_hmc"], stats["acceptance_rate@1_mh"]

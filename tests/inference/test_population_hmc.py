@@ -22,7 +22,7 @@ Y = np.array([2.4, 3.1, 1.9, 2.2])
 EXACT = float(dist.MultivariateNormal(jnp.zeros(4), jnp.eye(4) + 4.0).log_prob(jnp.asarray(Y)))
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.parametrize("options", [{"steps": 2}, {"chains": 20}], ids=["steps", "waste-free"])
 def test_evidence_and_moments_of_a_conjugate_program(options):

@@ -64,6 +64,7 @@ def test_parts_are_found_by_the_plate_and_an_unknown_plate_is_refused():
         exchangeable_parts(frame, "row", "hmc")
 
 
+@pytest.mark.slow
 @pytest.mark.tier2
 def test_a_posterior_with_two_namings_has_its_exact_evidence():
     """Weights 1/2, means N(0, 4), noise 1/2: the evidence is a sum over 2^8 labelings, and both namings are visited."""

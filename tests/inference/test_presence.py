@@ -72,7 +72,7 @@ def test_the_acceptance_of_a_walk_is_that_of_the_elements_that_are_there():
     np.testing.assert_allclose(rate[moved], np.minimum(ratio[moved], 1.0), rtol=1e-10)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [kernels.hmc(1.2, 3), kernels.nuts(1.2)], ids=["hmc", "nuts"])
 def test_what_is_absent_costs_no_acceptance(kernel):
     """Two rows of 402 are missing: with momenta for all of them hardly a step of this length would be accepted."""
@@ -115,6 +115,7 @@ def test_what_choices_decide_about_has_its_law_in_chains():
     assert form_for(kernels.gibbs(), rate) is not rate
 
 
+@pytest.mark.slow
 def test_proposals_of_what_is_absent_weigh_nothing_on_average():
     """Evidence of 4000 particles by guided draws against plain ones: 6 joint standard errors, below 1e-8."""
 

@@ -325,6 +325,7 @@ def test_a_bound_that_only_the_run_knows_is_accepted_where_the_run_finds_it_wide
     assert np.isfinite(found.log_evidence).all()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("mode", "message"), [("staged", "a weight is NaN.*the support of the proposal of 'u'"),
                                                ("eager", "Uniform cannot reach all values")])  # fmt: skip
 @pytest.mark.parametrize("bound", [lambda s: 0.9 * s, lambda s: 3.0])

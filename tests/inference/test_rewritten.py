@@ -49,6 +49,7 @@ TRANSFORMERS = {
 Y = np.array([0.3, 2.2, -0.1])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_a_program_that_is_rewritten_has_the_form_that_is_rewritten(name):
     transformer, model = TRANSFORMERS[name]
@@ -99,6 +100,7 @@ def fitted():
     return program, inference.mcmc(program, kernels.nuts(), chains=2, warmup=200, draws=200)(KEY, EFFECT, SD)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
 def test_noncentred_keeps_the_sites_by_name_in_results(fitted):
     _, result = fitted

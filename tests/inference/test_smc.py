@@ -146,6 +146,7 @@ def test_what_is_kept_does_not_change_the_run(data):
     np.testing.assert_array_equal(runs[0].weighted.values["z"][:, :, -1], runs[1].weighted.values["returned"])
 
 
+@pytest.mark.slow
 def test_runs_differ_and_are_independent(data, false_alarm):
     """Each of four columns of runs is unbiased, and no two are correlated: ten z."""
     case = CASES["local level"](data).first(8)
@@ -163,6 +164,7 @@ def test_runs_differ_and_are_independent(data, false_alarm):
             assert abs(products.mean()) / products.std(ddof=1) * math.sqrt(len(keys)) < critical
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 def test_an_estimate_that_is_two_percent_too_large_is_found(data):
     """The stated power is real: the same check fails on a biased estimator."""

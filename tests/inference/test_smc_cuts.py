@@ -81,7 +81,7 @@ def test_the_expected_population_has_the_measure_of_the_program(program, keep):
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES))
 def test_every_scheme_keeps_the_measure_of_a_program_without_a_loop(scheme):
     plan = inference.smc(straight, particles=2, keep="last", resampling=scheme, resample_below=None)
     assert law_error(plan, straight, Y).error < TOLERANCE

@@ -78,6 +78,7 @@ def test_the_density_is_a_sum_over_ends_and_orders():
     np.testing.assert_allclose(score(jnp.asarray(points[:, [2, 0, 1]])), found, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_masses_of_a_finite_mixture_are_those_of_its_draws_and_sum_to_one():
     """Two elements of three values: all that a draw decides is enumerated, the order and the broad law among it."""
     near, far = np.random.default_rng(0).dirichlet(np.ones(3), (2, 2)), np.array([0.2, 0.3, 0.5])
@@ -109,6 +110,7 @@ def test_the_density_of_the_first_measure_integrates_to_one(elements, nodes):
     assert abs(weight @ np.exp(np.asarray(jax.jit(at.log_prob)(jnp.asarray(grid)))) - 1) < 1e-8
 
 
+@pytest.mark.slow
 def test_draws_have_the_law_of_the_density():
     """Every element has the law of all elements of all ends; those of one draw belong together.
 
@@ -160,6 +162,7 @@ def started(start):
     return inference.start_from(start)(classes)()
 
 
+@pytest.mark.slow
 def test_the_measure_is_that_of_the_program_wherever_it_starts():
     """Log density of a point, by the program that starts from a mixture and by the program itself; forms as well."""
     at, rng = mixture_of(), np.random.default_rng(2)

@@ -127,6 +127,7 @@ def test_parameters_of_a_filter_are_given_in_part():
             inference.pmmh(model, walk if sites else None, sites, particles=8, chains=2, init={"x": 0.75})(0, Y)
 
 
+@pytest.mark.slow
 def test_the_first_call_compiles_two_programs_and_a_few_small_ones():
     """The search of starts and the chains; what a kernel knows beforehand is not compiled, whatever its shape."""
     compiled = []

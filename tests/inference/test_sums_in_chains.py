@@ -187,6 +187,7 @@ def test_a_chain_in_the_steps_of_a_chain_is_summed_by_both_recursions():
     assert float(compile(form)(jax.random.key(0), y)[1]) == pytest.approx(logsumexp(alpha), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_chains_in_chains_are_drawn_back_from_their_conditional():
     move = jnp.array([[0.7, 0.3], [0.4, 0.6]])
     report = preserves(in_program(), partial(days_of_hours, np.array([[0.5, -1.0], [1.2, 0.1]]), move))

@@ -47,6 +47,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rest_slow(SETTINGS))
 def test_the_posterior_and_its_evidence_are_reached(name, false_alarm):
     """32 runs of 1000 particles: the pooled evidence agrees by Student's t, and its error is below 0.05."""
@@ -135,6 +136,7 @@ def adaptive():
     return inference.tempered_smc(normal, particles=500, runs=3)(0, Y)
 
 
+@pytest.mark.slow
 def test_summed_sites_leave_the_evidence_and_come_back_as_draws(false_alarm):
     """Sums over four states tell both; 32 runs of 200 particles, so an error of 0.05 in the log evidence is found."""
 
@@ -175,6 +177,7 @@ def test_an_adaptive_run_tells_where_it_went():
     assert result.finished == longest
 
 
+@pytest.mark.slow
 def test_stages_that_run_out_are_told():
     ladder = inference.by_ess(0.9, max_stages=2)
     result = inference.tempered_smc(normal, particles=200, runs=2, ladder=ladder)(0, Y)
@@ -183,6 +186,7 @@ def test_stages_that_run_out_are_told():
     assert any("max_stages" in warning for warning in result.warnings)
 
 
+@pytest.mark.slow
 def test_kept_is_what_is_asked_for():
     paths, last = adaptive(), inference.tempered_smc(normal, particles=500, runs=3, keep="last")(0, Y)
     assert set(paths.posterior) == {"mu"} and set(last.posterior) == {"twice"}
@@ -190,6 +194,7 @@ def test_kept_is_what_is_asked_for():
     np.testing.assert_array_equal(2 * np.asarray(paths.weighted.values["mu"]), last.weighted.values["twice"])
 
 
+@pytest.mark.slow
 def test_a_program_without_data_stays_at_its_prior():
     result = inference.tempered_smc(lambda: sample("x", dist.Normal(0.0, 1.0)), particles=1000)(0)
     assert result.log_evidence[0] == pytest.approx(0, abs=1e-12)

@@ -105,7 +105,7 @@ def test_windows_lie_inside_the_warm_up_and_the_last_one_is_the_longest(steps):
         assert np.argmax(np.diff([np.flatnonzero(rows[:, 0])[0] - 1, *ends])) == len(ends) - 1
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("mass", ["diagonal", "dense"])
 def test_scales_and_acceptance_are_found(mass):
     result = run(kernels.nuts(inverse_mass=mass), warmup=600, draws=200)
@@ -154,6 +154,7 @@ def test_nothing_is_tuned_once_draws_begin():
     assert fingerprint(result) != fingerprint(run(kernels.nuts(), seed=1, draws=50))
 
 
+@pytest.mark.slow
 def test_warm_up_and_draws_are_one_loop_that_counts_the_steps_that_learn():
     plan = inference.mcmc(normal, kernels.hmc(n_steps=3), chains=2, warmup=50, draws=20)
     result = plan(0)
@@ -182,6 +183,7 @@ def test_given_settings_stay():
     np.testing.assert_allclose(result.run["inverse_mass"], np.diag(COVARIANCE), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_second_call_compiles_nothing():
     plan = inference.mcmc(normal, kernels.nuts(), chains=2, warmup=30, draws=10)
     first = plan(0)

@@ -183,6 +183,7 @@ def unknown(y):
 Y = jnp.asarray(np.cumsum(np.random.default_rng(0).normal(size=60)))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("runs", [1, 4])
 def test_old_states_of_the_paths_of_a_good_filter_are_told_and_not_judged(runs):
     result = inference.smc(walk, particles=1000, runs=runs)(jax.random.key(0), Y)
@@ -193,6 +194,7 @@ def test_old_states_of_the_paths_of_a_good_filter_are_told_and_not_judged(runs):
     assert f"copies of {len(np.unique(first))} values" in told.message or "start" in told.message
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("runs", [1, 4])
 def test_a_parameter_that_rests_on_few_values_is_not_ok(runs):
     result = inference.smc(unknown, particles=500, runs=runs)(jax.random.key(0), Y)

@@ -170,7 +170,7 @@ def test_a_value_that_is_no_number_does_not_count_as_a_move():
     assert moved(before, after).tolist() == [False, True]
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("chains", [1, 2, 3])
 def test_a_chain_apart_follows_its_own_acceptance_and_the_others_their_mean_without_it(chains):
     """The step of the others is that of as many chains without one apart; at the end of the first part all have it."""
@@ -222,6 +222,7 @@ def test_coordinates_that_are_not_correlated_are_not_recommended_a_dense_mass():
     assert not list(long_ways(draws, {"n_steps": np.full((2, 300), 900)}, {"inverse_mass": np.ones(7)}))
 
 
+@pytest.mark.slow
 def test_steps_that_are_too_long_for_a_tail_are_told_and_those_of_a_normal_posterior_are_not():
     """A ridge that is ten times as narrow where it goes on: draws of a run without divergences hardly enter it."""
 

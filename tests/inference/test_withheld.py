@@ -82,6 +82,7 @@ def normal_walk(y):
     return scan(step, 0.0, y)[0]
 
 
+@pytest.mark.slow
 def test_a_path_of_normals_that_is_not_held_is_drawn_from_its_exact_conditional():
     """Means of the predicted data at 6 standard errors: four false alarms of 2e-9 each."""
     n = 4000
@@ -100,6 +101,7 @@ def refused(result, lost):
         result.to_datatree(predictive=True)
 
 
+@pytest.mark.slow
 def test_a_path_that_is_not_held_is_refused_with_the_remedy():
     refused(inference.smc(walk, particles=20, keep="last")(KEY, EIGHTS), ["scale", "x"])
     alone = made({"scale": np.ones((1, 4))}, walk, EIGHTS)

@@ -87,6 +87,7 @@ def test_a_filter_of_the_restaurant_is_unbiased():
     check_evidence(plan, (jnp.array(Y), CONCENTRATION, SPREAD, NOISE), expected, n=1_000)
 
 
+@pytest.mark.slow
 def test_the_truncated_process_has_its_exact_evidence():
     """Two clusters and a concentration of 2: the mass is a polynomial in the stick, and the means go over a grid."""
     args = jnp.array(Y), 2.0, 2, SPREAD, NOISE

@@ -28,6 +28,7 @@ def test_trajectories_are_those_of_another_solver():
     np.testing.assert_allclose(solved(), other, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_equal_steps_have_an_error_of_fourth_order():
     exact = solved(rtol=1e-11, atol=1e-11, max_steps=20_000)
     errors = [np.abs(np.log(solved(steps=n) / exact)).max() for n in (8, 16, 32)]

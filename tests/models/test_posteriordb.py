@@ -186,7 +186,7 @@ def test_every_posterior_of_the_database_has_a_program(data):
         assert posterior.proper == (told["priors"] == "proper")
 
 
-@pytest.mark.parametrize("name", rest_slow(EQUATIONS, 5))
+@pytest.mark.parametrize("name", rest_slow(EQUATIONS))
 def test_the_program_has_the_density_of_its_equations_in_both_coordinates(name, data):
     """Differences between points, so that constants drop out: of values, and of coordinates with their Jacobian."""
     density, reference = case(name, data)

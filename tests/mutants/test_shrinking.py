@@ -51,6 +51,7 @@ def program_of(message):
     return text.strip()
 
 
+@pytest.mark.slow
 def test_the_smallest_program_has_three_sites_at_most(failure):
     _, _, message = failure
     (told,) = re.findall(r"smallest failing program, of (\d) sites?:", message)

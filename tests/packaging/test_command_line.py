@@ -83,6 +83,7 @@ def test_run_writes_posterior_diagnostics_plot_and_report(folder):
     assert result.run["seed"] == 1 and "<td>seed</td><td>1</td>" in page and len(page) < 2_000_000
 
 
+@pytest.mark.slow
 def test_a_result_that_is_not_ok_has_code_3(folder):
     words = ["run", f"{folder}/some_programs.py:mean", "--data", f"{folder}/data.json", "--out", str(folder / "short")]
     assert main([*words, "--warmup", "2", "--draws", "5", "--chains", "2"]) == 3

@@ -29,6 +29,7 @@ def test_public_names_are_those_of_the_snapshot(root):
     )
 
 
+@pytest.mark.slow
 def test_an_import_loads_what_is_asked_for_alone():
     """Checks, graphs of other libraries, statistics and frames are loaded by who asks for them."""
     heavy = {"lawful.inference.check", "lawful.models", "networkx", "scipy.stats", "pandas", "arviz_stats"}

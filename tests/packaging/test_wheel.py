@@ -59,6 +59,7 @@ def wheel(built) -> Path:
     return wheel
 
 
+@pytest.mark.slow
 def test_sdist_holds_what_a_packager_needs(built):
     (sdist,) = built.glob("lawful-*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -78,6 +78,7 @@ def restarted(p):
     return cond(sample("try", dist.Bernoulli(0.5)) == 1, search, lambda: jnp.array(7))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", [three_arms, geometric, walk, restarted])
 def test_eager_and_staged_denote_one_measure(program):
     agree(program, np.array([0.2, 0.3, 0.5]) if program is three_arms else np.array(0.375))

@@ -35,6 +35,7 @@ def full(form, run):
     return values
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.parametrize("seed", rest_slow(SEEDS))
 def test_eager_and_staged_density_are_equal(name, seed):

@@ -319,6 +319,7 @@ def test_a_program_sees_what_its_helper_reads():
     test_a_change_of_what_a_program_reads_gives_the_new_numbers_and_back_the_old_form(a_global_of_a_helper)
 
 
+@pytest.mark.slow
 def test_runs_of_every_kind_see_the_change():
     study = Study()
 

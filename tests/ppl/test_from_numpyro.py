@@ -74,6 +74,7 @@ def rest_slow(names):
     return [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in names]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", rest_slow(CASES))
 def test_a_model_has_the_sites_of_its_trace(name):
     case = CASES[name]
@@ -111,6 +112,7 @@ def both_densities(name, x64=True):
     return float(lawful.trace(program_of(case), *case.args).log_density(ours, *case.args)), float(there)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", rest_slow(CASES))
 def test_a_model_has_the_density_of_numpyro(name):
     here, there = both_densities(name)

@@ -85,6 +85,7 @@ def test_a_forgotten_observation_makes_a_result_that_is_not_ok(build):
     assert not {"UNREAD_ARGUMENT", "UNOBSERVED"} & {reason.code for reason in build(line)(0, X, Y).reasons}
 
 
+@pytest.mark.slow
 def test_the_check_finds_it_before_any_run():
     (found,) = lawful.check_program(forgotten, X, Y)
     assert (found.code, found.level, found.site) == ("unread-argument", "error", ("y",))

@@ -34,6 +34,7 @@ def test_a_finding_says_where_and_what_to_do():
     assert "axis -1 (size 3) of batch shape (3,)" in finding.found
 
 
+@pytest.mark.slow
 def test_a_batch_axis_without_a_plate_is_found():
     def half():
         with plate("a", 2, dim=-2):

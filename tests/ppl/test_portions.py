@@ -107,6 +107,7 @@ def test_the_room_of_a_call_changes_nothing():
     assert float(weight) == float(log_weight)
 
 
+@pytest.mark.slow
 def test_portions_without_the_compiler_give_the_whole_too():
     form = lawful.trace(kept_path, Y[:3])
     with jax.disable_jit():

@@ -44,6 +44,7 @@ def agree(form, *inputs):
 # ---- the law, on random programs
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("finite", [True, False])
 @pytest.mark.parametrize("seed", rest_slow(range(4), 2))
 def test_outputs_weights_and_draws_stay_with_equal_keys(seed, finite):
@@ -162,6 +163,7 @@ def test_sums_and_stacks_of_the_steps_are_one_operation():
     assert len(small.nodes) < 6
 
 
+@pytest.mark.slow
 def test_what_differs_from_step_to_step_is_left_alone():
     def families():
         x = 0.0

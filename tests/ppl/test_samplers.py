@@ -106,6 +106,7 @@ def test_nutpie_takes_labels_of_any_type(labels):
     theirs._make_model(None)  # what nutpie.sample does first
 
 
+@pytest.mark.slow
 def test_blackjax_gets_the_density_and_a_start():
     d = lawful.density(model, Y)
     logdensity, position = d.to_blackjax(KEY)

@@ -66,7 +66,7 @@ def test_masses_are_integrals_of_the_density(name):
     assert mass[3] == 1.0 and mass[4] == pytest.approx(mass[1] + mass[2], rel=1e-12) and mass[5] == 0.0
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTS)
 def test_masses_of_counts_are_sums(name):
     law, values = COUNTS[name](), np.arange(200)

@@ -50,7 +50,7 @@ def test_the_masses_of_counts_add_up_to_one(name):
     assert masses[0] == 0.0
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAWS)
 def test_draws_follow_the_density(name):
     """Kolmogorov-Smirnov at level 1e-7 for each law."""

@@ -38,6 +38,7 @@ def test_the_arms_of_a_branch_share_their_worlds():
     assert preserves(READ, branches).measure_error < 1e-15
 
 
+@pytest.mark.slow
 def test_worlds_that_an_arm_does_not_need_have_no_mass():
     worlds = emit_worlds(trace(branches))()
     assert worlds.log_mass.shape == (12,)

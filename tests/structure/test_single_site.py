@@ -80,6 +80,7 @@ def step_of(program, y):
     return len(found), (cost[0] if isinstance(cost, list) else cost)["flops"], made
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("program", "shape"),
     rest_slow(
@@ -114,6 +115,7 @@ def test_all_chains_move_the_same_part_so_that_one_arm_of_the_program_runs():
     assert [site.plates for site in shared] == [()]
 
 
+@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.parametrize("program", rest_slow([switching, chain, labels]))
 def test_the_chains_are_written_in_place(program):

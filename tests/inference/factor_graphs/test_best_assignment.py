@@ -49,6 +49,7 @@ def check(graph):
     return searched >= best - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", rest_slow(range(4)))
 def test_all_solvers_and_bounds_agree_with_all_assignments(seed):
     check(bagged_graph(seed, 7))

@@ -32,6 +32,7 @@ def test_bp_6_tree_reweighted_messages_bound_the_grid_from_above(data):
     assert float(found.log_z) - exact(data, "ising_grid_6x8")["log_partition"] == pytest.approx(2.9280, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_bp_6_brackets_hold_log_z():
     """On 40 graphs; 200 in the slow tier."""
     for seed in range(40):

@@ -117,7 +117,7 @@ def test_squares_send_what_their_pairs_send(kind, sizes, shared, dtype):
         np.testing.assert_allclose(ours, theirs, atol=1e-13 if dtype == np.float64 else 1e-6)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_beliefs_of_log_odds_are_those_of_the_general_form(kind):
     graph, rng = mixed_graph(kind, (6, 5, 4), True)

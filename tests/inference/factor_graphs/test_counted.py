@@ -194,7 +194,7 @@ def test_draws_from_a_forest_have_the_law_of_all_variables_and_the_best_one_is_b
     np.testing.assert_allclose([score, graph.log_score(states)], truth.largest, rtol=1e-12)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_label_proportions_have_the_published_answers(data, dtype):
     """Every bag of the reference file in one graph, by one call, the bags ragged."""
@@ -225,7 +225,7 @@ def test_label_proportions_have_the_published_answers(data, dtype):
             assert np.flatnonzero(both.info["impossible"]["n"]).tolist() == ([] if joint else [k])
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["tables", "messages"])
 def test_gradients_of_log_z_are_beliefs(way):
     graph = counted_graph(6, forest=True, zeros=0.3)
@@ -250,6 +250,7 @@ def test_other_evidence_and_potentials_compile_nothing(by_descent):
     assert program._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_a_bag_without_a_possible_count_is_named():
     graph = FactorGraph()
     y = graph.variables("y", (4,))

@@ -102,6 +102,7 @@ PROGRAMS = {
 }  # fmt: skip
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_graph_has_the_measure_of_the_program(name):
     program, args = PROGRAMS[name]

@@ -56,7 +56,7 @@ def some_way(potentials, seed=1):
     return jax.tree.map(lambda x: rng.normal(size=x.shape), potentials)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("seed", range(2))
 def test_bp_7_the_derivative_of_log_z_is_the_beliefs(family, seed):
@@ -115,7 +115,7 @@ def test_bp_7_derivatives_are_finite_differences(family):
     np.testing.assert_allclose(backward(0.0, counting), wanted, rtol=1e-6)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bp_7_beliefs_move_as_they_do_through_all_sweeps(family):
     graph = knot(0)

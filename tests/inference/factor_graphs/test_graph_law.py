@@ -90,7 +90,7 @@ def test_sites_drawn_one_after_the_other_have_the_joint_law():
         assert float(jnp.exp(apart)) * np.isfinite(whole) == pytest.approx(float(jnp.exp(whole)), abs=1e-14)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_graph_without_mass_takes_the_first_states_and_has_no_nan(dtype):
     graph = chain(dtype)
@@ -109,6 +109,7 @@ def test_gradients_at_excluded_states_are_zero():
     assert all(jnp.all(g[jnp.isneginf(x)] == 0) for g, x in zip(found, leaves, strict=True))
 
 
+@pytest.mark.slow
 def test_a_site_has_the_values_of_its_states():
     base, leaves = law_of(chain(), "z")
     law = SiteLaw(base, (2,), "float64", (0.5, 1.5, 7.0))

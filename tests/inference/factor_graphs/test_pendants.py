@@ -50,7 +50,7 @@ def largest_difference(a, b):
     return max(np.abs(np.asarray(x) - np.asarray(y)).max() for x, y in pairs)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_chains_on_a_core_have_the_marginals_of_elimination(seed):
     graph = hanging(seed)

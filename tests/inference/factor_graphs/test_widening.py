@@ -54,7 +54,7 @@ def test_tables_that_would_grow_too_large_are_of_few_kinds_in_place_of_one(few_e
     assert (wide.cardinalities >= given.cardinalities).all()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "counting", "temperature"), [("few", "bethe", 1.0), ("one", "bethe", 1.0), ("one", "trw", None)]
 )

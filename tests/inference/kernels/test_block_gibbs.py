@@ -107,6 +107,7 @@ def test_it_keeps_exact_draws_beside_continuous_sites():
     assert invariant(both, clusters, jnp.zeros(3), n=2_000, steps=(1, 4)).passed
 
 
+@pytest.mark.slow
 def test_chains_run_beside_moves_of_continuous_sites():
     kernel = kernels.cycle(kernels.block_gibbs(), kernels.on("mean", kernels.mh(kernels.random_walk(0.5))))
     y = jnp.array([1.0, 2.0, 0.0])
@@ -115,6 +116,7 @@ def test_chains_run_beside_moves_of_continuous_sites():
     assert np.isfinite(result.posterior["mean"]).all()
 
 
+@pytest.mark.slow
 def test_it_runs_in_single_precision(single_precision):
     result = inference.mcmc(ring, kernels.block_gibbs(**SMALL), chains=2, warmup=0, draws=40)(jax.random.key(1))
     z = np.asarray(result.posterior["z"])

@@ -47,6 +47,7 @@ def test_on_scores_only_what_the_sites_reach():
     assert not any(label in ("log p(mu)", "log p(sd)") for label in labels)
 
 
+@pytest.mark.slow
 def test_sites_that_a_named_site_switches_move_along():
     def program():
         b = sample("b", dist.Bernoulli(0.5))

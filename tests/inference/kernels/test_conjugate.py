@@ -222,7 +222,7 @@ def test_exact_draws_stay_exact_draws(sites):
     invariant(kernels.conjugate(sites), families, *data, n=1_000, steps=(1, 3)).raise_if_failed()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier1
 @pytest.mark.parametrize(
     "wrong",

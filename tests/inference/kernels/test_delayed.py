@@ -101,6 +101,7 @@ def half(y):
     factor("some", 2.0 * dist.Normal(mu, 1.0).log_prob(y[:2]).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
 def test_exact_draws_stay_exact_draws():
     kernel = kernels.delayed_acceptance(half, kernels.random_walk(0.8), steps=3)

@@ -94,6 +94,7 @@ def bounds():
         lawful.sample("m", dist.Normal(0.0, 1.0))
 
 
+@pytest.mark.slow
 def test_coordinates_and_values_are_each_others_inverse():
     form = lawful.trace(bounds)
     found, density = coordinates_of(form), lawful.density(form)

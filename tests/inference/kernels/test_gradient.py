@@ -26,7 +26,7 @@ DENSE = kernels.hmc(0.5, 3, inverse_mass=[[1.0, 0.4], [0.4, 0.8]])
 SMALL = {"n": 2_000, "steps": (1, 10)}
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "model"),
     [(MALA, positive), (HMC, positive), (NUTS, positive), (DENSE, chain), (NUTS, chain)],
@@ -38,6 +38,7 @@ def test_exact_draws_are_kept(kernel, model):
     assert report.alpha_spent == 1e-6 / 512 and report.detects(0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("kernel", rest_slow([NUTS, MALA, HMC]), ids=repr)
 def test_exact_draws_are_kept_in_single_precision(kernel):
@@ -241,7 +242,7 @@ def test_emitting_needs_no_more_than_the_form():
     assert len(outputs) == built.size + len(built.info) and float(weight) == 0.0
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [kernels.nuts(), kernels.hmc()], ids=repr)
 def test_a_tuned_kernel_that_stands_alone_is_built_once_and_named_once(kernel, monkeypatch):
     built, named = [], []

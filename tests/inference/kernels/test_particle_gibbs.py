@@ -88,7 +88,7 @@ CASES = {
 
 
 @pytest.mark.tier0
-@pytest.mark.parametrize("name", rest_slow(CASES, 7))
+@pytest.mark.parametrize("name", rest_slow(CASES))
 def test_two_particles_keep_the_posterior_of_paths_exactly(name):
     program, args, settings = CASES[name]
     built = kernels.particle_gibbs(2, **settings).build(lawful.trace(program, *args))
@@ -118,7 +118,7 @@ def test_conditional_ancestors_are_those_of_the_scheme_given_the_first(scheme):
     assert {k: v for k, v in found.items() if v} == pytest.approx({k: v for k, v in truth.items() if v}, abs=1e-12)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["systematic", "stratified", "multinomial"])
 def test_conditional_draws_have_the_enumerated_law(scheme, false_alarm):
     """100,000 draws; each tuple of ancestors by an exact binomial test, Bonferroni over the tuples."""

@@ -38,6 +38,7 @@ def test_redraws_of_a_hierarchy_are_exactly_reversible(proposal):
     assert kernel.plan(form) == ["p: not moved", moved, "sum: not moved"]
 
 
+@pytest.mark.slow
 def test_an_element_of_a_mixture_that_a_program_starts_from_is_drawn_by_its_marginal():
     """The proposal of the mixture's own `anew`: exact on the finite mixture, and the marginal sums to one."""
     program, proposed = START(places), trace(MIXTURE.anew)

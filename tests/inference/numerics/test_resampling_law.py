@@ -100,6 +100,7 @@ def as_fractions(words, paired):
     return [Fraction(int(w), 1 << 64) for w in np.atleast_1d(words)]
 
 
+@pytest.mark.rest_slow
 @every_scheme
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_extreme_uniforms_land_inside_and_never_on_weight_zero(name, dtype):

@@ -80,7 +80,7 @@ def test_populations_side_by_side_stand_in_one_row_while_its_slots_can_be_counte
     assert closed.out_avals[0].shape == (rows, 1 << 20)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gradient_passes_a_resampling_step(name):
     def total(weights):

@@ -92,6 +92,7 @@ def test_draws_are_bit_equal_with_and_without(method, terminal):
     assert told.getvalue()
 
 
+@pytest.mark.slow
 def test_summed_sites_pass_the_wish_on(terminal):
     def mixture(y):
         z = lawful.sample("z", dist.Bernoulli(0.5))

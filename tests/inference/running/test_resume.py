@@ -133,6 +133,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rest_slow(OTHERS, 1))
 def test_every_method_is_built_again_from_its_checkpoint(tmp_path, name):
     """The program and the data are enough: nothing else of the call is given again."""

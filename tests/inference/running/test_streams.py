@@ -95,6 +95,7 @@ def failing(at):
     return broken
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("chunk", [4, 1, "auto"])
 def test_a_streamed_run_is_the_run_that_keeps_its_draws(chunk, whole, tmp_path):
     result = run(PLAN, chunk, store=tmp_path / "draws.zarr")

@@ -84,7 +84,7 @@ def test_where_offspring_are_near_the_borders_tell_all(devices, each):
     assert (np.asarray(found)[~yes] != expected[~yes]).any(axis=1).all()  # and nothing that they tell is missed
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("devices", "each"), [(4, 8), (8, 16)])
 def test_populations_of_any_unevenness_move_the_same(devices, each):
     size = devices * each

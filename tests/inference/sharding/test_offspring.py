@@ -70,6 +70,7 @@ def test_single_precision_counts_above_one_word_are_exact_to_one(single_precisio
     assert (offspring[np.asarray(weights) == 0] == 0).all()
 
 
+@pytest.mark.slow
 def test_equal_weights_move_nobody_nor_does_a_dead_population():
     x = jnp.arange(16.0)
     for weight in (2.0, 0.0):

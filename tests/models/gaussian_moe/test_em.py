@@ -90,6 +90,7 @@ def test_the_sums_are_those_of_responsibilities_by_hand():
         np.testing.assert_allclose(getattr(sums, name), value, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_step_of_the_experts_is_weighted_least_squares():
     p, X, y, _ = random_case(1, n=30)
     p = pinned(p._replace(tau=1.0))
@@ -135,6 +136,7 @@ def test_a_step_of_the_gate_that_goes_too_far_is_shortened():
     assert found.gain > 1 and 0 < found.length < 1 and found.experts.gate[0, 1] < 5.0
 
 
+@pytest.mark.slow
 def test_weights_of_rows_count_as_repetitions():
     x, y, rng = data(5, n=20)
     counts = rng.integers(1, 4, 20)
@@ -174,6 +176,7 @@ def test_an_expert_without_mass_stays():
     assert found[0].line[1].tolist() == [0.0, 1e9] and np.isfinite(found[1]).all()
 
 
+@pytest.mark.slow
 def test_an_exact_fit_needs_few_iterations_from_near_the_truth():
     rng = np.random.default_rng(4)
     x = rng.uniform(size=(1000, 1))

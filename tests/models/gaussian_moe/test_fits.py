@@ -51,6 +51,7 @@ def test_a_fit_in_single_precision_is_finished_too():
     assert float(found.log_likelihood) == pytest.approx(exact, abs=0.01)
 
 
+@pytest.mark.slow
 def test_over_specified_fits_are_finished_where_em_creeps():
     """Thirty iterations of EM leave a gradient; Newton's method ends it, with a larger likelihood."""
     x, y = drawn(400)
@@ -140,6 +141,7 @@ def test_the_exact_solver_finds_the_best_of_all_cuts(seed):
     assert value == pytest.approx(likelihood(Gate("topk", top_k=1), found, x, y), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_single_precision_finds_the_cut_of_double_precision():
     """Sums from the left alone leave few rows on the right with nothing but rounding, and a cut at them wins."""
     rng = np.random.default_rng(0)

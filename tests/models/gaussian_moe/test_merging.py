@@ -25,6 +25,7 @@ def split(share=0.3):
     return permuted(TRUTH, [0, 1, 0])._replace(beta0=np.asarray(TRUTH.beta0)[[0, 1, 0]] + log_shares)
 
 
+@pytest.mark.slow
 def test_copies_merge_at_height_0_into_the_expert_that_they_copy():
     x, y = drawn(60)
     tree = merge_tree(split(), x, y)
@@ -78,6 +79,7 @@ def test_merged_moments_are_right_to_the_second_order():
     assert error(0.02) / error(0.01) == pytest.approx(16, rel=0.02)
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_names_shifts_and_units():
     rng = np.random.default_rng(2)
     p = random_parameters(rng, 4, 1)._replace(tau=1.0)

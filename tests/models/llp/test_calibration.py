@@ -48,7 +48,7 @@ def test_bags_that_are_not_looked_at_do_not_matter():
     assert abs(found.shift - calibrated(z, bags).shift) > 1e-3
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["apart", "overlapping", "classes"])
 def test_the_score_is_the_gradient_of_the_likelihood(kind):
     rng = np.random.default_rng(0)

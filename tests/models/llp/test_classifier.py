@@ -311,6 +311,7 @@ def test_iterations_are_those_of_the_learner():
     assert told == [1, 3, int(fits[2].learner_.details["model"].n_iter_[0])] and told[2] > 1
 
 
+@pytest.mark.slow
 def test_neighbours_are_asked_for_by_counts_that_are_not_held_out():
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 800)

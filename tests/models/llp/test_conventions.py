@@ -95,7 +95,7 @@ def causes(error):
     return "" if error is None else f"{error} {causes(error.__cause__ or error.__context__)}"
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKED)
 def test_scikit_learn_finds_nothing_wrong(name):
     found = checks_of(CHECKED[name])

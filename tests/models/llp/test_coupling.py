@@ -93,6 +93,7 @@ def test_the_radius_of_a_forest_is_zero():
     assert coupled(edges, 40, 0.3).strength == 0.9
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kappa", [0.5, 0.95])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_l5_strengths_reach_kappa_and_messages_settle(kappa, weighted):

@@ -133,6 +133,7 @@ def test_a_disk_that_fails_is_told_once_and_the_fit_goes_on(whole, often, tmp_pa
     assert sum("could not be written" in note for note in model.notes_) == 1
 
 
+@pytest.mark.slow
 def test_a_damaged_generation_is_passed_over_and_told(whole, often, tmp_path):
     fitted(tmp_path, "process")
     newest, before = generations(tmp_path)

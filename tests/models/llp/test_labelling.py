@@ -96,6 +96,7 @@ def test_without_neighbours_labels_are_exact():
         np.testing.assert_allclose(found.posterior, marginals, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_l5_a_neighbour_that_knows_no_more_than_the_base_rate_changes_nothing():
     bags, rate = Bags.from_ids([0, 0, 0, 1, 1, -1], [1, 1]), 0.4
     z = logits(bags)

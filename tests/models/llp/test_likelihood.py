@@ -47,7 +47,7 @@ def test_l10_likelihood_and_posterior_are_those_of_all_labels(name):
     assert np.all(np.asarray(found)[~bags.known] == 0)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-10), (np.float32, 1e-5)])
 def test_l1_the_reference_bags_have_their_answers(file, dtype, tol):
     given, truth = file["data"]["bags"], file["exact"]["bags"]

@@ -65,6 +65,7 @@ def test_l13_memory_does_not_grow_with_the_square_of_the_rows():
     assert nearest.shape == (200, 5) and peak < 300e6
 
 
+@pytest.mark.slow
 def test_l13_memory_of_a_graph_grows_no_faster_than_the_rows():
     """Beside a block of distances, of one size for all; all distances of the larger would be 40 GB."""
     pytest.importorskip("faiss")
@@ -108,7 +109,7 @@ def test_principal_components_keep_what_varies():
     np.testing.assert_array_equal(knn_graph(X, 4, components=2).edges, knn_graph(X, 4).edges)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("clusters", [False, True])
 def test_l13_the_index_finds_as_many_as_are_wanted_and_says_how_many(clusters):
     pytest.importorskip("faiss")

@@ -50,6 +50,7 @@ def run(learner, bags, label=alone, **settings):
     return train(X, bags, learner, label, Rounds(folds=0, **settings), seed=1)
 
 
+@pytest.mark.slow
 def test_a_round_is_kept_only_where_held_out_counts_are_told_better():
     z, bags, noise = told_rows()
     better, same = Told(noise, [z, z]), Told(z, [z])

@@ -64,7 +64,7 @@ def test_the_most_probable_labels_are_those_of_all_labellings(kind, seed):
     assert total.max() <= found.bound + 1e-9
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CASES)
 def test_labels_of_a_search_are_beneath_its_bound(kind, monkeypatch):
     """As they are found where there are more rows than an integer program takes."""

@@ -84,6 +84,7 @@ def test_t12_names_that_draws_had_and_the_order_of_chains_change_nothing(fitted)
     np.testing.assert_allclose(found.curves([1.0]), other.curves([1.0]), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_tree_has_named_axes_and_a_log_likelihood_for_each_person(fitted):
     found, _ = fitted
     tree = found.to_datatree()
@@ -168,7 +169,7 @@ def test_wrong_settings_are_refused(settings, named):
     assert "Fix:" in str(error.value)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "select"), [(Model("BLS", 2, 1, 2), False), (Model("LIN", 3, 2, 1, joint=False), True)]
 )

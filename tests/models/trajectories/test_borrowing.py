@@ -33,6 +33,7 @@ def test_the_penalty_curves_along_as_many_differences_as_the_evidence_counts(mod
     assert (found > -1e-9 * largest).all() and np.sum(found > 1e-9 * largest) == differences(model)
 
 
+@pytest.mark.slow
 def test_a_fit_with_the_number_chosen_is_the_fit_with_that_number_given(two_lines):
     data = two_lines[0]
     chosen = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled").fit(data, **GIVEN)

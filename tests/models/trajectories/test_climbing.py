@@ -65,6 +65,7 @@ def test_a_climb_among_others_ends_where_it_ends_alone_and_describes_its_persons
     assert climb_all._cache_size() == compiled
 
 
+@pytest.mark.slow
 def test_the_curvature_is_the_hessian_and_scores_add_up_to_the_gradient():
     model = Model("LIN", 1)
     _, made, free = case(model)
@@ -101,6 +102,7 @@ def test_climbs_in_other_processes_end_where_they_end_here():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_many_persons_are_searched_in_part_and_the_best_of_all_is_found(monkeypatch):
     problem, model = small(200), Model("LIN", 2)
     whole = searched(problem, model, 4, seed=1)

@@ -164,7 +164,7 @@ def test_a_shape_of_ones_own_is_integrated_out_exactly():
     np.testing.assert_allclose(by_person(free, made, model), by_person(free, made, linear), rtol=1e-6)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 0.05, 0.25])
 def test_twice_the_nodes_change_nothing_up_to_a_spread_of_knots_as_large_as_the_gap_between_waves(spread):
     """Waves are about a quarter of the range of times apart; the bar is 1e-6 for -2LL of all persons."""

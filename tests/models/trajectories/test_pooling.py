@@ -160,6 +160,7 @@ def test_covariates_are_borrowed_too(two_lines, density):
     assert (apart[100] < 0.7 * apart[0]).all(), apart
 
 
+@pytest.mark.slow
 def test_a_block_that_is_filled_up_with_nobody_has_the_penalty_of_its_persons():
     model = Model("LIN", 2, 1, 1)
     _, made, free = case(model, n=5, waves=3)

@@ -96,6 +96,7 @@ def told(posterior):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), vague=st.booleans())
 def test_t12_names_of_three_classes_in_each_draw_and_the_order_of_draws_and_chains_change_nothing(found, seed, vague):

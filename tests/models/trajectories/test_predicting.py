@@ -40,6 +40,7 @@ def parts(found):
         yield weights, mean @ loads, np.einsum("qm,knqr,rm->knm", loads, cov, loads)
 
 
+@pytest.mark.slow
 def test_curves_of_persons_are_mixtures_over_draws_and_classes(found, monkeypatch):
     weights, mean, variance = (np.stack(each) for each in zip(*parts(found), strict=True))
     curves = found.person_curves(TIMES, level=0.9)

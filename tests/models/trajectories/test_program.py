@@ -89,6 +89,7 @@ def test_every_curve_and_variant_has_the_value_and_the_gradient_of_the_closed_fo
     _gradients_agree(model, ORDERS[order])
 
 
+@pytest.mark.slow
 def test_the_gradient_by_the_parameters_is_that_of_the_closed_form():
     _gradients_agree(Model("LIN", 2, p_gate=1, p_growth=1), BEFORE)
 
@@ -219,6 +220,7 @@ def record_of(form):
 # ---- simulation
 
 
+@pytest.mark.slow
 def test_what_is_simulated_is_the_same_before_and_after_the_transformers():
     """The transformed program, nothing seen, draws classes and factors back from their laws; outcomes follow."""
     model, n = Model("LIN", 2, p_gate=1), 1000

@@ -27,7 +27,7 @@ def stacked(chains):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *chains)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_chains_side_by_side_are_the_chains_one_by_one(method):
     """Some by fast passes and some by exact ones: neither changes the other."""

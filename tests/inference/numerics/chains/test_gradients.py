@@ -37,7 +37,7 @@ def test_the_gradient_of_log_z_is_the_marginals(method, each, masked):
         np.testing.assert_allclose(one, other, rtol=1e-14, atol=1e-300)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "masked"), [("sequential", True), ("associative", False)])
 def test_second_derivatives_are_covariances_forward_and_backward(method, masked):
     given = random_chain(6, steps=3, masked=masked)
@@ -59,7 +59,7 @@ def test_second_derivatives_are_covariances_forward_and_backward(method, masked)
         np.testing.assert_allclose((gradient(x + e) - gradient(x - e)) / (2 * step), hessian[i], atol=1e-8)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_marginals_have_derivatives_where_scores_are_hard_zeros_or_huge(method):
     """The covariance of two indicators; a hard zero has none, and the exact passes have those of the fast ones."""

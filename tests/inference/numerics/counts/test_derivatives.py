@@ -34,6 +34,7 @@ def test_the_unnormalised_slope_is_the_posterior():
     assert_allclose(slope, marginals(h, g), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_messages_have_the_derivatives_of_the_table():
     """The slope of out_i in h_j is P(y_j | y_i = 1) - P(y_j | y_i = 0), and likewise for the counts."""
     rng = np.random.default_rng(0)
@@ -49,7 +50,7 @@ def test_messages_have_the_derivatives_of_the_table():
         assert_allclose(by_g[i], np.bincount(y.sum(1), one - zero, minlength=6), atol=1e-11)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["tree", "log"])
 def test_derivatives_are_finite_at_hard_zeros(method):
     h, g = (jnp.asarray(x) for x in bags(3))

@@ -28,7 +28,7 @@ def chi_square_fits(draws, h, g):
     assert statistic <= stats.chi2.isf(ALPHA, max(keep.sum() - 1, 1)), statistic
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_draws_have_the_law_of_the_table(size):
     g = potentials(size)[[0, 3, 5, 12, 18]]
@@ -73,6 +73,7 @@ def test_counts_of_a_large_bag_are_as_asked():
     assert (counts.push_members(u, h, g).sum(axis=-1) == jnp.asarray([17, 38])[None]).all()
 
 
+@pytest.mark.slow
 def test_negated_members_are_drawn_turned():
     g = counts.potentials.hard_count(0, 3)
     u = jnp.asarray(np.random.default_rng(0).random((4, 4)))

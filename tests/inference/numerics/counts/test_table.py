@@ -39,6 +39,7 @@ def test_unnormalised_evidence_adds_the_scores_of_zero(size):
     assert exact.error(counts.log_evidence(*given, normalised=False), expected) < 1e-12
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_the_count_has_the_law_of_the_table(size):
     h, g, *given = on_device(size)
@@ -58,7 +59,7 @@ def test_members_have_the_law_of_the_table():
         assert_allclose(single[row], p @ y, atol=1e-12)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 5])
 def test_max_messages_and_the_best_assignment_are_those_of_the_table(size):
     h, g, *given = on_device(size)

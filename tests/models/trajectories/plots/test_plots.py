@@ -65,6 +65,7 @@ def test_a_knot_on_an_observed_time_is_hollow_and_has_no_interval(times):
     assert any("kink" in text.get_text() for text in ax.get_legend().get_texts())
 
 
+@pytest.mark.slow
 def test_persons_have_the_colours_of_their_memberships(fit):
     ax = fit.plot.persons(most=20, seed=3)
     lines = ax.collections[0]
@@ -79,6 +80,7 @@ def test_persons_have_the_colours_of_their_memberships(fit):
     assert not any(np.allclose(half, to_rgb(colour), atol=0.1) for colour in COLOURS[:2])
 
 
+@pytest.mark.slow
 def test_the_gate_shows_odds_for_a_standard_deviation_and_probabilities_before_any_outcome(fit):
     odds, along = fit.plot.gate()
     spread = fit.data.gate.std(ddof=1)
