@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.marked import marked
+from tests.mutants import patching
 from tests.mutants.evidence import INVOLVED, fingerprint, is_fresh
 from tests.mutants.registry import MUTANTS, STATISTICAL, clean_checks, run, run_clean, run_seeds
 
@@ -29,6 +30,19 @@ def test_a_planted_fault_is_found(mutant, note):
     outcome = outcome_of(mutant)
     note(outcome)
     assert outcome.verdict == "killed", f"{mutant.description}: {outcome}\n{outcome.report.remarks}"
+
+
+def test_every_fault_can_be_planted(monkeypatch):
+    """What it replaces is still where it looks for it; all that are not are listed."""
+    monkeypatch.setattr(patching, "forget", lambda: None)  # nothing runs, so there is nothing to forget
+    lost = []
+    for mutant in MUTANTS:
+        try:
+            with mutant.patch():
+                pass
+        except (AssertionError, AttributeError) as error:
+            lost.append(f"{mutant.id}: {error}")
+    assert lost == []
 
 
 def test_every_fault_has_one_check_and_every_marker_names_a_fault():
