@@ -22,6 +22,7 @@ from .algorithms.smc2 import smc2 as smc2
 from .algorithms.tempered_smc import tempered_smc as tempered_smc
 from .contract import Transformer as Transformer
 from .devices.island_resampling import Islands as Islands
+from .findings.evidence import pooled_evidence as pooled_evidence
 from .findings.findings import Finding as Finding
 from .findings.findings import Limits as Limits
 from .findings.findings import Status as Status

@@ -6,6 +6,7 @@ from .distributions.observed_law import Interval as Interval
 from .distributions.truncated import truncated as truncated
 from .errors import LawfulError as LawfulError
 from .form import Form as Form
+from .form.arguments.random_keys import one_key as one_key
 from .inference.checkpoints.stored_run import open_run as open_run
 from .inspection.lint.check import check_program as check_program
 from .interop.density import Density as Density

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful import one_key
 from lawful.errors import LawfulError
 from lawful.form.arguments.calls import refuse_unknown
-from lawful.form.arguments.random_keys import one_key
 
 from ..latent_classes import ClassNumbers
 from .fitting.choose_shrinkage import chosen_pooling, with_pooling

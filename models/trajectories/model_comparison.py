@@ -18,8 +18,8 @@ import jax
 import numpy as np
 from scipy.stats import chi2
 
+from lawful import one_key
 from lawful.errors import LawfulError
-from lawful.form.arguments.random_keys import one_key
 
 from .fitting.batches import LOOSE, TIGHT, WIDTHS, smallest_class
 from .fitting.objective import describe_all

@@ -89,6 +89,7 @@ CLAIM_NOTHING = {
     "NormalMoments",
     "conditional_means",
     "laplace_mixture",
+    "pooled_evidence",
     "log_marginals",
     "log_predictives",
     "wide",

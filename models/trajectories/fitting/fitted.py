@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.form.arguments.random_keys import one_key
+from lawful import one_key
 
 from ..likelihood.density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
 from ..model.panels import Panel, panel

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lawful.inference.findings.evidence import pooled_evidence
-from lawful.inference.findings.findings import Status
+from lawful.inference import Status, pooled_evidence
 from lawful.inference.results.grouped import groups_tree
 
 from ..reading.settings import whole

@@ -13,11 +13,7 @@ import jax
 import numpy as np
 
 import lawful
-from lawful.form.arguments.arrays import split_arguments
-from lawful.form.choices import choices_of
-from lawful.form.operations.device import device_array
 from lawful.inference import Result
-from lawful.inference.results.log_densities import scored_draws
 
 from ...latent_classes import Relabelled, kept_draws, relabelled
 from ..likelihood.density import class_log_densities, log_prior_classes
@@ -68,7 +64,7 @@ class NamedDraws:
     @doubly
     def drawn(self) -> Parameters:
         """Parameters in standard units, names as drawn (chain, draw, K, ...)."""
-        sites = jax.tree.map(device_array, self.sites)
+        sites = jax.device_put(self.sites)
         return jax.tree.map(np.asarray, parameters_of(sites, self.model, self.at.knots))
 
     @property
@@ -113,9 +109,11 @@ class NamedDraws:
     @doubly
     def log_prior(self) -> np.ndarray:
         """Log density of the prior at each draw, in standard units (chain, draw)."""
-        prior = lawful.trace(prior_program(self.model, self.selecting), self.at.priors, self.at.knots)
-        inputs = split_arguments((self.at.priors, self.at.knots))[0]
-        return scored_draws(prior, inputs, [self.sites[c.name] for c in choices_of(prior)])
+        return self.log_prior_under(self.at.priors)
+
+    def log_prior_under(self, priors: Any) -> np.ndarray:
+        """Give the log density of each draw under a prior of other scales, in standard units (chain, draw)."""
+        return np.asarray(_log_prior(self.model, self.selecting)(self.sites, priors, self.at.knots))
 
     @cached_property
     def names(self) -> Relabelled:
@@ -164,7 +162,7 @@ class NamedDraws:
 
 def _flat(draws: Any) -> Any:
     """Join chains and draws of each leaf."""
-    return jax.tree.map(lambda leaf: device_array(leaf.reshape(math.prod(leaf.shape[:2]), *leaf.shape[2:])), draws)
+    return jax.tree.map(lambda leaf: jax.device_put(leaf.reshape(math.prod(leaf.shape[:2]), *leaf.shape[2:])), draws)
 
 
 @lru_cache(maxsize=64)
@@ -175,6 +173,18 @@ def prior_program(model: Model, selecting: int) -> Any:
         draw_parameters(model, priors, knots, selecting)
 
     return prior
+
+
+@lru_cache(maxsize=64)
+def _log_prior(model: Model, selecting: int) -> Any:
+    """Compile the log densities of draws of the prior's sites (chain, draw, ...)."""
+
+    @jax.jit
+    def run(sites: Any, priors: Any, knots: Any) -> jax.Array:
+        form = lawful.trace(prior_program(model, selecting), priors, knots)
+        return jax.vmap(jax.vmap(lambda choices: form.log_density(choices, priors, knots)))(sites)
+
+    return run
 
 
 @lru_cache(maxsize=64)

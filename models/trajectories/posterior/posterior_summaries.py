@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import DeadPopulationError, LawfulError
-from lawful.inference.findings.evidence import pooled_evidence
-from lawful.inference.findings.findings import Finding
+from lawful.inference import Finding, pooled_evidence
 
 from ...latent_classes import co_membership, membership_interval, occupied_classes
 from ...latent_classes.invariants import tails

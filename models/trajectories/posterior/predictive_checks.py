@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lawful.form.arguments.random_keys import one_key
+from lawful import one_key
 
 from ..model.scaling import doubly
 from ..model.simulate import draw

@@ -14,17 +14,12 @@ from typing import Any
 import jax
 import numpy as np
 
-import lawful
+from lawful import one_key
 from lawful.errors import LawfulError
-from lawful.form.arguments.arrays import split_arguments
-from lawful.form.arguments.random_keys import one_key
-from lawful.form.choices import choices_of
-from lawful.inference.findings.evidence import pooled_evidence
-from lawful.inference.results.log_densities import scored_draws
+from lawful.inference import pooled_evidence
 
 from ..model.scaling import doubly
 from .bayes import climbed_for, sampled
-from .draws import prior_program
 from .posterior_summaries import PosteriorSummaries
 from .priors import Priors
 
@@ -71,13 +66,13 @@ def prior_sensitivity(
 
     names, factors = _checked(posterior, scales, factors)
     chosen = {name: posterior.result.run[name] for name in ("particles", "runs")} | dict(settings or {})
-    before = _prior_density(posterior, posterior.at.priors)
+    before = posterior.log_prior
     rows: list[tuple[Any, ...]] = []
     for name in names:
         for factor in factors:
             value = getattr(posterior.at.priors, name) * factor
             priors = posterior.at.priors._replace(**{name: value})
-            log_ratio = _prior_density(posterior, priors) - before
+            log_ratio = posterior.log_prior_under(priors) - before
             if scales is None and not log_ratio.any():
                 continue
             share = _effective_share(log_ratio)
@@ -111,13 +106,6 @@ def _checked(
     if not all(0 < factor < np.inf for factor in chosen):
         raise LawfulError(f"prior_sensitivity: factors={chosen}, expected positive numbers. Fix: give 0.5 and 2, say.")
     return names, chosen
-
-
-def _prior_density(posterior: PosteriorSummaries, priors: Priors) -> np.ndarray:
-    """Give the log prior density of each draw (run, draw), names of classes as drawn."""
-    prior = lawful.trace(prior_program(posterior.model, posterior.selecting), priors, posterior.at.knots)
-    inputs = split_arguments((priors, posterior.at.knots))[0]
-    return scored_draws(prior, inputs, [posterior.sites[choice.name] for choice in choices_of(prior)])
 
 
 def _effective_share(log_ratio: np.ndarray) -> float:

@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from lawful import one_key
 from lawful.errors import LawfulError
-from lawful.form.arguments.random_keys import one_key
 
 from ..fitting.boundaries import Finding, findings_at
 from ..fitting.fitted import FittedMixture
