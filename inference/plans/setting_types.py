@@ -94,6 +94,7 @@ type Scheme = Annotated[Any, Read(_uncalled)]
 type OnFault = Literal["raise", "flag"]
 type Mode = Literal["staged", "eager"]
 type Keep = Literal["paths", "last"]
+type Uphill = Literal["lbfgs", "em"]
 type NonFinite = Literal["error", "dead", "flag"]
 
 

@@ -81,3 +81,9 @@ def clusters_not_summed():
     """Robust errors take the scores of each element, whatever its cluster."""
     owner = importlib.import_module("lawful.inference.results.scores")
     return rewritten(owner, "_outer", "if clusters is not None", "if False")
+
+
+def shares_at_the_new_point():
+    """A step of EM weighs states by their shares at the point that it looks at."""
+    owner = importlib.import_module("lawful.inference.summing.expected")
+    return rewritten(owner.Tangent, "__call__", "stop_gradient(tables[0])", "stop_gradient(tables[1])")

@@ -214,6 +214,7 @@ MUTANTS = (
     Mutant("66", "draws from no law weigh nothing", programs.draws_unchecked),
     Mutant("66b", "values of what is no law are scored", programs.scores_unchecked),
     Mutant("67", "Jacobian of coordinates in what is maximised", maps.jacobian_in_the_maximum),
+    Mutant("67b", "shares of states in a step of EM not those of the point before", growth.shares_at_the_new_point),
 )  # fmt: skip
 
 

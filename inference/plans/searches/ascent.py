@@ -1,4 +1,4 @@
-"""Ascent: many searches uphill side by side, by L-BFGS, each until nothing is gained.
+"""Ascent: many searches uphill side by side, each until nothing is gained; and how those by L-BFGS go.
 
 Law: no accepted step of a search lowers its value beyond rounding, and a search that rests stays where it is, to the
 last bit. What a search does is a function of its own state, so it does not matter how steps are divided, nor what is
@@ -11,8 +11,9 @@ Reference: Nocedal and Wright (2006), Numerical Optimization, chapters 3 and 7; 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -76,21 +77,56 @@ def converged(value: Any, gradient: Any) -> Any:
     return jnp.max(jnp.abs(gradient), initial=0.0) <= small * (1 + jnp.abs(value))
 
 
-def begun(target: Target, vectors: jax.Array) -> Search:
-    """Begin searches at some vectors; their first step is the evaluation there."""
-    count, dtype = len(vectors), vectors.dtype
-    none, zeros = jnp.zeros(count, jnp.int32), jnp.zeros_like(vectors)
-    value = jnp.full(count, -jnp.inf, dtype)
-    learnt = jax.vmap(_solver().init)(vectors)
-    line = jax.vmap(_line)(zeros, value, zeros)
-    return Search(vectors, value, zeros, learnt, line, none, none, none, none > 0)
+class Way(Protocol):
+    """How searches go uphill."""
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it may turn out at some data that the way does not go."""
+
+    def begin(self, vectors: jax.Array) -> Search:
+        """Begin searches at some vectors; their first step is the evaluation there."""
+
+    def round(self, inputs: Sequence[Any], last: jax.Array, now: Search) -> Search:
+        """Go on with one search, unless it rests or has taken its `last` step."""
+
+    def refuse(self, ends: Search) -> None:
+        """Refuse ends of searches where the way does not go."""
 
 
-def climbed(target: Target, inputs: Sequence[Any], searches: Search, steps: jax.Array) -> Search:
+def climbed(way: Way, inputs: Sequence[Any], searches: Search, steps: jax.Array) -> Search:
     """Take some steps of all searches, fewer of those that come to rest."""
     last = jnp.max(searches.steps) + steps
-    look = jax.vmap(partial(_round, target, inputs, last))
+    look = jax.vmap(partial(way.round, inputs, last))
     return jax.lax.while_loop(lambda now: jnp.any(~now.rests & (now.steps < last)), look, searches)
+
+
+def begun(vectors: jax.Array, learnt: Any, line: Any) -> Search:
+    """Begin searches at some vectors, where nothing is known of the density."""
+    none = jnp.zeros(len(vectors), jnp.int32)
+    value = jnp.full(len(vectors), -jnp.inf, vectors.dtype)
+    return Search(vectors, value, jnp.zeros_like(vectors), learnt, line, none, none, none, none > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class LBFGS:
+    """Searches along directions of L-BFGS."""
+
+    target: Target
+    refuses = False
+
+    def begin(self, vectors: jax.Array) -> Search:
+        """Begin with no step learnt."""
+        zeros = jnp.zeros_like(vectors)
+        line = jax.vmap(_line)(zeros, jnp.full(len(vectors), -jnp.inf, vectors.dtype), zeros)
+        return begun(vectors, jax.vmap(_solver().init)(vectors), line)
+
+    def round(self, inputs: Sequence[Any], last: jax.Array, now: Search) -> Search:
+        """Look at the next point of a line."""
+        return _round(self.target, inputs, last, now)
+
+    def refuse(self, ends: Search) -> None:
+        """Go everywhere."""
 
 
 def _line(direction: jax.Array, value: jax.Array, gradient: jax.Array) -> Line:

@@ -18,7 +18,6 @@ from jax.sharding import Mesh
 
 from lawful.addresses import show_address
 from lawful.backends.compile_options import quickly
-from lawful.backends.xla import emit
 from lawful.distributions.bijections import shown_supports
 from lawful.distributions.sampling.threefry import fold_in
 from lawful.errors import NoFiniteStartError, UnsupportedProgramError
@@ -46,8 +45,9 @@ from ..chains.no_start import no_start
 from ..chains.starts import CUBE, GIVEN, starts_at
 from ..plan import Prepared, told_of
 from ..resuming import begun_of, header_of, put_back, taken_up
-from .ascent import MEMORY, Search, begun, climbed
+from .ascent import LBFGS, MEMORY, Search, Way, climbed
 from .distinct import optima_of
+from .em import em_of
 from .search_course import Climb, SearchCourse
 from .summit import Asking
 from .target import CANDIDATES, Target, target_of
@@ -63,6 +63,7 @@ class Searches:
     plan: Any
     form: Form
     target: Target
+    way: Way
     climb: Climb
 
     @cached_property
@@ -74,15 +75,10 @@ class Searches:
     @cached_property
     def _given(self) -> Callable[..., jax.Array]:
         """Compile the starts that are given by name."""
-        frame, method = self.target.frame, self.plan.method
-        shown = [c for c in frame.choices if not is_own(c)]
+        choices, method = self.target.frame.choices, self.plan.method
+        shown, count = [c for c in choices if not is_own(c)], len(choices)
         state = starts_at(self.form, initial_state(self.form), shown, dict.fromkeys(method.init), method.starts)
-        back, count = emit(frame.found.free), len(frame.choices)
-
-        def one(inputs: Sequence[Any], values: Sequence[jax.Array]) -> jax.Array:
-            return frame.vector(*back(jax.random.key(0), *inputs, *values)[0])
-
-        enter = quickly(jax.vmap(one, (None, 0)))
+        enter = quickly(jax.vmap(self.target.coordinates, (None, 0)))
         return lambda key, inputs, init: enter(inputs, state(key, inputs, init)[:count])
 
     @cached_property
@@ -100,12 +96,12 @@ class Searches:
         """
         init, size, own = self.plan.method.init, self.target.frame.size, tuple(inputs)
         if init:
-            return begun(self.target, self._given(key, own, init))
+            return self.way.begin(self._given(key, own, init))
         found = self._candidates(key, own)
         rows = found.reshape(-1, size)
         scores = jnp.asarray(self._scored(own, rows) if scored is None else scored(rows)).reshape(found.shape[:2])
         best = jnp.argmax(jnp.where(jnp.isfinite(scores), scores, -jnp.inf), axis=1)
-        return begun(self.target, jnp.take_along_axis(found, best[:, None, None], axis=1)[:, 0])
+        return self.way.begin(jnp.take_along_axis(found, best[:, None, None], axis=1)[:, 0])
 
     @cached_property
     def _asking(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -135,6 +131,7 @@ class Searches:
         values = jax.jit(jax.vmap(self.target.values, (None, 0)))
 
         def shown(portion: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+            self.way.refuse(drive.state)
             found = values(tuple(prepared.inputs), jnp.asarray(drive.state.vector))
             return {name: np.asarray(x)[:, None] for name, x in found.items()}, portion.told
 
@@ -156,10 +153,12 @@ class Searches:
     def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
         """Give where each search ends, by name, (starts, ...), as a function of a key and the inputs."""
         target, steps = self.target, self.plan.method.steps + 1
+        if self.way.refuses:
+            self.way.refuse(self.climb(prepared.inputs, self._begun(prepared, jax.random.key(0)), 2))
 
         def ends(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
-            last = climbed(target, inputs, self.start(one_key(key), inputs), jnp.asarray(steps, jnp.int32))
+            last = climbed(self.way, inputs, self.start(one_key(key), inputs), jnp.asarray(steps, jnp.int32))
             return jax.vmap(target.values, (None, 0))(inputs, last.vector)
 
         return ends
@@ -255,6 +254,7 @@ class Searches:
 
     def _collected(self, prepared: Prepared, ends: Search, run: Mapping[str, Any], **fields: Any) -> Result:
         """Make the result of the ends of searches."""
+        self.way.refuse(ends)
         error = self._no_start(prepared, ends)
         if error is not None and self.plan.method.on_fault == "raise":
             raise error
@@ -288,7 +288,8 @@ def searches(plan: Any, form: Form) -> Searches:
     Raises: UnsupportedProgramError for a site that is discrete, a point mass, or made in one arm of a branch only.
     """
     target = target_of(form, plan.asked.name)
-    return Searches(plan, form, target, Climb(Program(partial(climbed, target))))
+    way: Way = em_of(form, target) if plan.method.method == "em" else LBFGS(target)
+    return Searches(plan, form, target, way, Climb(Program(partial(climbed, way))))
 
 
 def _in_blocks(function: Callable[[Any], Any], rows: Any) -> np.ndarray:

@@ -78,6 +78,18 @@ class Target:
         whole = dict(zip((c.name for c in self.shown), [*values, *rest[: len(named)]], strict=True))
         return masked(whole, flags)
 
+    def sites(self, inputs: Sequence[Any], vector: jax.Array) -> list[jax.Array]:
+        """Give the values of the choices at coordinates, in their order."""
+        return list(self._run(jax.random.key(0), *inputs, *self.frame.parts(vector))[0][1:])
+
+    @cached_property
+    def _back(self) -> Any:
+        return emit(self.frame.found.free)
+
+    def coordinates(self, inputs: Sequence[Any], values: Sequence[jax.Array]) -> jax.Array:
+        """Give the coordinates of values of the choices."""
+        return self.frame.vector(*self._back(jax.random.key(0), *inputs, *values)[0])
+
     def flat_values(self, inputs: Sequence[Any], vector: jax.Array) -> jax.Array:
         """Give all that is shown in one vector."""
         values = self.values(inputs, vector).values()
@@ -147,7 +159,7 @@ class Target:
     def bounded(self) -> np.ndarray:
         """Tell which coordinates are of a support with bounds, or of one that is computed."""
         supports = shown_supports(self.frame.program)
-        kinds = [not _is_line(supports.get(choice.address)) for choice in self.frame.choices]
+        kinds = [not is_line(supports.get(choice.address)) for choice in self.frame.choices]
         return np.repeat(kinds, [math.prod(shape) for shape in self.frame.shapes])
 
 
@@ -162,8 +174,13 @@ def target_of(form: Form, name: str) -> Target:
     return Target(frame, (*frame.choices, *(c for c in named if not is_own(c))))
 
 
-def _is_line(support: Any) -> bool:
-    """Tell whether a support has no bounds."""
+def without_elements(support: Any) -> Any:
+    """Give the support of one element."""
     while isinstance(support, constraints.independent(constraints.real, 0).__class__):
         support = support.base_constraint
-    return support in (constraints.real, constraints.real_vector, constraints.real_matrix)
+    return support
+
+
+def is_line(support: Any) -> bool:
+    """Tell whether a support has no bounds."""
+    return without_elements(support) in (constraints.real, constraints.real_vector, constraints.real_matrix)
