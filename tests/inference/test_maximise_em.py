@@ -138,6 +138,7 @@ def test_a_step_on_a_hidden_chain_is_that_of_baum_and_welch():
     assert np.diff(logs).min() > -1e-11 and logs[1] > logs[0] + 1
 
 
+@pytest.mark.slow
 def test_the_optimum_is_the_root_of_the_slope_by_hand():
     """Of a share with the prior Beta(2, 2): where the slope of the log marginal vanishes, from all starts."""
     y = Y[10:20]
