@@ -81,7 +81,7 @@ def write(
     table.to_csv(written[0])
     comparison.table.to_csv(written[1])
     gated.estimates.to_csv(written[2], index=False)
-    share = pd.DataFrame(gated.class_probabilities().round(4)).rename(columns=lambda k: f"class_{k + 1}")
+    share = pd.DataFrame(gated.predict_proba().round(4)).rename(columns=lambda k: f"class_{k + 1}")
     share.insert(0, "childid", gated.data.persons)
     share.to_csv(written[3], index=False)
     summary = place("egsingle/summary.txt")

@@ -162,7 +162,7 @@ class TrajectoryMixture:
 
     def fit_predict(self, data: Any, **columns: Any) -> np.ndarray:
         """Fit, and give the most probable class of each person, from 1 (n,)."""
-        return self.fit(data, **columns).classify()
+        return self.fit(data, **columns).predict()
 
     def bayes(
         self,

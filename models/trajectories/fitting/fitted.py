@@ -155,31 +155,31 @@ class FittedMixture:
     @property
     def icl(self) -> float:
         """Schwarz's criterion with the unsureness of the memberships added."""
-        return self.bic + 2 * unsureness(self.class_probabilities())
+        return self.bic + 2 * unsureness(self.predict_proba())
 
     @property
     def entropy(self) -> float:
         """1 where every person surely belongs to one class, 0 where nobody can be told; NaN for one class."""
-        return entropy_index(self.class_probabilities())
+        return entropy_index(self.predict_proba())
 
     @property
     def class_sizes(self) -> np.ndarray:
         """Mean membership of each class (K,), decreasing."""
-        return self.class_probabilities().mean(axis=0)
+        return self.predict_proba().mean(axis=0)
 
     @property
     def classes(self) -> np.ndarray:
         """The most probable class of each person of the fit, from 1 (n,)."""
-        return self.classify()
+        return self.predict()
 
     @doubly
-    def class_probabilities(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
+    def predict_proba(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
         """Give the probability of each class for each person (n, K).
 
         Args:
             data: other persons, in a frame with the columns of that of the fit, or as read by `read_wide` or
-                `read_long`; those of the fit by default.
-            outcomes: whether what was measured counts; else the gate alone tells.
+                `read_long`; those of the fit by default. Outcomes may be missing.
+            outcomes: whether outcomes and growth covariates count; else gate covariates alone are read.
 
         Returns: persons in the order of their rows, in long data in that of their identifiers.
         """
@@ -192,20 +192,9 @@ class FittedMixture:
             found = log_prior_classes(self._standard.gate, seen.gate)
         return np.exp(np.asarray(found)).T
 
-    def predict(self, data: Any, outcomes: bool = True) -> np.ndarray:
-        """Give the probability of each class for further persons (n, K).
-
-        Args:
-            data: a frame with the columns of that of the fit; outcomes may be missing.
-            outcomes: whether outcomes and growth covariates count; else gate covariates alone are read.
-
-        Returns: persons in the order of their rows, in long data in that of their identifiers.
-        """
-        return self.class_probabilities(data, outcomes)
-
-    def classify(self, data: Any = None) -> np.ndarray:
-        """Give the most probable class of each person, from 1 (n,); of further ones as `class_probabilities`."""
-        return 1 + np.argmax(self.class_probabilities(data), axis=1)
+    def predict(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
+        """Give the most probable class of each person, from 1 (n,); arguments are those of `predict_proba`."""
+        return 1 + np.argmax(self.predict_proba(data, outcomes), axis=1)
 
     @doubly
     def factor_scores(self, mixed: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -244,11 +233,11 @@ class FittedMixture:
 
     def accuracy(self, labels: Any) -> float:
         """Give the share of persons in their known class, under the best naming of the classes."""
-        return accuracy(self.classify(), labels)
+        return accuracy(self.predict(), labels)
 
     def kappa(self, other: Any) -> float:
         """Give the agreement beyond chance with another fit, or with labels, under the best naming of the classes."""
-        return kappa(self.classify(), other.classify() if isinstance(other, FittedMixture) else other)
+        return kappa(self.predict(), other.predict() if isinstance(other, FittedMixture) else other)
 
     @property
     def _standard(self) -> Parameters:
@@ -278,7 +267,7 @@ def scores_of(fit: FittedMixture, mixed: bool = False) -> tuple[np.ndarray, np.n
     mean, cov = np.swapaxes(mean, 0, 1), np.swapaxes(cov, 0, 1)
     if not mixed:
         return mean, cov
-    w = fit.class_probabilities()
+    w = fit.predict_proba()
     middle = np.einsum("nk,nka->na", w, mean)
     apart = mean - middle[:, None]
     return middle, np.einsum("nk,nkab->nab", w, cov + apart[..., None] * apart[..., None, :])

@@ -62,7 +62,7 @@ def plot_persons(fit: FitSummaries, most: int = 200, seed: int = 0, ax: Any = No
     Returns: the axes.
     """
     times = over_observed(fit.data)
-    return draw_persons(fit.data, fit.class_probabilities(), times, fit.curves(times), most, seed, axes_or_new(ax))
+    return draw_persons(fit.data, fit.predict_proba(), times, fit.curves(times), most, seed, axes_or_new(ax))
 
 
 def over_observed(data: Measured, count: int = 201) -> np.ndarray:

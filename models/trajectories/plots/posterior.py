@@ -48,7 +48,7 @@ class PosteriorPlots:
     def persons(self, most: int = 200, seed: int = 0, ax: Any = None) -> Any:
         """Show what was measured of persons, coloured by the posterior means of their memberships."""
         own, times = self.posterior, over_observed(self.posterior.data)
-        w, curves = own.class_probabilities(), own.curves(times)[..., 0]
+        w, curves = own.predict_proba(), own.curves(times)[..., 0]
         return draw_persons(own.data, w, times, curves, most, seed, axes_or_new(ax))
 
     def shape(self, ax: Any = None) -> Any:
@@ -66,7 +66,7 @@ class PosteriorPlots:
             ax: axes of matplotlib; new ones by default.
         """
         low, high = np.moveaxis(self.posterior.class_intervals(), -1, 0)
-        return plot_membership(fit.class_probabilities(), self.posterior.class_probabilities(), low, high, label, ax)
+        return plot_membership(fit.predict_proba(), self.posterior.predict_proba(), low, high, label, ax)
 
     def checks(self, key: Any = 0, draws: int = 200, axes: Any = None) -> np.ndarray:
         """Show statistics of each wave within the 95 % intervals of data sets drawn from the posterior.

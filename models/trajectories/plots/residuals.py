@@ -39,11 +39,11 @@ def predictive_check(fit: FittedMixture, key: jax.Array | None = None, draws: in
     key = jax.random.key(0) if key is None else key
     wave, times = waves_of(fit.data.t)
     curve = _curves_at(fit)
-    seen = weighted_quantiles(fit.data.y, curve, fit.class_probabilities(), wave, len(times))
+    seen = weighted_quantiles(fit.data.y, curve, fit.predict_proba(), wave, len(times))
     found = []
     for each in jax.random.split(key, draws):
         drawn = fit.redrawn(each)
-        found.append(weighted_quantiles(drawn.y, curve, fit.class_probabilities(drawn), wave, len(times)))
+        found.append(weighted_quantiles(drawn.y, curve, fit.predict_proba(drawn), wave, len(times)))
     return Checked(times, seen, np.stack(found))
 
 

@@ -86,7 +86,7 @@ class PosteriorSummaries(NamedDraws):
             "lower": lower, "upper": upper,
         })  # fmt: skip
 
-    def class_probabilities(self) -> np.ndarray:
+    def predict_proba(self) -> np.ndarray:
         """Give the probability of each class for each person, parameters not known (n, K)."""
         return self.names.mean
 
@@ -97,11 +97,11 @@ class PosteriorSummaries(NamedDraws):
     @property
     def classes(self) -> np.ndarray:
         """The most probable class of each person, from 1 (n,)."""
-        return self.classify()
+        return self.predict()
 
-    def classify(self) -> np.ndarray:
+    def predict(self) -> np.ndarray:
         """Give the most probable class of each person, from 1 (n,)."""
-        return 1 + np.argmax(self.class_probabilities(), axis=1)
+        return 1 + np.argmax(self.predict_proba(), axis=1)
 
     def co_membership(self, persons: Any = None) -> np.ndarray:
         """Give the probability that two persons belong to one class (m, m); no names are needed.

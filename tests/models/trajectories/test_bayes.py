@@ -46,9 +46,9 @@ def test_summaries_are_in_the_users_units_and_of_one_shape(fitted):
     assert found.values.shape[:2] == found.shape == (2, 128)
     level = table[table.parameter == "mueta0"]["mean"].to_numpy()
     assert sorted(level) == pytest.approx([50, 90], abs=12)
-    w = found.class_probabilities()
+    w = found.predict_proba()
     assert w.shape == (30, 2) and w.sum(axis=1) == pytest.approx(np.ones(30))
-    first = found.classify() == 1
+    first = found.predict() == 1
     assert max(np.mean(first == label), np.mean(first != label)) > 0.9
     bands = found.class_intervals()
     assert bands.shape == (30, 2, 2) and np.all(bands[..., 0] <= bands[..., 1])
@@ -78,7 +78,7 @@ def test_t12_names_that_draws_had_and_the_order_of_chains_change_nothing(fitted)
     other = replace(found, result=replace(found.result, _posterior=sites))
     one, two = found.estimates(), other.estimates()
     np.testing.assert_allclose(one[["mean", "sd", "lower", "upper"]], two[["mean", "sd", "lower", "upper"]], rtol=1e-9)
-    np.testing.assert_allclose(found.class_probabilities(), other.class_probabilities(), atol=1e-12)
+    np.testing.assert_allclose(found.predict_proba(), other.predict_proba(), atol=1e-12)
     np.testing.assert_allclose(found.class_intervals(), other.class_intervals(), atol=1e-9)
     np.testing.assert_allclose(found.co_membership(), other.co_membership(), atol=1e-12)
     np.testing.assert_allclose(found.curves([1.0]), other.curves([1.0]), rtol=1e-10)

@@ -89,7 +89,7 @@ def told(posterior):
     """All that is told of a posterior by names of classes or without, as arrays that no order of draws decides."""
     return {
         "estimates": posterior.estimates().drop(columns=["class", "parameter", "meaning"]).to_numpy(),
-        "memberships": posterior.class_probabilities(), "intervals": posterior.class_intervals(),
+        "memberships": posterior.predict_proba(), "intervals": posterior.class_intervals(),
         "pairs": posterior.co_membership(), "occupied": posterior.occupied(), "curves": posterior.curves([0.0, 4.0]),
         "sorted": posterior.sorted_functionals().drop(columns="functional").to_numpy(),
         "sizes": posterior.sizes.mean(axis=(0, 1)), "sum": posterior.log_likelihood.sum(),

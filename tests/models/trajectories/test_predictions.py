@@ -9,17 +9,17 @@ from lawful.models.trajectories import TrajectoryMixture
 
 def test_persons_of_the_fit_are_predicted_as_they_were_classified_alone_or_together(two_lines):
     data, gated, plain = two_lines
-    np.testing.assert_allclose(gated.predict(data), gated.class_probabilities(), rtol=1e-9)
+    np.testing.assert_allclose(gated.predict_proba(data), gated.predict_proba(), rtol=1e-9)
     one = {name: column[3:4] for name, column in data.items()}
-    np.testing.assert_allclose(gated.predict(one)[0], gated.class_probabilities()[3], rtol=1e-9)
-    seen = gated.predict(one, outcomes=False)[0]
+    np.testing.assert_allclose(gated.predict_proba(one)[0], gated.predict_proba()[3], rtol=1e-9)
+    seen = gated.predict_proba(one, outcomes=False)[0]
     odds = gated.to_nlpsem_names()
     expected = odds["beta20"] + odds["beta21"] * one["x"][0]
     assert np.log(seen[1] / seen[0]) == pytest.approx(expected, rel=1e-9)
     unseen = one | {f"Y{j}": [np.nan] for j in range(1, 5)}
-    np.testing.assert_allclose(gated.predict(unseen)[0], seen, rtol=1e-9)
+    np.testing.assert_allclose(gated.predict_proba(unseen)[0], seen, rtol=1e-9)
     with pytest.raises(LawfulError, match="no gate covariates"):
-        plain.predict(data, outcomes=False)
+        plain.predict_proba(data, outcomes=False)
 
 
 def test_times_of_further_persons_are_centred_as_those_of_the_fit(two_lines):
@@ -32,4 +32,4 @@ def test_times_of_further_persons_are_centred_as_those_of_the_fit(two_lines):
     }
     fit = TrajectoryMixture(2, "LIN", n_starts=4).fit(rows, id="id", t_var="t", y_var="y", center_time="own_first")
     assert fit.minus2ll == pytest.approx(plain.minus2ll, abs=1e-6)
-    np.testing.assert_allclose(fit.predict(rows), fit.class_probabilities(), rtol=1e-9)
+    np.testing.assert_allclose(fit.predict_proba(rows), fit.predict_proba(), rtol=1e-9)

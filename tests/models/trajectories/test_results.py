@@ -85,8 +85,8 @@ def test_what_a_fit_cannot_be_asked_is_refused_at_once(fit):
 def test_frames_are_read_where_persons_are_asked_for_and_seeds_are_keys(fit):
     data = {f"{name}{j + 1}": getattr(fit.data, name.lower())[:, j] for name in "YT" for j in range(5)}
     frame = data | {"income": fit.data.gate[:, 0]}
-    np.testing.assert_allclose(fit.class_probabilities(frame), fit.class_probabilities(), rtol=1e-9)
-    np.testing.assert_array_equal(fit.classify(frame), fit.classify())
+    np.testing.assert_allclose(fit.predict_proba(frame), fit.predict_proba(), rtol=1e-9)
+    np.testing.assert_array_equal(fit.predict(frame), fit.predict())
     np.testing.assert_array_equal(fit.simulate(3).y, fit.simulate(jax.random.key(3)).y)
 
 
@@ -102,14 +102,14 @@ def test_factor_scores_are_told_as_reports_are_and_mix_by_memberships(fit):
         np.testing.assert_allclose(mean[:, k] @ loads.T, inner[k] @ basis.T, rtol=1e-8)
         np.testing.assert_allclose(loads @ cov[:, k] @ loads.T, basis @ spread[k] @ basis.T, rtol=1e-8)
     middle, whole = fit.factor_scores(mixed=True)
-    w = fit.class_probabilities()
+    w = fit.predict_proba()
     np.testing.assert_allclose(middle, w[:, [0]] * mean[:, 0] + w[:, [1]] * mean[:, 1], rtol=1e-10)
     square = np.einsum("nk,nkab->nab", w, cov + mean[..., None] * mean[..., None, :])
     np.testing.assert_allclose(whole, square - middle[..., None] * middle[:, None], rtol=1e-7, atol=1e-9)
 
 
 def test_criteria_count_persons_and_icl_adds_what_memberships_leave_open(fit):
-    p, w = fit.n_parameters, fit.class_probabilities()
+    p, w = fit.n_parameters, fit.predict_proba()
     assert fit.aic == pytest.approx(fit.minus2ll + 2 * p, rel=1e-12)
     assert fit.bic == pytest.approx(fit.minus2ll + p * np.log(40), rel=1e-12)
     assert fit.sabic == pytest.approx(fit.minus2ll + p * np.log(42 / 24), rel=1e-12)

@@ -142,7 +142,7 @@ def test_effects_and_moments_of_waves_are_found_in_the_users_units(found):
     waves = table[table.parameter.str.startswith("mutvc_")]
     assert len(waves) == 6 and waves["mean"].mean() == pytest.approx(2.0, abs=1.0)
     label = moved_lines()[1]
-    assert max(np.mean((found.classify() == 1) == own) for own in (label == 0, label == 1)) > 0.9
+    assert max(np.mean((found.predict() == 1) == own) for own in (label == 0, label == 1)) > 0.9
 
 
 @pytest.mark.slow

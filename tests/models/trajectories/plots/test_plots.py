@@ -71,7 +71,7 @@ def test_persons_have_the_colours_of_their_memberships(fit):
     lines = ax.collections[0]
     assert len(lines.get_segments()) == 20 and "20 of 150 persons" in ax.get_title()
     chosen = np.random.default_rng(3).permutation(150)[:20]
-    colours, sure = lines.get_colors()[:, :3], fit.class_probabilities()[chosen]
+    colours, sure = lines.get_colors()[:, :3], fit.predict_proba()[chosen]
     for colour, w in zip(colours, sure, strict=True):
         if w.max() > 0.9999:
             np.testing.assert_allclose(colour, to_rgb(COLOURS[w.argmax()]), atol=0.01)
