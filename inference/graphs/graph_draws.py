@@ -32,7 +32,7 @@ class Draws:
     """Assignments that were drawn.
 
     Attributes:
-        states: name -> states (draws, *shape).
+        states: name -> states `(draws, *shape)`.
         method: "exact", or "gibbs" for a walk.
     """
 

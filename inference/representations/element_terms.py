@@ -26,7 +26,7 @@ class Parts:
     """The log density of a marginal in three parts.
 
     Attributes:
-        elements: of the data of each element, given the values of the sites that stay (*sizes of the plates).
+        elements: of the data of each element, given the values of the sites that stay `(*sizes of the plates)`.
         outside: of the data, and of the factors, that belong to no element.
         prior: of the sites that stay.
     """
@@ -76,7 +76,7 @@ class LogMarginals:
         return choices_of(self.marginal)
 
     def __call__(self, values: Mapping[Any, Any]) -> jax.Array:
-        """Give the log marginal of each element (*sizes of the plates) at values of the sites that stay, by name.
+        """Give the log marginal of each element `(*sizes of the plates)` at values of the sites that stay, by name.
 
         `jax.jit`, `jax.grad` and `jax.vmap` take it.
         """
@@ -95,7 +95,7 @@ class LogMarginals:
         What elements of a group share may be summed out only where the groups are the plate (`plate=`); here it stays.
 
         Args:
-            labels: of the elements (*sizes of the plates).
+            labels: of the elements `(*sizes of the plates)`.
             name: of what the labels tell apart.
 
         Returns: the same over the labels in sorted order, for all that takes log marginals.

@@ -33,7 +33,7 @@ def scores(found: LogMarginals, values: Values, *, unconstrained: bool = False) 
         values: of the sites that stay, by name; or an optimum of `maximise`.
         unconstrained: whether by the coordinates without bounds of `lawful.density`, in place of the values.
 
-    Returns: by name of the site (*sizes of the plates, *shape of the site, or of its coordinates).
+    Returns: by name of the site `(*sizes of the plates, *shape of the site, or of its coordinates)`.
 
     Raises:
         LawfulError: a missing site, an unknown name, or a wrong shape.
@@ -69,7 +69,7 @@ def information(
         values: as for `scores`.
         method: "curvature", minus the second derivative of the log likelihood; or "scores", the sum over elements of
             the outer products of their scores. What stands outside of the plate counts as one element more.
-        clusters: for "scores", a label for each element (*sizes of the plates): scores of one cluster are summed first.
+        clusters: for "scores", a label an element `(*sizes of the plates)`: those of one cluster are summed first.
         unconstrained: whether in coordinates without bounds.
 
     Returns: a matrix whose rows are the parameters in the order of `parameter_names`.
@@ -149,7 +149,7 @@ def robust_errors(
     Args:
         found: the log marginals.
         values: where the likelihood is largest; with `prior`, the posterior density. As for `scores`.
-        clusters: a label for each element (*sizes of the plates), where only elements of different clusters are
+        clusters: a label for each element `(*sizes of the plates)`, where only elements of different clusters are
             independent.
         prior: whether the curvature is that of likelihood and prior together, the latter by the values of the sites.
         unconstrained: whether in coordinates without bounds.
@@ -181,8 +181,8 @@ class LeftOut:
     """What is predicted of each element by the others.
 
     Attributes:
-        log_densities: of each element at the values that the others give (*sizes of the plates).
-        values: these, by name of the site (*sizes of the plates, *shape of the site).
+        log_densities: of each element at the values that the others give `(*sizes of the plates)`.
+        values: these, by name of the site `(*sizes of the plates, *shape of the site)`.
     """
 
     log_densities: np.ndarray

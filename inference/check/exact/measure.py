@@ -124,10 +124,9 @@ def compare(measure: Measure, truth: Measure) -> Comparison:
         measure: the measure under test.
         truth: the measure that it should equal.
 
-    Returns:
-        error: largest difference of a weight, relative to the true Z; the plain difference where Z is 0.
-        evidence_ratio: Z' / Z; 1 where both are 0.
-        tv: total variation of the normalised measures; 0 where both vanish, 1 where one does.
+    Returns: a `Comparison`. Its error is the largest difference of a weight, relative to the true Z, or the plain
+        difference where Z is 0; its evidence ratio is Z' / Z, 1 where both are 0; its total variation is that of the
+        normalised measures, 0 where both vanish and 1 where one does.
 
     >>> compare(Measure({0: 0.5, 1: 1.5}), Measure({0: 0.25, 1: 0.75}))
     Comparison(error=0.75, evidence_ratio=2.0, tv=0.0)
