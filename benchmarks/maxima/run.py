@@ -1,7 +1,7 @@
 """The search for maxima beside SciPy's by hand, statsmodels and scikit-learn: value and CPU seconds of each.
 
 The first call of ours and of SciPy's compiles; the shortest of the next three is what is compared.
-Run: `python benchmarks/maxima/run.py`, or with names of programs.
+Run: `python benchmarks/maxima/run.py`, or with names of programs; `--em` goes by expectation maximisation.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ def timed(run: Callable[[], float]) -> tuple[float, float]:
 def main(names: list[str]) -> None:
     """Measure, and print a table."""
     jax.config.update("jax_enable_x64", True)
+    way = "em" if "--em" in names else "lbfgs"
+    names = [name for name in names if name != "--em"]
     head = ("program", "ours", "scipy", "library", "first s", "scipy", "ours s", "scipy s", "library s")
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     for name, case in cases().items():
         if names and name not in names:
             continue
-        plan = inference.maximise(case.program, starts=STARTS, enumerate=case.sums)
+        plan = inference.maximise(case.program, starts=STARTS, enumerate=case.sums, method=way)
         rows = []
         for run in (lambda: float(plan(1, *case.args).optima[0].log_density), by_scipy(case, 1)):
             first = timed(run)[1]
