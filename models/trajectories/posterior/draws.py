@@ -182,7 +182,7 @@ def _log_prior(model: Model, selecting: int) -> Any:
     @jax.jit
     def run(sites: Any, priors: Any, knots: Any) -> jax.Array:
         form = lawful.trace(prior_program(model, selecting), priors, knots)
-        own = {site.name: sites[site.name] for site in form.sites()}  # a result may have sites of its method, too
+        own = {name: sites[name] for (name,) in (site.address for site in form.sites())}  # and none of the method's
         return jax.vmap(jax.vmap(lambda choices: form.log_density(choices, priors, knots)))(own)
 
     return run
