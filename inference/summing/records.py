@@ -114,6 +114,7 @@ class Walker(Protocol):
     block: Block
     pool: Pool
     axes: dict[Var, dict[Plate, Axes]]
+    one: dict[Var, Var]
     sites: list[Found]
     stacked: dict[Address, Var]
 

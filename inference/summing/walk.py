@@ -20,6 +20,7 @@ from lawful.form.builder import Block, LogProb, Tupled, renamed, total
 from lawful.form.operations.equation import Equation
 from lawful.form.operations.from_jaxpr import unfold
 
+from .alike import computed_once, listed_once
 from .axes import SUM, Axes, Mixed, flow
 from .control import branch, loop
 from .laws import MixtureLaw
@@ -36,6 +37,7 @@ class Walk:
         self.block = Block()
         self.pool = Pool(self.block, job.cap)
         self.axes: dict[Var, dict[Plate, Axes]] = {}
+        self.one: dict[Var, Var] = {}  # of values that are alike at all elements of a site: the value at one of them
         self.sites: list[Found] = []
         self.stacked: dict[Address, Var] = {}
 
@@ -142,6 +144,9 @@ class Walk:
                     raise Conflict(self.pool.summands[plate], str(error)) from error
         if any(SUM in own for own in kinds.values()):
             return [self.before_sum(arrays[0], kinds)] if single else self.unfolded(function, values)
+        first = {p: own[0] for p, own in kinds.items()}
+        if single and (found := computed_once(self, function, arrays, first)) is not None:
+            return [found]
         outs = self.block.det(function, *arrays, label=label, plates=plates)
         return [self._settled(out, {p: own[i] for p, own in kinds.items()}) for i, out in enumerate(outs)]
 
@@ -278,6 +283,8 @@ class Walk:
         inner = tuple(p for p in masses.plates if p != plate)
         prior = self._spread(masses, inner, plate, own)
         value = self._spread(values, values.plates, plate, own)
+        if own and not together:
+            value = listed_once(self, value, own)
         frame.env[node.out] = value
         if frame.guard is not None:
             prior = self.map(_where_it_runs(size), prior, frame.guard, self._index(plate))

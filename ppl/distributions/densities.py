@@ -97,6 +97,20 @@ def categorical(distribution: dist.CategoricalProbs, value: jax.Array) -> jax.Ar
     return log_mass(taken[..., 0])
 
 
+def masses_by_probs(distribution: dist.CategoricalProbs) -> jax.Array:
+    """Log masses of all items, along a first axis: no item is looked up."""
+    return log_mass(jnp.moveaxis(jnp.asarray(distribution.probs), -1, 0))
+
+
+def masses_by_logits(distribution: dist.CategoricalLogits) -> jax.Array:
+    """The same by log odds.
+
+    >>> jnp.exp(masses_by_logits(dist.Categorical(logits=jnp.zeros((3, 2))))).tolist()
+    [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
+    """
+    return jax.nn.log_softmax(jnp.moveaxis(jnp.asarray(distribution.logits), -1, 0), axis=0)
+
+
 def multinomial(distribution: dist.MultinomialProbs, value: jax.Array) -> jax.Array:
     """Multinomial by probabilities: a class of probability 0 leaves the gradient by the others a number.
 

@@ -33,6 +33,7 @@ class Family:
         covariance: of a normal vector, some of whose parts may then be missing.
         symmetric: whether the density at x with location m is that at m with location x.
         support_by_shape: whether the shapes of the parameters alone tell the values of a finite family.
+        masses: of a distribution of a finite family, the log masses of all its values, along a first axis.
     """
 
     log_prob: Callable[[Any, jax.Array], jax.Array] | None = None
@@ -42,6 +43,7 @@ class Family:
     covariance: Callable[[Any], jax.Array] | None = None
     symmetric: bool = False
     support_by_shape: bool = False
+    masses: Callable[[Any], jax.Array] | None = None
 
 
 def _by_logits(key: jax.Array, categorical: Any, shape: tuple[int, ...]) -> jax.Array:
@@ -67,8 +69,8 @@ FAMILIES: dict[type, Family] = {
     dist.Beta: Family(log_tails=log_tails.beta),
     dist.BinomialLogits: Family(log_tails=log_tails.binomial),
     dist.BinomialProbs: Family(log_tails=log_tails.binomial),
-    dist.CategoricalLogits: Family(draw=_by_logits, support_by_shape=True),
-    dist.CategoricalProbs: Family(densities.categorical, support_by_shape=True),
+    dist.CategoricalLogits: Family(draw=_by_logits, support_by_shape=True, masses=densities.masses_by_logits),
+    dist.CategoricalProbs: Family(densities.categorical, support_by_shape=True, masses=densities.masses_by_probs),
     dist.Cauchy: Family(log_tails=log_tails.cauchy, symmetric=True),
     dist.Chi2: Family(log_tails=log_tails.gamma),
     dist.Dirichlet: Family(densities.dirichlet),
@@ -114,6 +116,23 @@ def log_prob(distribution: Any, value: jax.Array) -> jax.Array:
         shape = batch if len(batch) >= len(distribution.batch_shape) else distribution.batch_shape
         return jnp.broadcast_to(log_prob(distribution.base_dist, value), shape)
     return distribution.log_prob(value)
+
+
+def log_masses(distribution: Any) -> jax.Array | None:
+    """Score all values of each element of a finite family (values, *batch); None where its row has no shorter way.
+
+    >>> jnp.exp(log_masses(dist.Categorical(logits=jnp.zeros(2)).expand([3]))).tolist()
+    [[0.5, 0.5, 0.5], [0.5, 0.5, 0.5]]
+    """
+    if isinstance(distribution, dist.ExpandedDistribution):
+        found = log_masses(distribution.base_dist)
+        if found is None:
+            return None
+        size, *own = found.shape
+        ones = (1,) * (len(distribution.batch_shape) - len(own))
+        return jnp.broadcast_to(found.reshape(size, *ones, *own), (size, *distribution.batch_shape))
+    masses = family_of(distribution).masses
+    return None if masses is None else masses(distribution)
 
 
 def core_of(distribution: Any, masks: bool = True) -> Any:

@@ -20,7 +20,7 @@ import numpyro.distributions as dist
 from ..errors import ImproperPriorError, LawfulError
 from ..form.operations.device import device_array
 from .constraints import DRAWN, SCORED, contains, makes_law
-from .families import ENOUGH, core_of, element_distribution, family_of, law_name, log_prob, written
+from .families import ENOUGH, core_of, element_distribution, family_of, law_name, log_masses, log_prob, written
 from .protocol import BoundLaw, Law
 
 WHOLE_SPACE = (dist.constraints.real, dist.constraints.real_vector, dist.constraints.real_matrix)
@@ -148,9 +148,12 @@ class DistributionLaw(Law):
     def element_masses(self, *parameters: jax.Array) -> jax.Array:
         """Log masses (values, *shape): of each value, for each element."""
         assert self.support_table is not None
+        distribution = element_distribution(self.distribution(*parameters))
+        listed = None if self.truncated else log_masses(distribution)
+        if listed is not None:
+            return _where_lawful(distribution, listed)
         support = jnp.asarray(self.support_table.array)
         column = jnp.broadcast_to(support.reshape((-1,) + (1,) * len(self.shape)), (len(support), *self.shape))
-        distribution = element_distribution(self.distribution(*parameters))
         masses = log_prob(distribution, column)
         if self.truncated:
             masses = jnp.where(distribution.support(column), masses, -jnp.inf)

@@ -65,6 +65,26 @@ def test_labels_of_a_mixture_are_summed_point_by_point():
         assert summed.marginal.log_density({"mu": mu}, y) == pytest.approx(by_hand, rel=1e-12)
 
 
+def looked_up(y):
+    """What labels of rows look up: alike at all rows, by other labels, and by labels that differ from row to row."""
+    table, shift = jnp.arange(6.0).reshape(3, 2) ** 2, jnp.arange(len(y))
+    with lawful.plate("row", len(y)):
+        z = lawful.sample("z", dist.Categorical(logits=jnp.outer(y, MEANS)))
+        w = lawful.sample("w", dist.Bernoulli(0.3))
+        lawful.sample("alike", dist.Normal(MEANS[z] + jnp.sqrt(table[z, w]), 1.0 + z), obs=y)
+        lawful.sample("back", dist.Normal(jnp.sum(table.T[:, (2 - z)] * y, axis=0), 1.0), obs=y)
+        lawful.sample("apart", dist.Normal(MEANS[(z + shift) % 3] + jnp.take(MEANS, z) * w, 2.0), obs=y)
+
+
+def test_what_a_label_looks_up_is_found_once_for_all_rows():
+    y = jnp.array([-1.0, 0.5, 2.0])
+    exact = inference.enumerate(looked_up)(y).log_evidence
+    assert log_evidence(looked_up, y) == pytest.approx(exact, abs=1e-12)
+    form = enumeration(lawful.trace(mixture, jnp.zeros(40)), ["z"]).marginal
+    found = [v.full_shape for node in walk(form) if getattr(node, "label", "") == "gather" for v in node.outs]
+    assert found == [(3, 1)]  # a label each, and not a row each
+
+
 def test_labels_are_drawn_back_from_their_conditional(false_alarm):
     """16,384 draws of 6 labels, 18 shares; a shift of 0.04 is seen with probability above 0.99."""
     y, n = np.array([-3.0, -1.0, -0.2, 0.4, 1.0, 2.5]), 1 << 14
