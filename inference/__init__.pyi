@@ -44,6 +44,7 @@ from .representations.sequential import sequential as sequential
 from .representations.sequential import suspend as suspend
 from .representations.traced import Trace as Trace
 from .results.compare import compare as compare
+from .results.compare import model_probabilities as model_probabilities
 from .results.conditional_means import conditional_means as conditional_means
 from .results.optima import Optima as Optima
 from .results.optima import Optimum as Optimum

@@ -26,7 +26,7 @@ from lawful.form.choices import Choice, choices_of
 from lawful.form.labels import labels_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.operations.compensated_sum import over_steps
-from lawful.inspection.lint.observed_data import checked_data
+from lawful.inspection.lint.observed_data import checked_data, settled_names
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Rule, Walk, threaded
@@ -60,7 +60,8 @@ def log_marginals(
             parameters. Default: nothing.
         named: arguments by name.
 
-    Returns: a function of the values of the sites that stay, by name.
+    Returns: a function of the values of the sites that stay, by name. Under `jax.jit` its arguments may be traced; then
+        the data are not looked at.
 
     Raises:
         LawfulError: no observed site stands in the plate, or there are several to choose from.
@@ -80,9 +81,9 @@ def log_marginals(
     args = positional(program, args, named)
     form = trace(program, *args)
     inputs, _, _ = split_arguments(args)
-    known: dict[str, Any] = dict(checked_data(form, inputs))
+    known = set(checked_data(form, inputs) or settled_names(form))
     found = elements_of(form, plate, enumerate)
-    known |= {c.name: None for c in choices_of(form, ("observed",)) if c.conditional}  # whose arm may depend on it
+    known |= {c.name for c in choices_of(form, ("observed",)) if c.conditional}  # whose arm may depend on it
     moved = [name for name in found.sites if name not in known]
     if moved:
         raise UnsupportedProgramError(
@@ -91,7 +92,8 @@ def log_marginals(
             site=moved[0],
         )
     coords = {name: label for name, label in labels_of(form, args).items() if name in found.plates}
-    arrays = tuple(map(np.asarray, jax.jit(found.arrays)(inputs)))
+    made = jax.jit(found.arrays)(inputs)  # arrays of a caller who is traced stay what they are
+    arrays = tuple(x if isinstance(x, jax.core.Tracer) else np.asarray(x) for x in made)
     return LogMarginals(found.plates, found.shape, found.sites, coords, found.marginal, arrays, found.function)
 
 

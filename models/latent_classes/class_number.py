@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.inference.findings.evidence import pooled_evidence
-from lawful.inference.results.compare import model_probabilities
+from lawful.inference import model_probabilities, pooled_evidence
 
 __all__ = ["ClassNumbers"]
 

@@ -61,6 +61,32 @@ def measured(y):
             lawful.sample("y", dist.Normal(effect, 1.1), obs=y)
 
 
+def test_arguments_may_be_traced():
+    """The vector and its derivative are those outside of jit, and what is no datum is refused there, too."""
+    y = jnp.array([0.0, 1.0, 2.0])
+
+    def model(y, scale):
+        mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+        with lawful.plate("row", len(y)):
+            z = lawful.sample("z", dist.Bernoulli(0.3))
+            lawful.sample("y", dist.Normal(mu * z, scale), obs=y)
+
+    def moved(y, scale):
+        mu = lawful.sample("mu", dist.Normal(0.0, 1.0))
+        with lawful.plate("row", len(y)):
+            lawful.sample("y", dist.Normal(0.0, scale), obs=y - mu)
+
+    def vector(mu, y, scale, program=model):
+        return log_marginals(program, y, scale, enumerate="all")({"mu": mu})
+
+    found, slopes = jax.jit(lambda *args: (vector(*args), jax.jacfwd(vector)(*args)))(0.7, y, 1.5)
+    at = log_marginals(model, y, 1.5, enumerate="all")
+    np.testing.assert_allclose(found, at({"mu": 0.7}), rtol=1e-14)
+    np.testing.assert_allclose(slopes, scores(at, {"mu": 0.7})["mu"], rtol=1e-13)
+    with pytest.raises(UnsupportedProgramError, match="'y' observes depends on a latent site"):
+        jax.jit(lambda y: vector(0.7, y, 1.5, moved))(y)
+
+
 def test_random_intercepts_are_those_of_dense_algebra_and_nested_plates_give_pairs():
     y, at = RNG.normal(size=(4, 3)), {"mu": 0.2, "spread": 0.7}
     found = log_marginals(measured, y, plate="group", enumerate=integrate_normals(["effect"]))

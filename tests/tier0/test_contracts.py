@@ -92,6 +92,8 @@ CLAIM_NOTHING = {
     "pooled_evidence",
     "log_marginals",
     "log_predictives",
+    "model_probabilities",
+    "pooled_evidence",
     "wide",
     "Wide",
     "scores",

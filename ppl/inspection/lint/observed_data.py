@@ -75,6 +75,15 @@ def _written(law: Law, name: str, operands: tuple[Any, ...]) -> tuple[Callable[.
     return lambda *values: run(*values)[0], places
 
 
+@per_form
+def settled_names(form: Form) -> frozenset[str]:
+    """Name the observations that depend on the arguments alone, whatever these are."""
+    sites, run = _reader(form)
+    asked = (part.kind.split() for part, _, _ in run([np.zeros(v.shape, v.dtype) for v in form.inputs]))
+    found = (sites[int(number)][0].address for kind, number in asked if kind == "data")
+    return frozenset(show_address(each) for one in found for each in folded(form).steps.get(one) or (one,))
+
+
 def checked_data(form: Form, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
     """Return the observations that depend on the arguments alone, by name; refuse NaN and values outside their support.
 
