@@ -15,8 +15,7 @@ from .hellinger import hellinger
 from .information import fisher
 from .merging import MergeTree, merge_tree
 from .parameters import Parameters
-from .priors import Priors, mixture_with_priors
-from .program import gaussian_moe
+from .program import Priors, gaussian_moe, mixture_with_priors
 from .top_one import fit_top_one
 from .voronoi import align, voronoi_loss
 

@@ -1,15 +1,15 @@
 """The Bayesian fit: draws of the parameters and the evidence, by tempered sequential Monte Carlo.
 
-Law: the draws are those of `priors.mixture_with_priors` given the data, in the units of the data; what is told of
+Law: the draws are those of `program.mixture_with_priors` given the data, in the units of the data; what is told of
 them, predictions and which rows go together, is unchanged when experts change their names. The evidence is that of the
 answers as they were given: a change of their units by c divides it by c^n.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -17,29 +17,25 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from lawful import inference
+from lawful import inference, one_key
 from lawful.errors import LawfulError
-from lawful.form.arguments.random_keys import one_key
-from lawful.inference import Result
-from lawful.inference.findings.evidence import pooled_evidence
+from lawful.inference import Result, pooled_evidence
 
 from ..latent_classes import ClassNumbers, co_membership, kept_draws, relabelled
 from ..latent_classes.redrawing import one_class_redrawn
 from .density import Mixture
-from .estimator import GaussianMoE, fits_from_anywhere
-from .fitting import Settings
+from .estimator import GaussianMoE
 from .gates import Gate
 from .parameters import Parameters, Units, unstandardised
-from .priors import Priors, mixture_with_priors
+from .program import Priors, mixture_with_priors, parameters_of
 from .reading import count, data
-from .referring import referring_program, start_of
 
-__all__ = ["Posterior", "compare_experts", "posterior_of"]
+__all__ = ["Posterior", "compare_experts", "posterior_of", "started"]
 
 MOST_EXPERTS = 6  # whose modes a search finds
 STEP = 0.1  # of leapfrogs at first: in units of the broadest expert, while the others are narrow
 LEAPFROGS = 8
-STARTS, SEARCH = 16, 1  # random starts of the search, and what is folded into the key for them
+STARTS, SEARCH = 16, 1  # starts of the search for modes, and what is folded into the key for them
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +109,7 @@ def posterior_of(
     particles: int = 1000,
     runs: int = 4,
     start: str = "optima",
+    program: Callable[..., Any] = mixture_with_priors,
 ) -> Posterior:
     """Fit k experts by tempered SMC.
 
@@ -125,8 +122,10 @@ def posterior_of(
         priors: scales, in standard units.
         particles: number of particles of a run.
         runs: number of independent runs, which give the error of the evidence.
-        start: of tempering: "optima", a law around the modes that ascents from several fits find (see
-            `inference.laplace_mixture`), or "prior", which takes many more particles; more than 6 experts take it.
+        start: of tempering: "optima", a law around the modes that `inference.maximise` finds, with the extra
+            `maximise` (see `inference.laplace_mixture`), or "prior", which takes many more particles; more than 6
+            experts take it.
+        program: the joint: of the same arguments and with the same sites, which may have other laws.
 
     Raises: LawfulError for a covariate of fewer than two values, and what `reading.data` refuses.
 
@@ -145,16 +144,19 @@ def posterior_of(
             "none. Fix: drop constant columns, or give more rows."
         )
     inside = (x - units.x_mean[None]) / units.x_scale[None], (answers - units.y_mean) / units.y_scale
-    key, given = one_key(key), [*inside, priors]
-    referring = start == "optima" and k <= MOST_EXPERTS
-    if referring:
-        keys = jax.random.split(jax.random.fold_in(key, SEARCH), STARTS)
-        fits = fits_from_anywhere(gate, False, k, Settings(), *inside, keys).parameters
-        given.append(start_of(fits, *inside, gate, priors))
-    result = _sampler(k, gate, particles, runs, referring)(key, *given)
+    key, given = one_key(key), (*inside, k, gate, priors)
+    if start == "optima" and k <= MOST_EXPERTS:
+        modes = _search(program)(jax.random.fold_in(key, SEARCH), *given).optima
+        proper = np.array([mode.proper for mode in modes])
+        heights = np.where(proper | ~proper.any(), modes.log_density, -np.inf)
+        around = inference.laplace_mixture(_summed(program), "expert")(modes.values, *given, heights=heights)
+        result = _from_modes(program, k, particles, runs)(key, *given, around)
+    else:
+        result = _from_prior(program, particles, runs)(key, *given)
+    flat = {name: jnp.asarray(v).reshape(-1, *v.shape[2:]) for name, v in result.posterior.items()}
     return Posterior(
         gate,
-        jax.vmap(partial(unstandardised, units=units))(_parameters(result, k, x.shape[1])),
+        jax.vmap(lambda drawn: unstandardised(parameters_of(gate, drawn), units))(flat),
         np.asarray(result.log_evidence) - len(answers) * float(jnp.log(units.y_scale)),
         result,
     )
@@ -184,33 +186,43 @@ def compare_experts(X: Any, y: Any, experts: Iterable[int], *, gate: Gate = Gate
     return ClassNumbers(evidence, criteria)
 
 
+# One program and one inference for each setting, so that other data and other scales compile nothing.
+
+
 @lru_cache(maxsize=64)
-def _sampler(k: int, gate: Gate, particles: int, runs: int, referring: bool) -> Any:
-    """Build one inference for a structure, so that other data and other scales compile nothing."""
+def started(program: Callable[..., Any]) -> Callable[..., None]:
+    """Let experts of a program be drawn from around modes: a program of one argument more, with the same measure."""
 
-    def model(X: Any, y: Any, priors: Priors) -> Any:
-        return mixture_with_priors(X, y, k, gate, priors)
+    def model(X: Any, y: Any, k: int, gate: Gate, priors: Priors, start: inference.SymmetricMixture) -> None:
+        inference.start_from(start)(program)(X, y, k, gate, priors)
 
-    if not referring:
-        walk = inference.population_walk()  # a gate of the best few has edges that no gradient sees
-        return inference.tempered_smc(model, particles=particles, runs=runs, kernel=walk)
+    return model
+
+
+@lru_cache(maxsize=64)
+def _summed(program: Callable[..., Any]) -> Any:
+    """Sum the labels out."""
+    return inference.marginalise()(program)
+
+
+@lru_cache(maxsize=64)
+def _search(program: Callable[..., Any]) -> Any:
+    return inference.maximise(_summed(program), starts=STARTS)
+
+
+@lru_cache(maxsize=64)
+def _from_modes(program: Callable[..., Any], k: int, particles: int, runs: int) -> Any:
     kernel: Any = inference.population_hmc()
     if k > 1:
         flow = inference.population_hmc(STEP, LEAPFROGS, jitter=0.5, exchangeable="expert", adapt=True)
         kernel = inference.kernels.cycle(flow, inference.kernels.redraw("expert", one_class_redrawn))
     return inference.tempered_smc(
-        referring_program(k, gate), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
+        _summed(started(program)), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
         nonfinite="dead",  # tails of a start reach where a density overflows
     )  # fmt: skip
 
 
-def _parameters(result: Result, k: int, d: int) -> Parameters:
-    """Lay the draws of all runs out one after the other."""
-    flat = {name: jnp.asarray(v).reshape(-1, *v.shape[2:]) for name, v in result.posterior.items()}
-    count = len(flat["b"])
-    gate = flat.get("gate", jnp.zeros((count, d + 1, k)))
-    beta1 = flat.get("beta1", jnp.swapaxes(gate[:, :-1], 1, 2))
-    tau = flat.get("tau", jnp.ones(count))
-    return Parameters(
-        jnp.broadcast_to(beta1, (count, k, d)), gate[:, -1], flat["a"], flat["b"], flat["sigma"] ** 2, tau
-    )
+@lru_cache(maxsize=64)
+def _from_prior(program: Callable[..., Any], particles: int, runs: int) -> Any:
+    walk = inference.population_walk()  # a gate of the best few has edges that no gradient sees
+    return inference.tempered_smc(_summed(program), particles=particles, runs=runs, kernel=walk)

@@ -3,7 +3,8 @@
 For the softmax gate they are in closed form. A row's log density is a function of few predictors, which are linear in
 the parameters: scores s_i, means m_i, and rho_i = log(nu_i - floor), which keeps variances above their floor. With r
 the responsibilities, w the weights and l_i the log density of expert i, its derivatives are r - w in the scores and
-r_i dl_i in the others; the second ones follow. The other gates are left to automatic differentiation.
+r_i dl_i in the others; the second ones follow. The other gates are left to automatic differentiation, which takes the
+softmax with three experts and 2,000 rows .67 ms in place of .18 with one covariate, and 1.7 in place of .18 with two.
 
 Law: they are the derivatives of `Mixture.log_density` in the coordinates of `coordinates`.
 """

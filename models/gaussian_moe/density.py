@@ -1,6 +1,9 @@
 """The density of a Gaussian mixture of experts in closed form, and what follows from it.
 
 Law: it is the density of `program.gaussian_moe` with its labels summed out, and responsibilities are their conditional.
+What `inference.marginalise` makes of the program has the same value and gradient to 1e-12, in 1.2 times the time (2,000
+rows, 3 experts: .115 and .098 ms with one covariate, .127 and .108 with two); but it is written for each shape of the
+data anew, which takes .2 s, and here single rows and grids are asked for.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from lawful import one_key
 from lawful.errors import LawfulError, ObservationError
-from lawful.form.arguments.random_keys import one_key
 
 from .gates import Gate, log_weights
 from .parameters import Parameters

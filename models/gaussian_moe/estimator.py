@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lawful import inference, one_key
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
-from lawful.form.arguments.random_keys import one_key
-from lawful.inference.findings.findings import Finding
+from lawful.inference import Finding
 from lawful.inference.running.jobs import done, shares
 
 from .alignment import Alignment
@@ -26,6 +26,7 @@ from .fitting import Fit, Settings, exact_fit, fit_from
 from .gates import Gate
 from .information import fisher
 from .parameters import Parameters
+from .program import free_mixture, free_values
 from .reading import count, data
 from .starts import random_start
 from .voronoi import align, mixture_of
@@ -173,6 +174,26 @@ class GaussianMoE:
         """Give the information of one observation at the fit, averaged over covariates, by default those of the fit."""
         mixture = self._fitted
         return fisher(mixture, self._X if X is None else self._same_columns(X))
+
+    def errors(self, X: Any, y: Any) -> inference.Errors:
+        """Give standard errors of the parameters at the fit: those of a right program, and those that hold in any case.
+
+        Args:
+            X: covariates of the fit (n, d).
+            y: answers of the fit (n,).
+
+        Returns: errors by name, as a `table`, in the coordinates of `program.free_mixture`; see
+            `inference.robust_errors`.
+
+        Raises: LawfulError for a top-K gate, which jumps, and where the likelihood does not fall in some direction, as
+            along the scale of a linear gate with a temperature, or at a limit of the fit.
+        """
+        p = self._fitted.parameters
+        if self.gate.kind == "topk":
+            raise LawfulError("GaussianMoE.errors: a top-K gate jumps, and has none. Fix: fit another gate.")
+        x, y = data(self._same_columns(X), y, self.n_experts, "GaussianMoE.errors")
+        found = inference.log_marginals(free_mixture, x, y, self.n_experts, self.gate, enumerate="all")
+        return inference.robust_errors(found, free_values(self.gate, p))
 
     def align_to(self, other: Any, kind: str | None = None) -> Alignment:
         """Say which expert of another mixture each one is nearest to, and shift the gate to where the loss is least.

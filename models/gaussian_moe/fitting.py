@@ -7,6 +7,10 @@
 | "temperature" with tau free, "activated" | Newton on the log likelihood, in log tau |
 
 Law: the log likelihood is never below that of the start, as far as the start obeys the limits.
+
+Why EM: from ten random starts of three experts on 400 rows of two, it and Newton's method reach a log likelihood of
+403.80 in 0.09 s; L-BFGS on the same likelihood (`inference.maximise`) reaches 399.72 in 0.32 s, that of two experts:
+the third one runs off.
 """
 
 from __future__ import annotations

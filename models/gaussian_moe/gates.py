@@ -27,7 +27,7 @@ from lawful.errors import LawfulError
 
 from .parameters import Parameters
 
-__all__ = ["ACTIVATIONS", "KINDS", "SELECTIONS", "Gate", "active_experts", "log_weights", "scores"]
+__all__ = ["ACTIVATIONS", "KINDS", "SELECTIONS", "Gate", "active_experts", "log_weights", "scores", "selected_scores"]
 
 KINDS = ("softmax", "topk", "temperature", "activated")
 SELECTIONS = ("full", "slope")
@@ -121,6 +121,12 @@ def active_experts(gate: Gate, parameters: Parameters, x: Float[Array, "d n"]) -
     return before < (k if gate.top_k is None else gate.top_k)
 
 
+def selected_scores(gate: Gate, parameters: Parameters, x: Float[Array, "d n"]) -> Float[Array, "k n"]:
+    """Give the scores of the experts that are active, -inf of the others: logs of the weights, but for a constant."""
+    found = scores(gate, parameters, x)
+    return jnp.where(active_experts(gate, parameters, x), found, -jnp.inf) if gate.kind == "topk" else found
+
+
 def log_weights(gate: Gate, parameters: Parameters, x: Float[Array, "d n"]) -> Float[Array, "k n"]:
     """Give the logs of the weights, -inf where an expert has none.
 
@@ -128,7 +134,4 @@ def log_weights(gate: Gate, parameters: Parameters, x: Float[Array, "d n"]) -> F
     >>> log_weights(Gate("topk", top_k=1), told, jnp.array([[0.3, 0.4]])).tolist()
     [[-inf, 0.0], [0.0, -inf]]
     """
-    found = scores(gate, parameters, x)
-    if gate.kind == "topk":
-        found = jnp.where(active_experts(gate, parameters, x), found, -jnp.inf)
-    return jax.nn.log_softmax(found, axis=0)
+    return jax.nn.log_softmax(selected_scores(gate, parameters, x), axis=0)

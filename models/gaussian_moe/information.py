@@ -1,10 +1,10 @@
 """Fisher's information of one observation, by quadrature over the answers, or from scores of data.
 
-Coordinates: beta1 of all experts but the last, beta0 of the same, a, b, nu, and tau where the gate has one. The
-activated gate has beta1 of the last expert as well, which a shift of its scores cannot take up.
+Coordinates are those of `program.free_mixture`: beta1 of all experts but the last (of all with an activated gate),
+beta0 of all but the last, a, b, nu, and tau where the gate has one.
 
-Law: it is the mean of the outer product of the score. A gate "temperature" has exactly one direction without any, that
-of (beta1, beta0, tau): its scale.
+Law: it is the mean of the outer product of the score, which is that of the log marginals of the program. A gate
+"temperature" has exactly one direction without any, that of (beta1, beta0, tau): its scale.
 """
 
 from __future__ import annotations
@@ -17,40 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from lawful import inference
 from lawful.errors import LawfulError
 
-from .density import Mixture, log_terms
+from .density import Mixture
 from .gates import Gate
 from .hellinger import covariates_of
 from .parameters import Parameters
+from .program import free_mixture, free_values
 
-__all__ = ["fisher", "flat", "scaled_eigenvalues", "score_information", "unflat"]
+__all__ = ["fisher", "scaled_eigenvalues", "score_information"]
 
 REACH, STEP = 9.0, 0.05
 ROWS = 32  # covariates that are looked at at once
-
-
-def flat(gate: Gate, parameters: Parameters) -> jax.Array:
-    """Lay the coordinates out as one vector.
-
-    >>> told = Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [15.0, -5.0], [0.09, 0.16])
-    >>> flat(Gate("temperature"), told).round(2).tolist()
-    [25.0, -8.0, -20.0, 20.0, 15.0, -5.0, 0.09, 0.16, 1.0]
-    """
-    beta1, beta0, a, b, nu, tau = parameters
-    if gate.kind != "activated":
-        beta1 = (beta1 - beta1[-1:])[:-1]
-    parts = [beta1.reshape(-1), (beta0 - beta0[-1])[:-1], a.reshape(-1), b, nu]
-    return jnp.concatenate(parts + ([jnp.asarray(tau)[None]] if gate.kind in ("temperature", "activated") else []))
-
-
-def unflat(gate: Gate, vector: jax.Array, k: int, d: int) -> Parameters:
-    """Undo `flat`."""
-    rows = k if gate.kind == "activated" else k - 1
-    beta1, beta0, a, b, nu, tau = jnp.split(vector, np.cumsum([rows * d, k - 1, k * d, k, k]))
-    beta1 = jnp.concatenate([beta1.reshape(rows, d), jnp.zeros((k - rows, d), vector.dtype)])
-    beta0 = jnp.concatenate([beta0, jnp.zeros((1,), vector.dtype)])
-    return Parameters(beta1, beta0, a.reshape(k, d), b, nu, tau[0] if len(tau) else jnp.ones((), vector.dtype))
 
 
 def fisher(mixture: Mixture, X: Any = None) -> jax.Array:
@@ -93,20 +72,17 @@ def _at_places(mixture: Mixture, x: jax.Array, weight: jax.Array) -> jax.Array:
 
 def score_information(mixture: Mixture, X: Any, y: Any, weight: Any = None) -> jax.Array:
     """Give the mean outer product of the scores of data (m, m), or their sum with weights (n,)."""
-    x, y = jnp.asarray(X).T, jnp.asarray(y)
+    x, y = jnp.asarray(X), jnp.asarray(y)
     weight = jnp.full(len(y), 1 / len(y)) if weight is None else jnp.asarray(weight)
     return _products(mixture.gate, mixture.parameters, x, y, weight)
 
 
 @partial(jax.jit, static_argnums=0)
 def _products(gate: Gate, parameters: Parameters, x: jax.Array, y: jax.Array, weight: jax.Array) -> jax.Array:
-    """Sum weighted outer products of the scores, covariates (d, n)."""
-    k, d = parameters.a.shape
-
-    def log_density(vector: jax.Array) -> jax.Array:
-        return jax.nn.logsumexp(log_terms(gate, unflat(gate, vector, k, d), x, y), axis=0)
-
-    score = jax.jacfwd(log_density)(flat(gate, parameters))
+    """Sum weighted outer products of the scores."""
+    found = inference.log_marginals(free_mixture, x, y, parameters.n_experts, gate, enumerate="all")
+    slopes = jax.jacfwd(found)(free_values(gate, parameters))
+    score = jnp.concatenate([slopes[choice.name].reshape(len(y), -1) for choice in found.choices], axis=1)
     return (score * weight[:, None]).T @ score
 
 

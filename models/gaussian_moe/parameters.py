@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import LawfulError
-from lawful.form.operations.device import device_array
 
 __all__ = ["Parameters", "Units", "permuted", "pinned", "rescaled", "shifted", "standardised", "unstandardised"]
 
@@ -66,8 +65,8 @@ class Parameters(NamedTuple):
             raise LawfulError(f"Parameters: nu={rest[2].tolist()}, tau={float(rest[3])}. Fix: give positive variances.")
         if not all(np.isfinite(value).all() for value in (*slopes, *rest)):
             raise LawfulError("Parameters: not all of them are finite. Fix: give finite numbers.")
-        arrays = [device_array(value) for value in (slopes[0], rest[0], slopes[1], *rest[1:])]
-        return cls(*arrays)
+        arrays = (slopes[0], rest[0], slopes[1], *rest[1:])
+        return cls(*(jax.device_put(value.copy()) for value in arrays))
 
     @property
     def n_experts(self) -> int:

@@ -21,7 +21,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from lawful.errors import LawfulError
 
@@ -30,7 +29,7 @@ from .density import Mixture
 from .gates import Gate
 from .parameters import Parameters
 
-__all__ = ["Alignment", "align", "cell_errors", "scaled_like", "voronoi_loss"]
+__all__ = ["Alignment", "align", "mixture_of", "plain", "voronoi_loss"]
 
 KINDS, WEIGHTS = ("exact", "over"), ("gate", "unit")
 
@@ -63,55 +62,19 @@ def align(fit: Any, truth: Any, kind: str = "exact", weights: str = "gate") -> A
             f"voronoi_loss: kind={kind!r}, weights={weights!r}. Fix: give one of {KINDS} and one of {WEIGHTS}."
         )
     found, wanted = mixture_of(fit), mixture_of(truth)
-    gate, true = found.gate, _plain(wanted)
+    gate, true = found.gate, plain(wanted)
     if true.a.shape[1] != found.parameters.a.shape[1]:
         raise LawfulError(
             f"voronoi_loss: the fit has {found.parameters.a.shape[1]} covariates and the truth {true.a.shape[1]}. Fix: "
             "compare mixtures of the same covariates."
         )
-    told = [_plain(found)]
+    told = [plain(found)]
     odd = gate.kind == "activated" and gate.activation in ("logistic", "tanh")
     if odd and found.parameters.n_experts == 2:
         told.append(told[0]._replace(beta1=-told[0].beta1[::-1]))
     with np.errstate(over="ignore"):  # a loss may be infinite
         tried = [aligned(each, true, gate, kind, weights, wanted.gate.top_k) for each in told]
     return min(tried, key=lambda a: a.loss)
-
-
-def cell_errors(alignment: Alignment, truth: Any) -> dict[str, np.ndarray]:
-    """Give errors one by one, for each true expert (k*,): means of absolute values within its cell.
-
-    Members count in proportion to e^{beta0}, and a light one hides behind a heavy one: "worst_..." are the largest
-    errors of a member, whatever its weight, and "least_share" is the smallest share. "beta0" is the error of the log
-    mass of the cell, "spread" how far apart its members' beta1 are. An empty cell has NaN.
-    """
-    fit, true = alignment.parameters, _plain(mixture_of(truth))
-    names = ("beta1", "a", "b", "nu")
-    others = ("beta0", "spread", "least_share", *(f"worst_{name}" for name in names))
-    told: dict[str, list[float]] = {name: [] for name in (*names, *others)}
-    for j in range(len(true.b)):
-        inside = alignment.cells == j
-        if not inside.any():
-            for values in told.values():
-                values.append(np.nan)
-            continue
-        log_mass = logsumexp(fit.beta0[inside])
-        share = np.exp(fit.beta0[inside] - log_mass)
-        for name in names:
-            error = np.abs(getattr(fit, name)[inside] - getattr(true, name)[j]).reshape(len(share), -1).sum(axis=1)
-            told[name].append(float(share @ error))
-            told[f"worst_{name}"].append(float(error.max()))
-        told["beta0"].append(abs(float(log_mass - true.beta0[j])))
-        told["least_share"].append(float(share.min()))
-        told["spread"].append(float(np.ptp(fit.beta1[inside], axis=0).sum()))
-    return {name: np.array(values) for name, values in told.items()}
-
-
-def scaled_like(fit: Parameters, truth: Parameters) -> Parameters:
-    """Give the gate of a top-1 fit the norm of the true one: its scale is not identified."""
-    found, true = (np.concatenate([np.ravel(p.beta1), np.ravel(p.beta0)]) for p in (fit, truth))
-    factor = np.linalg.norm(true) / np.linalg.norm(found)
-    return fit._replace(beta1=fit.beta1 * factor, beta0=fit.beta0 * factor)
 
 
 def mixture_of(told: Any) -> Mixture:
@@ -127,7 +90,7 @@ def mixture_of(told: Any) -> Mixture:
     return found
 
 
-def _plain(mixture: Mixture) -> Parameters:
+def plain(mixture: Mixture) -> Parameters:
     """Give parameters as NumPy arrays, the temperature of a linear gate divided out."""
     arrays = Parameters(*(np.asarray(value, float) for value in mixture.parameters))
     if mixture.gate.kind != "temperature":

@@ -93,7 +93,6 @@ CLAIM_NOTHING = {
     "log_marginals",
     "log_predictives",
     "model_probabilities",
-    "pooled_evidence",
     "wide",
     "Wide",
     "scores",

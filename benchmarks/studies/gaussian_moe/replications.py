@@ -21,8 +21,10 @@ from lawful.models.gaussian_moe.fitting import Fit, Settings, exact_fit, fit_fro
 from lawful.models.gaussian_moe.hellinger import answers_grid, hellinger, root_densities, unit_nodes
 from lawful.models.gaussian_moe.parameters import Parameters
 from lawful.models.gaussian_moe.reading import count
-from lawful.models.gaussian_moe.starts import near_truth, perturbed_gate, random_start
-from lawful.models.gaussian_moe.voronoi import align, cell_errors, scaled_like, voronoi_loss
+from lawful.models.gaussian_moe.starts import random_start
+from lawful.models.gaussian_moe.voronoi import align, voronoi_loss
+
+from .near_truth import cell_errors, near_truth, perturbed_gate, scaled_like
 
 __all__ = ["measured"]
 

@@ -24,8 +24,9 @@ from lawful.models.gaussian_moe import (
     mixture_with_priors,
     posterior_of,
 )
+from lawful.models.gaussian_moe.bayes import started
 from lawful.models.gaussian_moe.parameters import permuted
-from lawful.models.gaussian_moe.referring import referring_program
+from lawful.models.gaussian_moe.program import parameters_of
 from tests.models.gaussian_moe.cases import TRUTH
 
 
@@ -35,12 +36,14 @@ def line(n=12):
     return x, 1.0 + 2.0 * x[:, 0] + 0.5 * rng.normal(size=n)
 
 
-def exact_log_evidence(x, y):
+def exact_log_evidence(x, y, mean=0.0, level=1.5):
     """One expert: given sigma a normal law, and a sum over a fine grid of sigma, which is half-normal."""
     z, v = (x[:, 0] - x.mean()) / x.std(), (y - y.mean()) / y.std()
-    covariance = 1.5**2 + (4.0 / np.ptp(z)) ** 2 * np.outer(z, z)
+    covariance = level**2 + (4.0 / np.ptp(z)) ** 2 * np.outer(z, z)
     sigma = np.linspace(1e-3, 4.0, 4000)
-    terms = [stats.multivariate_normal.logpdf(v, np.zeros(len(v)), covariance + s**2 * np.eye(len(v))) for s in sigma]
+    terms = [
+        stats.multivariate_normal.logpdf(v, np.full(len(v), mean), covariance + s**2 * np.eye(len(v))) for s in sigma
+    ]
     mass = np.exp(np.array(terms) + stats.halfnorm.logpdf(sigma, scale=0.5))
     return np.log(np.trapezoid(mass, sigma)) - len(y) * np.log(y.std())
 
@@ -61,10 +64,49 @@ def test_the_evidence_of_one_expert_is_that_of_quadrature():
     np.testing.assert_allclose(np.exp(few.log_density(x[:2], y[:2])), density, rtol=1e-12)
 
 
+def low(X, y, k, gate, priors):
+    """Another prior: levels are about -0.5, too, with an SD of 0.1."""
+    found = mixture_with_priors(X, y, k, gate, priors)
+    lawful.factor("low", dist.Normal(-0.5, 0.1).log_prob(found.b).sum())
+    return found
+
+
+@pytest.mark.slow
+def test_the_fit_is_that_of_its_program():
+    """With another prior of the level, the evidence is that of quadrature with the normal of both, and draws follow."""
+    x, y = line()
+    found = posterior_of(x, y, 1, key=0, particles=500, program=low)
+    both = 1.5**2 + 0.1**2
+    exact = exact_log_evidence(x, y, -0.5 * 1.5**2 / both, 0.15 / both**0.5) + stats.norm.logpdf(-0.5, 0, both**0.5)
+    assert found.log_evidence_error < 0.1
+    assert abs(found.log_evidence - exact) < 5 * found.log_evidence_error + 1e-3
+    assert abs(found.log_evidence - exact_log_evidence(x, y)) > 1
+    assert float(found.result.posterior["b"].mean()) < -0.2
+
+
+@pytest.mark.slow
+@pytest.mark.optimised
+def test_nuts_on_the_same_program_agrees():
+    """E[y | x] of two experts by six chains and by six runs of SMC: within six errors, at 1e-3 for all five places."""
+    x = jax.random.uniform(jax.random.key(0), (60, 1))
+    y = Mixture(Gate(), TRUTH).sample(jax.random.key(1), x)
+    z, v = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
+    summed, given = inference.marginalise()(mixture_with_priors), (z, v, 2, Gate(), Priors())
+    best = inference.maximise(summed, starts=8)(0, *given).optima[0].values
+    chains = inference.mcmc(summed, chains=6, warmup=300, draws=300, init=best)(0, *given)
+    at = z[:5]
+    predict = jax.jit(jax.vmap(jax.vmap(lambda drawn: Mixture(Gate(), parameters_of(Gate(), drawn)).predict(at))))
+    by_chain = np.asarray(predict({name: jnp.asarray(a) for name, a in chains.posterior.items()})).mean(axis=1)
+    by_run = np.array([posterior_of(x, y, 2, key=i, particles=512, runs=1).predict(x[:5]) for i in range(6)])
+    apart = by_chain.mean(axis=0) - (by_run.mean(axis=0) - float(y.mean())) / float(y.std())
+    error = np.hypot(by_chain.std(axis=0, ddof=1), by_run.std(axis=0, ddof=1) / float(y.std())) / 6**0.5
+    assert error.max() < 0.05 and (abs(apart) < 6 * error).all()
+
+
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", ["softmax", "activated"])
 def test_experts_from_a_mixture_leave_the_posterior_as_it_is(kind):
-    """The density of coordinates is that of the plain program, times the law of what a gate's rows have in common."""
+    """The density of coordinates is that of the plain program at their values, and of the map to them."""
     k, gate, rng, priors = 3, Gate(kind), np.random.default_rng(0), Priors()
     x, y = jnp.asarray(rng.normal(size=(6, 2))), jnp.asarray(rng.normal(size=6))
     d = 2 + 1 + 2 + 1 + 1
@@ -72,17 +114,13 @@ def test_experts_from_a_mixture_leave_the_posterior_as_it_is(kind):
     one = dist.MultivariateStudentT(5.0, jnp.zeros(d), jnp.eye(d))
     sites = (("row", 3), ("a", 2), ("b", 1), ("sigma", 1))
     far = inference.SymmetricMixture(jnp.zeros(1), one.expand((1, k)), one, plate="expert", sites=sites)
-    there = lawful.density(referring_program(k, gate), x, y, priors, far)
+    there = lawful.density(inference.marginalise()(started(mixture_with_priors)), x, y, k, gate, priors, far)
     tau = {"tau": jnp.asarray(0.3)} if kind == "activated" else {}
-    row, rest = point[:, :3], {"a": point[:, 3:5], "b": point[:, 5], "sigma": jnp.exp(point[:, 6])}
-    linear = kind == "softmax"
-    summed = row if linear else row[:, 2:]  # those that sum to zero in the plain program, by column
-    zero = (summed - summed.mean(axis=0)[None]).T
-    choices = {"gate": zero, **rest} | ({} if linear else {"beta1": row[:, :2], "tau": jnp.exp(tau["tau"])})
-    form = lawful.trace(mixture_with_priors, x, y, k, gate, priors)
-    plain = form.log_density(choices, x, y, k, gate, priors) + point[:, 6].sum() + (0.0 if linear else tau["tau"])
-    common = stats.norm.logpdf(np.asarray(summed.sum(axis=0)) / k**0.5, scale=priors.gate).sum()
-    np.testing.assert_allclose(float(there.logp({"expert.start": point, **tau})), float(plain) + common, rtol=1e-11)
+    choices = {"row": point[:, :3], "a": point[:, 3:5], "b": point[:, 5], "sigma": jnp.exp(point[:, 6])}
+    choices |= {name: jnp.exp(value) for name, value in tau.items()}
+    plain = lawful.trace(inference.marginalise()(mixture_with_priors), x, y, k, gate, priors)
+    exact = plain.log_density(choices, x, y, k, gate, priors) + point[:, 6].sum() + sum(tau.values())
+    np.testing.assert_allclose(float(there.logp({"expert.start": point, **tau})), float(exact), rtol=1e-11)
 
 
 @pytest.mark.slow
@@ -111,8 +149,8 @@ def test_the_evidence_of_two_experts_is_that_of_a_million_draws_of_the_prior():
     """On six rows of a line, which needs one: within six standard errors, at 2e-4 by Student's law of ten runs."""
     x, y = line(6)
     z, v = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
-    plan = inference.importance(lambda z, v: mixture_with_priors(z, v, 2), particles=125_000, runs=8, keep="last")
-    exact = plan(0, z, v)
+    summed = inference.marginalise()(mixture_with_priors)
+    exact = inference.importance(summed, particles=125_000, runs=8, keep="last")(0, z, v, 2)
     found = posterior_of(x, y, 2, key=0, particles=4000, runs=10)
     error = np.hypot(found.log_evidence_error, exact.log_evidence_error)
     assert error < 0.1

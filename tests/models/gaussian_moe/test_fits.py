@@ -9,10 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks.studies.gaussian_moe.near_truth import near_truth, perturbed_gate
+from lawful import inference
 from lawful.errors import LawfulError, ObservationError
 from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Parameters, Settings, fit_from, fit_top_one
 from lawful.models.gaussian_moe.parameters import Units, permuted, rescaled, shifted, standardised
-from lawful.models.gaussian_moe.starts import near_truth, perturbed_gate, random_start
+from lawful.models.gaussian_moe.program import free_mixture, free_values
+from lawful.models.gaussian_moe.starts import random_start
 from tests.models.gaussian_moe.cases import TRUTH, random_parameters
 
 
@@ -49,6 +52,25 @@ def test_a_fit_in_single_precision_is_finished_too():
         found = fit(Gate(), *single)
     assert found.converged and found.log_likelihood.dtype == jnp.float32
     assert float(found.log_likelihood) == pytest.approx(exact, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_fit_is_a_maximum_of_its_program_and_has_the_errors_of_its_information():
+    """Scores of the program add up to 0, and errors by curvature are those by Fisher's information."""
+    x, y = drawn(3000)
+    model = GaussianMoE(2).fit(x, y, init=TRUTH)
+    p = model.mixture_.parameters
+    found = inference.log_marginals(free_mixture, x, y, 2, enumerate="all")
+    assert float(found(free_values(Gate(), p)).sum()) == pytest.approx(model.log_likelihood_, rel=1e-12)
+    sums = {name: np.asarray(v.sum(axis=0)) for name, v in inference.scores(found, free_values(Gate(), p)).items()}
+    errors = model.errors(x, y)
+    assert errors.gain < 1e-6 and max(abs(v).max() for v in sums.values()) < 3e-3 * 3000**0.5
+    exact = np.sqrt(np.diagonal(np.linalg.inv(np.asarray(model.fisher()))) / 3000)
+    assert errors.names == ("beta1[0, 0]", "beta0[0]", "a[0, 0]", "a[1, 0]", "b[0]", "b[1]", "nu[0]", "nu[1]")
+    np.testing.assert_allclose(errors.model, exact, rtol=0.15)
+    np.testing.assert_allclose(errors.robust, exact, rtol=0.3)
+    with pytest.raises(LawfulError, match="top-K gate jumps"):
+        GaussianMoE(2, "topk", top_k=1).fit(x[:60], y[:60]).errors(x, y)
 
 
 @pytest.mark.slow

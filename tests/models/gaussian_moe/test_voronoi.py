@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.studies.gaussian_moe.near_truth import cell_errors, scaled_like
 from lawful.errors import LawfulError
 from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Parameters
 from lawful.models.gaussian_moe.parameters import permuted, rescaled, shifted
-from lawful.models.gaussian_moe.voronoi import align, cell_errors, scaled_like, voronoi_loss
+from lawful.models.gaussian_moe.voronoi import align, voronoi_loss
 from tests.models.gaussian_moe.cases import TRUTH, random_parameters
 
 seeds = given(st.integers(0, 10**6))
