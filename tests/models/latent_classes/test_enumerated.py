@@ -108,7 +108,7 @@ def test_evidence_of_three_classes_is_that_of_all_labelings(data):
 def test_half_the_particles_from_optima_have_the_evidence_of_long_runs_from_the_prior(k, data):
     """40 runs of 128 from optima and 40 of 256 from the prior: within three errors of each other, and of all labelings.
 
-    A right program fails with probability .015 at most. Of two and three classes the first err by .013 and .012 of the
+    A right program fails with probability .015 at most. Of two and three classes the first err by .011 and .013 of the
     evidence, the second by .022 and .012: wrong by .06, the first are found with probability .9, and always where they
     forget the k! orders of names.
     """
