@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .bags.bags import Bags
 from .bags.feature_bags import FeatureBagsWarning
 from .bags.noise import Geometric, Noise, Normal, Rounded, Sampled, Soft, Thinned
+from .labelling import Labelling, labelled
 from .labels.calibration import Calibration, calibrated
-from .labels.labelling import Labelling, labelled
 from .labels.likelihood import count_log_likelihood, posterior_given_counts
 from .neighbours.coupling import Coupling, coupled
 from .neighbours.edge_correlation import EdgeCorrelation, edge_correlation

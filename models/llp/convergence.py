@@ -14,7 +14,7 @@ from lawful.errors import ObservationError
 from lawful.inference.graphs import propagated
 
 from .bags.bags import Bags
-from .labels.labelling import label_graph
+from .labelling import label_graph
 from .neighbours.coupling import Coupling
 
 __all__ = ["message_residuals"]

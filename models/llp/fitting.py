@@ -15,7 +15,7 @@ import numpy as np
 
 from .bags.bags import Bags
 from .inputs import determined
-from .labels.labelling import Labelling, labelled
+from .labelling import Labelling, labelled
 from .labels.one_against_rest import OneAgainstRest, fitted_to_one_label, one_label
 from .neighbourhood import Near, Neighbourhood
 from .rounds import Rounds, train

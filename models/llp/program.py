@@ -1,11 +1,13 @@
 """The model as an ordinary program: labels given logits, counts of bags, and neighbours that agree.
 
 Law: the program has the density prod_i Bernoulli(y_i; sigma(z_i)) prod_b f_b(sum_{i in b} y_i) prod_ij psi(y_i, y_j),
-so belief propagation, elimination, block Gibbs and random walks run on it and check each other.
+so belief propagation, elimination, block Gibbs and random walks run on it and check each other. Labels of counted rows
+(`labelling`, `transduction`) are those of the factor graph that is read off it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -37,9 +39,12 @@ def llp_program(
         coupling: neighbours, from `coupled`; None for none.
         scale: the prior of the standard deviation of `Normal` noise, where that is not known: a site "scale".
 
-    Raises: ObservationError for a prior where the noise is not normal.
+    Raises: ObservationError for a prior where the noise is not normal, and for neighbours that are no rows.
 
-    Returns: the labels "y" (n,). Counts are the statements "count 0", "count 1" and so on, one for each class of sizes.
+    Returns: the labels "y" (n,). Counts are the statements "count 1 0", "count 1 1" and so on: of which class, and of
+        bags of which sizes. Of K classes all but the most common are counted, as that one is what is left. A bag whose
+        count is not known weighs all counts alike: one compiled program serves any choice of known bags; where bags
+        overlap it is left out, as it would close cycles that are none.
 
     >>> from functools import partial
     >>> from lawful import inference
@@ -57,24 +62,31 @@ def llp_program(
     law = dist.Bernoulli(logits=z) if z.ndim == 1 else dist.Categorical(logits=z)
     with lawful.plate("row", bags.n_rows):
         y: jax.Array = lawful.sample("y", law)
-    known = bags.take(bags.known & (bags.sizes > 0))
-    for number, chosen in enumerate(known.size_classes):
-        own = known.take(chosen)
-        if bags.counts.ndim > 1:
-            for k in range(bags.n_classes):
-                ones = (y[own.members] == k).astype(jnp.int32)
-                count(f"count {number} of {k}", ones, bags=own.owners, obs=jnp.asarray(own.counts[:, k], jnp.int32))
-        elif bags.noise is None:
-            count(f"count {number}", y[own.members], bags=own.owners, obs=jnp.asarray(own.counts, jnp.int32))
-        else:
+    held = bags.take((bags.sizes > 0) & (bags.known | (not bags.overlapping)))
+    for state in (1,) if bags.counts.ndim == 1 else _all_but_the_most_common(held):
+        part = held if bags.counts.ndim == 1 else replace(held, counts=held.counts[:, state])
+        for number, chosen in enumerate(part.size_classes):
+            own = part.take(chosen)
+            ones = (y[own.members] == state).astype(jnp.int32)
             weights = jnp.asarray(own.log_weights(), z.dtype)
             if sd is not None:
                 told = normal_count(jnp.asarray(own.counts, z.dtype), sd, weights.shape[1] - 1)
+                told = jnp.where(jnp.asarray(own.known)[:, None], told, 0)
                 weights = jnp.where(weights == -jnp.inf, -jnp.inf, told.astype(z.dtype))
-            count(f"count {number}", y[own.members], bags=own.owners, noise=weights, size=own.n_bags)
+            count(f"count {state} {number}", ones, bags=own.owners, noise=weights, size=own.n_bags)
     if coupling is not None and len(coupling.edges):
         first, second = np.asarray(coupling.edges).T
+        if min(first.min(), second.min()) < 0 or max(first.max(), second.max()) >= bags.n_rows:
+            raise ObservationError(
+                f"llp_program: neighbours are rows {min(first.min(), second.min())} to "
+                f"{max(first.max(), second.max())} of {bags.n_rows} rows."
+            )
         table = jnp.asarray(coupling.log_table, z.dtype)
-        agreed = table[y[first], y[second]] if table.ndim == 2 else table[np.arange(len(first)), y[first], y[second]]
-        lawful.factor("near", jnp.sum(agreed))
+        pairs = (y[first], y[second]) if table.ndim == 2 else (np.arange(len(first)), y[first], y[second])
+        lawful.factor("near", jnp.sum(table.at[pairs].get(wrap_negative_indices=False)))
     return y
+
+
+def _all_but_the_most_common(bags: Bags) -> list[int]:
+    most = int(np.argmax(bags.counts.sum(axis=0)))
+    return [k for k in range(bags.n_classes) if k != most]

@@ -11,7 +11,7 @@ from typing import Any
 
 from .bags.bags import Bags
 from .inputs import determined
-from .labels.labelling import Labelling
+from .labelling import Labelling
 from .learners import Process
 from .rounds import Rounds
 
@@ -44,7 +44,7 @@ def unread(given: Mapping[str, Any], bags: Bags, learner: Any) -> tuple[str, ...
 def missed(labelling: Labelling | None, bags: Bags) -> tuple[str, ...]:
     """Say by how much labels miss exact counts, where they do.
 
-    >>> from lawful.models.llp.labels.labelling import labelled
+    >>> from lawful.models.llp.labelling import labelled
     >>> bags = Bags.from_ids([0, 0], [1])
     >>> missed(labelled([0.0, 0.0], bags), bags)
     ()

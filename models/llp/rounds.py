@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bags.bags import Bags
+from .labelling import Labelling
 from .labels.calibration import Calibration, calibrated, recalibrated
 from .labels.held_out import LEAST_HELD, cross_fitted, held_out, without_counts
-from .labels.labelling import Labelling
 from .labels.likelihood import count_score
 from .training.fitted import Fitted
 
@@ -131,7 +131,7 @@ def train(
         seed: of bags held out, folds and fits.
         tell: is called with each round.
 
-    >>> from lawful.models.llp.labels.labelling import labelled
+    >>> from lawful.models.llp.labelling import labelled
     >>> from lawful.models.llp.learners import Ridge
     >>> X, bags = np.array([[-1.0], [-2.0], [1.0], [2.0]]), Bags.from_ids([0, 1, 0, 1], counts=[1, 1])
     >>> found = train(X, bags, Ridge(), lambda z, shown, fitted: labelled(z, shown), Rounds(number=1))

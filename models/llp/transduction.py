@@ -17,16 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import linear_sum_assignment
-from scipy.special import expit, log_expit, log_softmax
+from scipy.special import expit
 
 from lawful.errors import LawfulError, ObservationError
-from lawful.inference.graphs import FactorGraph, Potentials, most_probable
 from lawful.inference.graphs import counts as counting
 from lawful.inference.graphs import draws as walk
+from lawful.inference.graphs import most_probable
 
 from .bags.bags import Bags
-from .labels.labelling import label_graph, labelled
-from .labels.likelihood import checked_logits, count_log_likelihood
+from .labelling import label_graph, labelled
+from .labels.likelihood import count_log_likelihood
 from .neighbours.coupling import Coupling
 
 __all__ = ["MostProbable", "assigned", "check_kind", "drawn_labels", "most_probable_labels", "transduced"]
@@ -126,7 +126,7 @@ def most_probable_labels(z: Any, bags: Bags, coupling: Coupling | None = None) -
     ([1, 0, 1], True)
     """
     z = np.asarray(z, float)
-    graph = _normalised(z, bags, coupling)
+    graph = label_graph(z, bags, coupling)
     if not bags.overlapping and not _coupled(coupling):
         labels = assigned(z, bags)
         score = float(graph.log_score({"y": labels}))
@@ -171,7 +171,7 @@ def drawn_labels(
         return _apart(z, bags, rng, draws)
     start = _apart(z, bags, rng, 1)[0] if z.ndim == 1 else assigned(z, bags)
     key = jax.random.key(int(rng.integers(2**31)))
-    graph = _normalised(z, bags, coupling)
+    graph = label_graph(z, bags, coupling)
     return np.asarray(walk(graph, key, draws, method="gibbs", steps=steps, start={"y": start}).states["y"])
 
 
@@ -185,16 +185,6 @@ def _apart(z: np.ndarray, bags: Bags, rng: Any, draws: int) -> np.ndarray:
         ones = np.asarray(counting.push_members(u, h, jnp.asarray(bags.log_weights(chosen), h.dtype)))
         found[:, rows[rows < bags.n_rows]] = ones[:, rows < bags.n_rows]
     return found
-
-
-def _normalised(z: np.ndarray, bags: Bags, coupling: Coupling | None) -> FactorGraph:
-    """Write the graph of the labels with log probabilities as their scores."""
-    given = checked_logits(z, bags)
-    scores = np.stack([log_expit(-z), log_expit(z)], axis=1) if z.ndim == 1 else log_softmax(z, axis=1)
-    none = Coupling(np.zeros((0, 2), np.int64), 0.0, np.full(bags.n_classes, 1 / bags.n_classes), 0.0)
-    graph = label_graph(jnp.zeros_like(given), bags, coupling if _coupled(coupling) and coupling else none)
-    own = graph.potentials
-    return graph.replace(Potentials((scores.astype(given.dtype), *own.unary[1:]), own.tables))
 
 
 def _coupled(coupling: Coupling | None) -> bool:

@@ -1,6 +1,7 @@
 """Forms: which form of messages serves a graph, as simple as its numbers allow.
 
 Law: every form sends the same messages; what a form needs to know of the numbers is looked at while they are concrete.
+Factors of one variable join its scores and send nothing, so their tables count as scores.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def exchange_for(
     hard = any(np.min(np.asarray(x), initial=0) == -np.inf for x in arrays)
     hard = hard or any(np.ptp(count.sizes) > 0 for count in structure.counted if count.size)
     narrow = all(
-        np.min(np.asarray(t), initial=0) > -np.inf and _range(np.asarray(t)) <= RANGE for t in potentials.tables
+        np.min(np.asarray(t), initial=0) > -np.inf and _range(np.asarray(t)) <= RANGE
+        for g, t in zip(structure.groups, potentials.tables, strict=True)
+        if g.arity != 1
     )
     net = net_of(structure)
     binary = narrow and temperature == 1 and ones and _binary(net)
@@ -60,6 +63,9 @@ def _counts_exclude(structure: Structure, potentials: Potentials) -> bool:
     names = {count.name for count in structure.counted}
     members = np.concatenate([np.zeros(0, np.int64), *(count.members for count in structure.counted)])
     own = [scores for f, scores in zip(structure.families, potentials.unary, strict=True) if f.name not in names]
+    held = np.concatenate([np.zeros(0, np.int64), *(count.totals for count in structure.counted)])
+    tables = zip(structure.groups, potentials.tables, strict=True)
+    own += [t for g, t in tables if g.arity == 1 and not np.isin(g.scopes, held).any()]
     finite = all(np.min(np.asarray(x), initial=0) > -np.inf for x in own)
     apart = all((f.cardinality == 2) == (f.name not in names) for f in structure.families)
     return finite and apart and int(np.bincount(members, minlength=1).max()) <= 1

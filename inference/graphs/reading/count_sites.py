@@ -96,4 +96,4 @@ def _weights(name: str, table: Any, total: Any) -> Any:
             f"count {name!r}: log weights of shape {table.shape}, expected {(*total.shape, 'B + 1')}.", site=name
         )
     starts = table.shape[-1] * np.arange(total.size).reshape(total.shape)
-    return table.reshape(-1)[starts + total]
+    return table.reshape(-1).at[starts + total].get(wrap_negative_indices=False)

@@ -12,8 +12,8 @@ from lawful.errors import LawfulError, ObservationError
 from lawful.models.llp import Bags, Normal, Thinned
 from lawful.models.llp.classifier import LabelProportionClassifier, LabelProportionSelfTraining
 from lawful.models.llp.inputs import reweighed
+from lawful.models.llp.labelling import labelled
 from lawful.models.llp.labels.held_out import held_out
-from lawful.models.llp.labels.labelling import labelled
 from lawful.models.llp.learners import Net, Process, Ridge, embedded
 from lawful.models.llp.neighbours.neighbours import knn_graph
 from lawful.models.llp.scoring import bag_score

@@ -8,7 +8,7 @@ import pytest
 
 from lawful.inference.graphs import draws as walk
 from lawful.models.llp import Bags
-from lawful.models.llp.labels.labelling import label_graph
+from lawful.models.llp.labelling import label_graph
 from lawful.models.llp.neighbours.coupling import Coupling
 
 DRAWS = 2000

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from lawful.models.llp import Bags
-from lawful.models.llp.labels.labelling import Labelling
+from lawful.models.llp.labelling import Labelling
 from lawful.models.llp.plots import plot_bag_fit, plot_calibration, plot_messages, plot_rounds, plot_yardstick
 from lawful.models.llp.rounds import Round
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lawful.models.llp import Bags, calibrated
+from lawful.models.llp.labelling import Labelling, labelled
 from lawful.models.llp.labels.held_out import without_counts
-from lawful.models.llp.labels.labelling import Labelling, labelled
 from lawful.models.llp.rounds import Rounds, train
 from lawful.models.llp.training.fitted import Fitted
 

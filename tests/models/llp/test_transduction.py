@@ -9,7 +9,7 @@ from lawful.errors import ObservationError
 from lawful.inference.graphs.model.counted import completed
 from lawful.inference.graphs.moves.walk import walked
 from lawful.models.llp import Bags, Normal, transduction
-from lawful.models.llp.labels.labelling import label_graph
+from lawful.models.llp.labelling import label_graph
 from lawful.models.llp.neighbours.coupling import Coupling
 from lawful.models.llp.transduction import drawn_labels, most_probable_labels, transduced
 from tests.models.llp.truth import labellings, log_weights_of_counts
