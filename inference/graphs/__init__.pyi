@@ -1,3 +1,4 @@
+from . import counts as counts
 from .best_assignment import MostProbable as MostProbable
 from .best_assignment import most_probable as most_probable
 from .bounds import Bracket as Bracket

@@ -16,6 +16,24 @@ from jaxtyping import Array, Float, Shaped
 
 from lawful.errors import ObservationError
 
+__all__ = [
+    "all_of",
+    "any_of",
+    "at_least",
+    "at_most",
+    "from_function",
+    "geometric_count",
+    "hard_count",
+    "interval",
+    "none_of",
+    "normal_count",
+    "one_of",
+    "parity",
+    "poisson_count",
+    "soft_count",
+    "thinned_count",
+]
+
 Number = int | float | Shaped[Array, " ..."]
 
 
