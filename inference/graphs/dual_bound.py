@@ -21,8 +21,8 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from . import counts as counting
+from .counts.padding import alike, padded
 from .model.graph import FactorGraph
-from .model.padding import alike, padded
 from .model.structure import Structure
 from .moves.cells import layout_of
 

@@ -17,8 +17,7 @@ import numpyro.distributions as dist
 
 import lawful
 from lawful.errors import ObservationError
-from lawful.inference.graphs import count
-from lawful.inference.graphs.counts.potentials import normal_count
+from lawful.inference.graphs import count, counts
 
 from .bags.bags import Bags
 from .bags.noise import Normal
@@ -70,7 +69,7 @@ def llp_program(
             ones = (y[own.members] == state).astype(jnp.int32)
             weights = jnp.asarray(own.log_weights(), z.dtype)
             if sd is not None:
-                told = normal_count(jnp.asarray(own.counts, z.dtype), sd, weights.shape[1] - 1)
+                told = counts.potentials.normal_count(jnp.asarray(own.counts, z.dtype), sd, weights.shape[1] - 1)
                 told = jnp.where(jnp.asarray(own.known)[:, None], told, 0)
                 weights = jnp.where(weights == -jnp.inf, -jnp.inf, told.astype(z.dtype))
             count(f"count {state} {number}", ones, bags=own.owners, noise=weights, size=own.n_bags)

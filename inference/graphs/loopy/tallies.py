@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import counts
-from ..model.padding import alike, padded
+from ..counts.padding import alike, padded
 from ..model.structure import Count, Structure
 from .columns import Column, Index, box_of
 

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..model.padding import alike, padded
+from ..counts.padding import alike, padded
 from ..model.structure import Structure
 
 

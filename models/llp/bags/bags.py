@@ -16,7 +16,7 @@ from scipy.sparse import coo_matrix, csr_matrix, issparse
 from scipy.sparse.csgraph import connected_components
 
 from lawful.errors import ObservationError
-from lawful.inference.graphs.model.padding import alike, padded
+from lawful.inference.graphs import counts as counting
 
 from .membership import members_by_ids, members_by_matrix, number_of_bags
 from .noise import Noise, Sampled, is_noise
@@ -226,11 +226,11 @@ class Bags:
     @cached_property
     def size_classes(self) -> tuple[np.ndarray, ...]:
         """Bags by number, put together where arrays of them are padded little."""
-        return tuple(alike(self.sizes))
+        return tuple(counting.alike(self.sizes))
 
     def padded(self, which: np.ndarray | None = None) -> np.ndarray:
         """Rows of some bags, by default all (G, B), B the size of the largest; `n_rows` where a bag is smaller."""
-        taken, places = padded(self.offsets, np.arange(self.n_bags) if which is None else which)
+        taken, places = counting.padded(self.offsets, np.arange(self.n_bags) if which is None else which)
         return np.append(self.members[taken], self.n_rows)[places]
 
     def log_weights(self, which: np.ndarray | None = None) -> np.ndarray:
