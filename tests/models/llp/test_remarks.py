@@ -35,7 +35,6 @@ def test_a_setting_that_is_not_read_is_named(settings, bags, learner, name):
         ({"cross_fit": 5}, BAGS, FromClassifier(lambda seed: GaussianNB())), ({"coupling": 0.5}, BAGS, Ridge()),
         ({"coupling": "off"}, CERTAIN, Ridge()), ({"coupling": 0}, CERTAIN, Ridge()), ({}, CERTAIN, Ridge()),
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_setting_that_is_read_or_usual_is_not_named(settings, bags, learner):
     assert unread(USUAL | settings, bags, learner) == ()
