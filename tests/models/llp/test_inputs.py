@@ -162,9 +162,10 @@ def test_numbers_with_gaps_and_text_of_no_bag_are_names():
     given = np.where(IDS == 2, "-1", CALLED)
     counts = {name: count for name, count in zip(NAMES, COUNTS, strict=True) if name != "south"}
     assert counted_bags(N, given, counts, None, None, "fit_bags").ids[8:12].tolist() == [-1] * 4
-    shares = {name: count / 2 for name, count in zip(NAMES, [1, 2, 0, 2, 1, 1], strict=True)}
+    of_two = [1, 2, 0, 2, 1, 1]
+    shares = {name: count / 2 for name, count in zip(NAMES, of_two, strict=True)}
     drawn = counted_bags(N, CALLED, None, shares, None, "fit_bags", n_trials=dict.fromkeys(NAMES, 2))
-    assert drawn.counts.tolist() == [1, 2, 0, 2, 1, 1] and drawn.noise.trials.tolist() == [2] * 6
+    assert drawn.counts.tolist() == of_two and drawn.noise.trials.tolist() == [2] * 6
 
 
 def test_classes_are_the_columns_of_a_frame():
