@@ -206,8 +206,7 @@ class Walk:
 
     def number(self, literal: Sequence[Any]) -> Var:
         """Write a number of the program."""
-        dtype = literal[1] if len(literal) > 1 else None
-        return self.block.constant(np.asarray(literal[0], dtype))
+        return self.block.constant(np.asarray(literal[0], *literal[1:2]))
 
     def map(self, function: Callable[..., Any], term: Var, *scalars: Var) -> Var:
         """Apply a function to a term and to scalars beside it."""
@@ -276,14 +275,13 @@ class Walk:
         label = self.job.label(node.address)
         plate = Plate(f"values of {show_address(label)}", size)
         own = () if together else tuple(a for a, n in enumerate(shape) if n != 1)  # one element is spread over others
-        units = tuple(shape[a] for a in own)
-        summand = Summand(node.address, plate, units, label)
+        summand = Summand(node.address, plate, tuple(shape[a] for a in own), label)
         values, masses = self._listed(law, parameters, together)
         self.pool.declare(summand)
         inner = tuple(p for p in masses.plates if p != plate)
         prior = self._spread(masses, inner, plate, own)
         value = self._spread(values, values.plates, plate, own)
-        if own and not together:
+        if own:
             value = listed_once(self, value, own)
         frame.env[node.out] = value
         if frame.guard is not None:

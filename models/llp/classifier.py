@@ -7,6 +7,7 @@ learner to the labels that the joint tells, in rounds.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -32,9 +33,9 @@ class _Coupled(CountClassifier):
     n_neighbors: Any
     metric: Any
 
+    @abstractmethod
     def _learner(self) -> Any:
         """Give what learns log odds."""
-        raise NotImplementedError
 
     def _rounds(self, made: bool) -> Rounds:
         """Give the settings of rounds."""

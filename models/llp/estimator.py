@@ -7,6 +7,7 @@ nothing is fitted, since every label would be read: that is asked for by name, `
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -44,7 +45,7 @@ __all__ = ["CountClassifier"]
 OUTSIDE = ("checkpoint", "verbose")  # settings that change nothing of a fit
 
 
-class CountClassifier(ClassifierMixin, BaseEstimator):
+class CountClassifier(ClassifierMixin, BaseEstimator, ABC):
     """A classifier of rows whose labels are seen only as counts within bags; what learns is a subclass's.
 
     A subclass has settings `count_noise`, `random_state` and `verbose`, and `checkpoint` if its fits can be taken up
@@ -57,11 +58,11 @@ class CountClassifier(ClassifierMixin, BaseEstimator):
     checkpoint: Any = None
     coupling_: Coupling | None
 
+    @abstractmethod
     def _learned(
         self, Z: np.ndarray, bags: Bags, made: bool, *, seed: int, tell: Callable[[Any], None] | None
     ) -> Learned:
         """Learn from rows on one scale (n, d) and counts; `made` says that features made the bags."""
-        raise NotImplementedError
 
     def _couple_rows(self, X: Any) -> Coupling | None:
         """Couple neighbours among other rows as those of the fit were; None where they were not."""
