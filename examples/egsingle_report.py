@@ -60,7 +60,7 @@ def print_gate(fit: TrajectoryFit, without: TrajectoryFit) -> None:
     better = f"{fit.minus2ll:.2f} and BIC {fit.bic:.2f}, without them {without.minus2ll:.2f} and {without.bic:.2f}"
     print(f"  -2LL is {better}; entropy {fit.entropy:.2f}\n")
     print(f"  {'odds of':<28}{'covariate':<12}{'odds ratio':>10}   95 % interval")
-    frame = fit.estimates
+    frame = fit.estimates()
     for _, row in frame[frame["meaning"].str.startswith("log odds")].iterrows():
         of, _, name = row["meaning"].removeprefix("log odds of ").partition(": ")
         if name != "intercept":
@@ -80,7 +80,7 @@ def write(
     written = [place(f"egsingle/{name}.csv") for name in ("criteria", "evidence", "estimates", "pupils")]
     table.to_csv(written[0])
     comparison.table.to_csv(written[1])
-    gated.estimates.to_csv(written[2], index=False)
+    gated.estimates().to_csv(written[2], index=False)
     share = pd.DataFrame(gated.predict_proba().round(4)).rename(columns=lambda k: f"class_{k + 1}")
     share.insert(0, "childid", gated.data.persons)
     share.to_csv(written[3], index=False)

@@ -14,6 +14,7 @@ from .likelihood.density import (
     log_prior_classes,
 )
 from .likelihood.marginal import log_likelihood
+from .mixture_result import MixtureResult
 from .model.curves import CURVES, Curve, curve_of
 from .model.panels import Panel, panel
 from .model.parameters import Bounds, Model, Parameters, Varying, pack, unpack
@@ -25,6 +26,7 @@ from .posterior.sensitivity import prior_sensitivity
 from .program import trajectory_mixture
 from .reading.read_frames import Measured, read_long, read_wide
 from .results import TrajectoryFit, TrajectoryPosterior
+from .tables.predicted_outcomes import PredictedOutcomes
 from .uncertainty.bootstrap import Bootstrap
 
 __all__ = [
@@ -35,9 +37,11 @@ __all__ = [
     "Curve",
     "Design",
     "Measured",
+    "MixtureResult",
     "Model",
     "Panel",
     "Parameters",
+    "PredictedOutcomes",
     "Priors",
     "RatioTest",
     "Simulated",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .mixture_result import MixtureResult
 from .model.scaling import doubly
 from .plots import Plots
 from .plots.posterior import PosteriorPlots
@@ -78,3 +79,7 @@ class TrajectoryPosterior(PosteriorSummaries):
         Raises: LawfulError where predictive is no number of draws.
         """
         return tree_of(self, predictive, key)
+
+
+if TYPE_CHECKING:  # that both keep the protocol is read from their types, too
+    RESULTS: tuple[type[MixtureResult], ...] = (TrajectoryFit, TrajectoryPosterior)

@@ -7,7 +7,7 @@ same in both; over classes their moments are those of the mixture by memberships
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -17,13 +17,16 @@ import numpy as np
 from lawful import one_key
 
 from ..likelihood.density import factor_scores, log_likelihood_by_person, log_memberships, log_prior_classes
+from ..likelihood.expected_outcomes import expected_outcomes
 from ..model.panels import Panel, panel
 from ..model.parameters import Model, Parameters, unpack
 from ..model.reports import Row, changes_of, ordered, rows_of, values_of
 from ..model.scaling import Scaling, doubly, in_user_units, standardised
 from ..model.simulate import Drawn, draw
+from ..reading.prediction_grid import unseen, when_seen
 from ..reading.read_frames import Measured, read_again
-from .agreement import accuracy, entropy_index, kappa, unsureness
+from .agreement import unsureness
+from .classified import Classified
 from .objective import Problem
 from .search import SAME, Search
 
@@ -31,7 +34,7 @@ __all__ = ["FittedMixture", "scores_of"]
 
 
 @dataclass(frozen=True, repr=False)
-class FittedMixture:
+class FittedMixture(Classified):
     """A mixture of trajectories with its parameters known.
 
     Attributes:
@@ -68,7 +71,7 @@ class FittedMixture:
 
     @cached_property
     @doubly
-    def loglik_by_person(self) -> np.ndarray:
+    def log_likelihood_by_person(self) -> np.ndarray:
         """Log-likelihood of each person (n,), without the penalty."""
         found = log_likelihood_by_person(self._standard, self.problem.panel, self.model, self.problem.width)
         seen = np.asarray(self.problem.panel.mask).sum(axis=0)
@@ -77,7 +80,7 @@ class FittedMixture:
     @property
     def minus2ll(self) -> float:
         """Minus two log-likelihoods, without the penalty."""
-        return float(-2 * self.loglik_by_person.sum()) if self.penalised else self.minus2ll_penalised
+        return float(-2 * self.log_likelihood_by_person.sum()) if self.penalised else self.minus2ll_penalised
 
     @property
     def pooling(self) -> float | None:
@@ -157,21 +160,6 @@ class FittedMixture:
         """Schwarz's criterion with the unsureness of the memberships added."""
         return self.bic + 2 * unsureness(self.predict_proba())
 
-    @property
-    def entropy(self) -> float:
-        """1 where every person surely belongs to one class, 0 where nobody can be told; NaN for one class."""
-        return entropy_index(self.predict_proba())
-
-    @property
-    def class_sizes(self) -> np.ndarray:
-        """Mean membership of each class (K,), decreasing."""
-        return self.predict_proba().mean(axis=0)
-
-    @property
-    def classes(self) -> np.ndarray:
-        """The most probable class of each person of the fit, from 1 (n,)."""
-        return self.predict()
-
     @doubly
     def predict_proba(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
         """Give the probability of each class for each person (n, K).
@@ -192,10 +180,6 @@ class FittedMixture:
             found = log_prior_classes(self._standard.gate, seen.gate)
         return np.exp(np.asarray(found)).T
 
-    def predict(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
-        """Give the most probable class of each person, from 1 (n,); arguments are those of `predict_proba`."""
-        return 1 + np.argmax(self.predict_proba(data, outcomes), axis=1)
-
     @doubly
     def factor_scores(self, mixed: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Give mean (n, K, Q) and covariance (n, K, Q, Q) of persons' growth factors, given the class and outcomes.
@@ -208,12 +192,33 @@ class FittedMixture:
         return scores_of(self, mixed)
 
     @doubly
-    def curves(self, times: Any) -> np.ndarray:
-        """Give the curve of each class where covariates are 0 (K, m), at times (m,)."""
+    def mean_curves(self, times: Any) -> np.ndarray:
+        """Give the curve of each class where covariates are 0 (K, m), at times (m,), without errors."""
         at, form = self.parameters, self.model.form
         times = jnp.asarray(times, float)
         shape = at.shape[:, 0] if form.shape else np.zeros(self.model.n_classes)
         return np.stack([np.asarray(form.value(times, g, a)) for g, a in zip(shape, at.mean, strict=True)])
+
+    @doubly
+    def fitted_values(self, outcomes: bool = True) -> np.ndarray:
+        """Give the outcomes that the fit expects, beside those that were seen.
+
+        Args:
+            outcomes: whether a person's own outcomes count, which gives the person's own curve; else covariates alone.
+
+        Returns: (n, J) for wide data, one a row of the frame for long data; NaN where no outcome was seen. Classes are
+            summed out; time-varying covariates are those measured; a random shape is followed to first order.
+        """
+        data, (times, varying) = self.data, when_seen(self.data)
+        read = data if outcomes else unseen(data)
+        seen = panel(read.y, read.t, read.gate, read.growth, read.varying)
+        at = jax.tree.map(jnp.asarray, self.parameters)
+        found = _expected(at, seen, jnp.asarray(times), self.model, self.problem.width * self.scaling.t_scale, varying)
+        return data.by_row(np.where(np.isfinite(data.y), np.asarray(found), np.nan))
+
+    def residuals(self, outcomes: bool = True) -> np.ndarray:
+        """Give the outcomes less those that `fitted_values` gives, in the same shape; NaN where none was seen."""
+        return self.data.by_row(self.data.y) - self.fitted_values(outcomes)
 
     @doubly
     def simulate(self, key: Any) -> Drawn:
@@ -231,18 +236,15 @@ class FittedMixture:
         drawn = self.simulate(key)
         return replace(self.data, y=drawn.y, growth=drawn.growth, varying=drawn.varying)
 
-    def accuracy(self, labels: Any) -> float:
-        """Give the share of persons in their known class, under the best naming of the classes."""
-        return accuracy(self.predict(), labels)
-
-    def kappa(self, other: Any) -> float:
-        """Give the agreement beyond chance with another fit, or with labels, under the best naming of the classes."""
-        return kappa(self.predict(), other.predict() if isinstance(other, FittedMixture) else other)
-
     @property
     def _standard(self) -> Parameters:
         at = unpack(self.free[:, None], self.model, self.problem.bounds)
         return ordered(at, self.order, self.reference)
+
+
+@partial(jax.jit, static_argnames="model")
+def _expected(at: Parameters, seen: Panel, times: Any, model: Model, width: Any, varying: Any) -> jax.Array:
+    return expected_outcomes(at, seen, times, model, width, varying).marginal
 
 
 def scores_of(fit: FittedMixture, mixed: bool = False) -> tuple[np.ndarray, np.ndarray]:

@@ -45,8 +45,8 @@ def plot_curves(fit: FitSummaries, times: Any = None, bootstrap: Bootstrap | Non
     Returns: the axes.
     """
     times = over_observed(fit.data) if times is None else np.asarray(times, float)
-    lower, upper = fit.bands(times, bootstrap=bootstrap)
-    drawn = Drawn(times, fit.curves(times), lower, upper, fit.class_sizes, _knots(fit, bootstrap))
+    curve, lower, upper = np.moveaxis(fit.curves(times, bootstrap=bootstrap), -1, 0)
+    drawn = Drawn(times, curve, lower, upper, fit.class_sizes, _knots(fit, bootstrap))
     return draw_curves(drawn, fit.data, bool(fit.model.p_growth or fit.model.p_varying), axes_or_new(ax))
 
 
@@ -62,7 +62,7 @@ def plot_persons(fit: FitSummaries, most: int = 200, seed: int = 0, ax: Any = No
     Returns: the axes.
     """
     times = over_observed(fit.data)
-    return draw_persons(fit.data, fit.predict_proba(), times, fit.curves(times), most, seed, axes_or_new(ax))
+    return draw_persons(fit.data, fit.predict_proba(), times, fit.mean_curves(times), most, seed, axes_or_new(ax))
 
 
 def over_observed(data: Measured, count: int = 201) -> np.ndarray:

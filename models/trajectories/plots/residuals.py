@@ -88,7 +88,7 @@ def waves_of(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _curves_at(fit: FittedMixture) -> np.ndarray:
     """Give the curve of each class at the times of persons (K, n, J)."""
     t = np.where(np.isfinite(fit.data.t), fit.data.t, 0.0)
-    return fit.curves(t.reshape(-1)).reshape(-1, *t.shape)
+    return fit.mean_curves(t.reshape(-1)).reshape(-1, *t.shape)
 
 
 def weighted_quantiles(y: Any, curve: Any, memberships: Any, wave: Any, waves: int) -> np.ndarray:

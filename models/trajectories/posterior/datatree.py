@@ -53,7 +53,7 @@ def tree_of(posterior: PosteriorSummaries, predictive: int | bool = False, key: 
     y_name, t_name = _apart(data.y_name, taken), _apart(data.t_name, {*taken, data.y_name})
     dims |= {"persons": ["person"], y_name: ["person", "wave"], t_name: ["person", "wave"]}
     groups = {
-        "posterior": arrays, "log_likelihood": {"persons": posterior.log_likelihood},
+        "posterior": arrays, "log_likelihood": {"persons": posterior.log_likelihood_by_person},
         "log_prior": {"parameters": posterior.log_prior},
         "observed_data": {y_name: data.y}, "constant_data": {t_name: data.t},
     }  # fmt: skip

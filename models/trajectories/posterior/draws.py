@@ -88,7 +88,7 @@ class NamedDraws:
         return weight / weight.sum(axis=2, keepdims=True)
 
     @property
-    def log_likelihood(self) -> np.ndarray:
+    def log_likelihood_by_person(self) -> np.ndarray:
         """Log-likelihood of each person in the user's units (chain, draw, n)."""
         found = np.logaddexp.reduce(self._joint, axis=2).reshape(*self.shape, -1)
         seen = np.asarray(self.at.panel.mask).sum(axis=0)
@@ -99,6 +99,16 @@ class NamedDraws:
         """Mean membership of each class, renamed, in each draw (chain, draw, K)."""
         each = self.memberships.mean(axis=1)
         return np.take_along_axis(each, self.names.order, axis=1).reshape(*self.shape, -1)
+
+    @property
+    def n(self) -> int:
+        """Number of persons."""
+        return len(self.data.y)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters."""
+        return self.model.size
 
     @property
     def selecting(self) -> int:
@@ -118,7 +128,7 @@ class NamedDraws:
     @cached_property
     def names(self) -> Relabelled:
         """How the classes of each draw are named: the draw of the highest posterior density names them first."""
-        density = self.log_prior + self.log_likelihood.sum(axis=2)
+        density = self.log_prior + self.log_likelihood_by_person.sum(axis=2)
         return relabelled(self.memberships, int(np.argmax(density)))
 
     @cached_property

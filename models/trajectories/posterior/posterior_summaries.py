@@ -18,7 +18,14 @@ from lawful.inference import Finding, pooled_evidence
 
 from ...latent_classes import co_membership, membership_interval, occupied_classes
 from ...latent_classes.invariants import tails
+from ..fitting.classified import Classified
 from ..model.scaling import doubly
+from ..reading.measured import Measured
+from ..reading.prediction_grid import grid_of
+from ..reading.read_frames import read_again
+from ..reading.settings import check_interval, check_level
+from ..tables.frames import nlpsem_names_of
+from ..tables.predicted_outcomes import PredictedOutcomes
 from . import predictions
 from .draws import NamedDraws
 from .selection import inclusion_weights, scales_of
@@ -29,7 +36,7 @@ STUCK = "Chains stay where they began: they may be in different modes, all of wh
 
 
 @dataclass(frozen=True, repr=False)
-class PosteriorSummaries(NamedDraws):
+class PosteriorSummaries(NamedDraws, Classified):
     """Draws from the posterior of a mixture of trajectories, with summaries.
 
     It holds the `model`, the `data`, the problem `at` in standard units with its priors, the `scaling` between the two,
@@ -75,33 +82,65 @@ class PosteriorSummaries(NamedDraws):
         return pooled_evidence(self.log_evidence_by_run)[1]
 
     def estimates(self, level: float = 0.95) -> Any:
-        """A frame of pandas: class, parameter, meaning, mean, sd, lower, upper, after renaming the classes of draws."""
+        """A frame of pandas: class, parameter, meaning, estimate, se, lower, upper; classes of draws are renamed.
+
+        Estimates are the means of draws, errors their standard deviations, ends the quantiles of a central interval.
+
+        Args:
+            level: of the interval.
+        """
         import pandas
 
         flat = self.values.reshape(-1, len(self.rows))
         lower, upper = np.quantile(flat, tails(level), axis=0)
         return pandas.DataFrame({
             "class": [row.label for row in self.rows], "parameter": [row.parameter for row in self.rows],
-            "meaning": [row.meaning for row in self.rows], "mean": flat.mean(axis=0), "sd": flat.std(axis=0, ddof=1),
-            "lower": lower, "upper": upper,
+            "meaning": [row.meaning for row in self.rows], "estimate": flat.mean(axis=0),
+            "se": flat.std(axis=0, ddof=1), "lower": lower, "upper": upper,
         })  # fmt: skip
 
-    def predict_proba(self) -> np.ndarray:
-        """Give the probability of each class for each person, parameters not known (n, K)."""
-        return self.names.mean
+    def to_nlpsem_names(self) -> dict[str, float]:
+        """Give the posterior means under the names of nlpsem, as c1mueta0, c1mug, c1psi00, c1residuals and beta20."""
+        means = self.values.mean(axis=(0, 1)).tolist()
+        return dict(zip(nlpsem_names_of(self.rows, self.model), means, strict=True))
+
+    def summary(self) -> str:
+        """Tell the posterior on a page: evidence, classes, what checks found, and the estimates."""
+        classes = "1 class" if self.model.n_classes == 1 else f"{self.model.n_classes} classes"
+        chains, draws = self.shape
+        lines = [
+            f"{self.model.form.long_name}, {classes}, {self.n} persons, {self.n_parameters} parameters",
+            f"{chains} {'chains' if self.result.log_evidence is None else 'runs'} of {draws} draws",
+            "class sizes " + ", ".join(f"{size:.3f}" for size in self.class_sizes)
+            + (f"   entropy {self.entropy:.3f}" if self.model.n_classes > 1 else ""),
+        ]  # fmt: skip
+        if np.isfinite(self.log_evidence):
+            lines.append(f"log evidence {self.log_evidence:.2f}, standard error {self.log_evidence_error:.2f}")
+        lines += [f"NOT OK, {finding.code}: {finding.message}" for finding in self.reasons if finding.status]
+        table = self.estimates().drop(columns="parameter").to_string(index=False, float_format=lambda x: f"{x:.5g}")
+        return "\n".join([*lines, "", table])
+
+    @doubly
+    def predict_proba(self, data: Any = None, outcomes: bool = True) -> np.ndarray:
+        """Give the probability of each class for each person, parameters not known (n, K).
+
+        Args:
+            data: other persons, in a frame with the columns of that of the data, or as read by `read_wide` or
+                `read_long`; those of the data by default. Outcomes may be missing.
+            outcomes: whether outcomes and growth covariates count; else gate covariates alone are read.
+
+        Returns: means over draws, classes renamed; persons in the order of their rows, in long data in that of their
+            identifiers.
+        """
+        if data is None and outcomes:
+            return self.names.mean
+        if data is not None and not isinstance(data, Measured):
+            data = read_again(data, self.data, outcomes)
+        return predictions.memberships_of(self, self.data if data is None else data, outcomes)
 
     def class_intervals(self, level: float = 0.95) -> np.ndarray:
         """Give the central interval of each person's probability of each class (n, K, 2)."""
         return membership_interval(self.memberships, self.names, level)
-
-    @property
-    def classes(self) -> np.ndarray:
-        """The most probable class of each person, from 1 (n,)."""
-        return self.predict()
-
-    def predict(self) -> np.ndarray:
-        """Give the most probable class of each person, from 1 (n,)."""
-        return 1 + np.argmax(self.predict_proba(), axis=1)
 
     def co_membership(self, persons: Any = None) -> np.ndarray:
         """Give the probability that two persons belong to one class (m, m); no names are needed.
@@ -168,6 +207,54 @@ class PosteriorSummaries(NamedDraws):
         by_class = found.reshape(-1, self.model.n_classes, found.shape[1])
         lower, upper = np.quantile(by_class, tails(level), axis=0)
         return np.stack([by_class.mean(axis=0), lower, upper], axis=-1)
+
+    @doubly
+    def predict_outcome(
+        self, times: Any, covariates: Any = None, data: Any = None, level: float = 0.95, interval: str = "mean",
+        draws: int = predictions.DRAWS,
+    ) -> PredictedOutcomes:  # fmt: skip
+        """Predict outcomes at given times, class by class and with the classes summed out.
+
+        Args:
+            times: in the user's units (m,), as those of `data.t`, which count from a person's first time with
+                center_time="own_first".
+            covariates: values by name, a number or one for each of r settings; of time-varying ones a number, one a
+                time (m,), or (r, m), and 0 if left out. A frame with a row a setting will do. None for 0 throughout.
+            data: persons, in a frame with the columns of that of the data, or `posterior.data` for those of the data:
+                their outcomes count, too, and what is predicted of a class is the person's own curve in it. None for
+                persons of whom covariates alone are known.
+            level: of the central interval.
+            interval: "mean", of what is expected, by the quantiles of draws; "curve", where the person's own curve is,
+                which growth factors decide; or "outcome", where a new outcome is, its residual included.
+            draws: how many of the posterior are looked at, evenly spaced.
+
+        Returns: the outcomes, means over draws. In the joint variant growth covariates tell of the class, too. A random
+            shape is followed to first order.
+
+        Raises: LawfulError for times that are no finite numbers, and covariates that the model has not, or lacks.
+        """
+        check_level(level, "predict_outcome")
+        check_interval(interval)
+        grid = grid_of(times, covariates, data, self.data)
+        return predictions.predicted_outcomes(self, grid, level, interval, draws)
+
+    @doubly
+    def fitted_values(self, outcomes: bool = True, draws: int = predictions.DRAWS) -> np.ndarray:
+        """Give the outcomes that the posterior expects, beside those that were seen.
+
+        Args:
+            outcomes: whether a person's own outcomes count, which gives the person's own curve; else covariates alone.
+            draws: how many of the posterior are looked at, evenly spaced.
+
+        Returns: (n, J) for wide data, one a row of the frame for long data; NaN where no outcome was seen. Parameters
+            and classes are summed out; time-varying covariates are those measured.
+        """
+        found = predictions.fitted_outcomes(self, outcomes, draws)
+        return self.data.by_row(np.where(np.isfinite(self.data.y), found, np.nan))
+
+    def residuals(self, outcomes: bool = True) -> np.ndarray:
+        """Give the outcomes less those that `fitted_values` gives, in the same shape; NaN where none was seen."""
+        return self.data.by_row(self.data.y) - self.fitted_values(outcomes)
 
     @doubly
     def person_curves(

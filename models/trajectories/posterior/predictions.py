@@ -1,7 +1,8 @@
-"""Predictions of a posterior: the curve of a person, and the outcomes of the population at a time.
+"""Predictions of a posterior: outcomes and curves at given times, memberships of further persons, densities.
 
-Law: parameters, classes and growth factors are summed out, so no names of classes are needed: whatever draws call them,
-the numbers are the same. A time-varying covariate counts where it was measured, and is 0 in what is predicted.
+Law: parameters, classes and growth factors are summed out; what is told of no class by name needs no names, whatever
+draws call them. A time-varying covariate counts where it was measured, and is 0 in what is predicted where it is not
+given.
 """
 
 from __future__ import annotations
@@ -14,49 +15,77 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
 
 from lawful.errors import LawfulError
 
 from ...latent_classes.invariants import tails
-from ..likelihood.density import factor_scores, log_likelihood_by_person, log_memberships
+from ..likelihood.density import log_likelihood_by_person, log_memberships, log_prior_classes
+from ..likelihood.expected_outcomes import expected_outcomes, mixture_interval
 from ..model.panels import Panel, panel
 from ..model.parameters import Model, Parameters
+from ..reading.measured import Measured
+from ..reading.prediction_grid import Grid, numbers_in_a_row, unseen, when_seen
 from ..reading.settings import spaced
+from ..tables.predicted_outcomes import PredictedOutcomes
 from .draws import NamedDraws
 
-__all__ = ["DRAWS", "mixture_density", "person_curves"]
+__all__ = ["DRAWS", "fitted_outcomes", "memberships_of", "mixture_density", "person_curves", "predicted_outcomes"]
 
 DRAWS = 400  # of the posterior, evenly spaced, that are looked at
 BLOCK = 1 << 22  # numbers of draws, classes, persons and times that are looked at together
-FAR = 12.0  # standard deviations, beyond which no quantile lies
-HALVINGS = 60
-TINY = 1e-300
+
+
+def predicted_outcomes(posterior: NamedDraws, grid: Grid, level: float, interval: str, draws: int) -> PredictedOutcomes:
+    """Predict outcomes; see `TrajectoryPosterior.predict_outcome`.
+
+    Given parameters and a class, the curve of a person is normal at a time; so where curves and outcomes fall is a
+    mixture of normals over draws and classes, whose quantiles are bisected.
+    """
+    times, read, at = jnp.asarray(grid.times), grid.read, _spaced(posterior, "predict_outcome", draws)
+    ends, count = jnp.asarray(tails(level)), len(read.y)
+    block = max(1, BLOCK // (at.noise.size * len(grid.times)))
+    found = []
+    for some in (np.arange(i, min(i + block, count)) for i in range(0, count, block)):
+        varying = None if grid.varying is None else jnp.asarray(grid.varying[some])
+        seen = _panel(_some(read, some))
+        found.append(_predicted(at, seen, times, varying, ends, posterior.model, _width(posterior), interval))
+    weights, by_class, marginal = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return PredictedOutcomes(grid.times, np.asarray(read.persons), weights, by_class, marginal)
 
 
 def person_curves(
     posterior: NamedDraws, times: Any, persons: Any, level: float, outcomes: bool, draws: int
 ) -> np.ndarray:
-    """Give mean, lower and upper end of the curves of persons (p, m, 3); see `TrajectoryPosterior.person_curves`.
-
-    At a time the curve of a person is a mixture of normals over draws and classes, whose quantiles are bisected.
-    """
-    times = jnp.asarray(_numbers(times, "person_curves", "times"))
-    data, at, ends = posterior.data, _spaced(posterior, "person_curves", draws), jnp.asarray(tails(level))
+    """Give mean, lower and upper end of the curves of persons (p, m, 3); see `TrajectoryPosterior.person_curves`."""
+    times, data = numbers_in_a_row(times, "person_curves", "times"), posterior.data
     chosen = np.arange(len(data.y)) if persons is None else _places(persons, len(data.y))
-    noise = at.noise if outcomes else 0.0 * at.noise
-    found = []
-    block = max(1, BLOCK // (at.noise.size * len(times)))
-    for some in (chosen[i : i + block] for i in range(0, len(chosen), block)):
-        varying = None if data.varying is None else data.varying[some]
-        seen = panel(data.y[some], data.t[some], data.gate[some], data.growth[some], varying)
-        found.append(np.asarray(_curves(at, noise, seen, times, ends, posterior.model, _width(posterior))))
-    return np.concatenate(found)
+    kind = "outcome" if outcomes else "curve"
+    return predicted_outcomes(posterior, Grid(times, _some(data, chosen), None), level, kind, draws).marginal
+
+
+def fitted_outcomes(posterior: NamedDraws, outcomes: bool, draws: int) -> np.ndarray:
+    """Give what persons of the data are expected to measure at their times (n, J), the mean over draws."""
+    read = posterior.data if outcomes else unseen(posterior.data)
+    times, varying = when_seen(posterior.data)
+    at = _spaced(posterior, "fitted_values", draws)
+    return np.asarray(_fitted(at, _panel(read), times, varying, posterior.model, _width(posterior)))
+
+
+def memberships_of(posterior: NamedDraws, read: Measured, outcomes: bool) -> np.ndarray:
+    """Give the probability of each class, renamed, for further persons (n, K), the mean over draws.
+
+    Args:
+        posterior: draws of the parameters.
+        read: persons.
+        outcomes: whether outcomes and growth covariates count, or gate covariates alone.
+    """
+    at = _spaced(posterior, "predict_proba", math.prod(posterior.shape))
+    return np.asarray(_memberships(at, _panel(read), posterior.model, _width(posterior), outcomes)).T
 
 
 def mixture_density(posterior: NamedDraws, y: Any, time: Any, draws: int) -> np.ndarray:
     """Give the density of outcomes y (m,) at a time; see `TrajectoryPosterior.mixture_density`."""
-    y = _numbers(y, "mixture_density", "y")
+    y = numbers_in_a_row(y, "mixture_density", "y")
     if isinstance(time, bool) or not isinstance(time, int | float | np.number) or not np.isfinite(time):
         raise LawfulError(f"mixture_density: time={time!r}, expected one finite number. Fix: ask time by time.")
     data, model = posterior.data, replace(posterior.model, p_varying=0, waves=0)
@@ -72,50 +101,68 @@ def _width(posterior: NamedDraws) -> float:
     return float(posterior.at.width) * float(posterior.scaling.t_scale)
 
 
-@partial(jax.jit, static_argnames="model")
-def _curves(
-    parameters: Parameters, noise: jax.Array, seen: Panel, times: jax.Array, ends: jax.Array, model: Model, width: Any
-) -> jax.Array:
-    def one(given: tuple[Parameters, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
-        at, noise = given
-        wide = jax.tree.map(lambda leaf: leaf[..., None], at)
-        mean, covariance = factor_scores(wide, seen, model, width)
-        loads = jax.vmap(partial(_loads, times=times, model=model, width=width))(at)
-        variance = jnp.einsum("kqm,knqr,krm->nkm", loads, covariance, loads) + noise[:, None]
-        weights = jnp.exp(log_memberships(wide, seen, model, width)).T
-        return weights, jnp.einsum("knq,kqm->nkm", mean, loads), jnp.sqrt(jnp.maximum(variance, 0.0))
+def _panel(read: Measured) -> Panel:
+    return panel(read.y, read.t, read.gate, read.growth, read.varying)
 
-    weights, mean, spread = jax.lax.map(one, (parameters, noise))  # (D, n, K), (D, n, K, m) twice
+
+def _some(read: Measured, places: np.ndarray) -> Measured:
+    """Give some of the persons."""
+    varying = None if read.varying is None else read.varying[places]
+    return replace(
+        read, persons=np.asarray(read.persons)[places], y=read.y[places], t=read.t[places], gate=read.gate[places],
+        growth=read.growth[places], varying=varying, cells=None,
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnames=("model", "interval"))
+def _predicted(
+    parameters: Parameters, seen: Panel, times: jax.Array, varying: Any, ends: jax.Array, model: Model, width: Any,
+    interval: str,
+) -> tuple[jax.Array, jax.Array, jax.Array]:  # fmt: skip
+    """Give memberships (n, K), and means with intervals by class (n, K, m, 3) and of the mixture (n, m, 3)."""
+
+    def one(at: Parameters) -> tuple[jax.Array, jax.Array, jax.Array]:
+        found = expected_outcomes(at, seen, times, model, width, varying)
+        noise = at.noise[:, None] if interval == "outcome" else 0.0
+        return found.weights, found.mean, jnp.sqrt(jnp.maximum(found.variance + noise, 0.0))
+
+    weights, mean, spread = jax.lax.map(one, parameters)  # (D, n, K), (D, n, K, m) twice
+    share = jnp.mean(weights, axis=0)
+    if interval == "mean":
+
+        def told(values: jax.Array) -> jax.Array:
+            return jnp.stack([jnp.mean(values, axis=0), *jnp.quantile(values, ends, axis=0)], axis=-1)
+
+        return share, told(mean), told(jnp.sum(weights[..., None] * mean, axis=2))
+    ones = jnp.ones((len(weights), 1), weights.dtype)
+
+    def of_class(mean: jax.Array, spread: jax.Array) -> jax.Array:
+        return mixture_interval(ones, mean[:, None], spread[:, None], ends)
+
+    def of_person(each: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return jax.vmap(of_class, in_axes=1)(each[1], each[2]), mixture_interval(*each, ends)
+
     by_person = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), (weights, mean, spread))
-    return jax.lax.map(lambda each: _mixed(each[0], each[1], each[2], ends), by_person)
+    return share, *jax.lax.map(of_person, by_person)
 
 
-def _mixed(weights: jax.Array, mean: jax.Array, spread: jax.Array, ends: jax.Array) -> jax.Array:
-    """Give the mean of mixtures of normals (D, K, m) with weights (D, K), and where they have probabilities (m, 3)."""
-    share = weights[..., None] / len(weights)
-    middle = jnp.sum(share * mean, axis=(0, 1))
-    low, high = (
-        jnp.broadcast_to(x, (len(ends), *x.shape))
-        for x in (jnp.min(mean - FAR * spread, axis=(0, 1)), jnp.max(mean + FAR * spread, axis=(0, 1)))
-    )
+@partial(jax.jit, static_argnames="model")
+def _fitted(parameters: Parameters, seen: Panel, times: Any, varying: Any, model: Model, width: Any) -> jax.Array:
+    def add(total: jax.Array, at: Parameters) -> tuple[jax.Array, None]:
+        return total + expected_outcomes(at, seen, times, model, width, varying).marginal, None
 
-    def halved(_: int, around: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        at = 0.5 * (around[0] + around[1])
-        away = (at[:, None, None] - mean) / jnp.maximum(spread, TINY)
-        above = jnp.sum(share * ndtr(away), axis=(1, 2)) > ends[:, None]
-        return jnp.where(above, around[0], at), jnp.where(above, at, around[1])
-
-    low, high = jax.lax.fori_loop(0, HALVINGS, halved, (low, high))
-    return jnp.stack([middle, *(0.5 * (low + high))], axis=-1)
+    return jax.lax.scan(add, jnp.zeros(seen.y.T.shape, seen.y.dtype), parameters)[0] / len(parameters.noise)
 
 
-def _loads(at: Parameters, times: jax.Array, model: Model, width: Any) -> jax.Array:
-    """Give the loadings of one class (Q, m); a random shape comes first, to first order."""
-    shape = at.shape[0] if model.form.shape else jnp.zeros((), times.dtype)
-    columns = list(model.form.basis(times, shape, width))
-    if model.intrinsic:
-        columns.insert(0, model.form.sensitivity(times, shape, at.mean, width))
-    return jnp.stack([jnp.broadcast_to(column, times.shape) for column in columns])
+@partial(jax.jit, static_argnames=("model", "outcomes"))
+def _memberships(parameters: Parameters, seen: Panel, model: Model, width: Any, outcomes: bool) -> jax.Array:
+    def add(total: jax.Array, at: Parameters) -> tuple[jax.Array, None]:
+        wide = jax.tree.map(lambda leaf: leaf[..., None], at)
+        own = log_memberships(wide, seen, model, width) if outcomes else log_prior_classes(wide.gate, seen.gate)
+        return total + jnp.exp(own), None
+
+    nothing = jnp.zeros((model.n_classes, seen.n), seen.y.dtype)
+    return jax.lax.scan(add, nothing, parameters)[0] / len(parameters.noise)
 
 
 @partial(jax.jit, static_argnames="model")
@@ -138,16 +185,6 @@ def _spaced(posterior: NamedDraws, who: str, draws: Any) -> Parameters:
     total = math.prod(posterior.shape)
     places = spaced(who, draws, total)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf.reshape(total, *leaf.shape[2:])[places]), posterior.parameters)
-
-
-def _numbers(given: Any, who: str, name: str) -> np.ndarray:
-    found = np.asarray(given)
-    if found.ndim != 1 or found.dtype.kind not in "iuf" or not len(found) or not np.isfinite(found).all():
-        raise LawfulError(
-            f"{who}: {name} is an array of {found.dtype} and shape {found.shape}, expected finite numbers in a row. "
-            "Fix: give such a list."
-        )
-    return found.astype(float)
 
 
 def _places(given: Any, n: int) -> np.ndarray:

@@ -40,6 +40,7 @@ class Measured:
         records: the waves of wide data.
         id_name: column of the person in long data.
         centre: how times were centred.
+        cells: person and wave of each row of long data, from 0 (rows, 2); None for wide data.
     """
 
     persons: np.ndarray
@@ -56,6 +57,11 @@ class Measured:
     records: tuple[str, ...] = ()
     id_name: str = ""
     centre: str | None = None
+    cells: np.ndarray | None = None
+
+    def by_row(self, values: np.ndarray) -> np.ndarray:
+        """Give values (n, J) as the rows of the frame come: as they are for wide data, one a row for long data."""
+        return values if self.cells is None else values[self.cells[:, 0], self.cells[:, 1]]
 
 
 def usable(read: Measured, new: bool = False) -> Measured:

@@ -101,7 +101,7 @@ def read_long(
     gate, more = (matrix(columns, names, len(who))[first] for names in (cluster, growth))
     return usable(_centred(Measured(
         persons, y, t, gate, more, tuple(cluster), tuple(growth), y_var, t_var,
-        np.stack(moving, axis=-1) if moving else None, tuple(varying), id_name=id,
+        np.stack(moving, axis=-1) if moving else None, tuple(varying), id_name=id, cells=np.stack([who, wave], axis=1),
     ), center_time), new)  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def read_again(data: Any, like: Measured, outcomes: bool = True) -> Measured:
         nothing = np.zeros((len(gate), 0))
         growth = np.zeros((len(gate), len(like.growth_names)))
         read = replace(like, persons=np.arange(len(gate)), y=nothing, t=nothing, gate=gate, growth=growth)
-        return usable(replace(read, varying=None, varying_names=()), new=True)
+        return usable(replace(read, varying=None, varying_names=(), cells=None), new=True)
     covariates = like.gate_names, like.growth_names, like.varying_names
     if like.records:
         return read_wide(data, like.y_name, like.t_name, like.records, *covariates, True, like.centre)

@@ -22,6 +22,7 @@ from ..model.parameters import Bounds, Model, Parameters, unpack
 from .measured import Measured
 
 __all__ = [
+    "check_interval",
     "check_level",
     "check_origins",
     "check_persons",
@@ -37,6 +38,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "knot": ("taylor", "exact"), "covariate_density": ("joint", "conditional"), "penalty": (None, "weak", "pooled"),
     "smoothing": ("mixed", "on", "off"), "intrinsic": (True, False),
 }  # fmt: skip
+INTERVALS = ("mean", "curve", "outcome")  # of predicted outcomes
 FARTHEST = {"EXP": 10.0, "JB": 10.0, "QUAD": 100.0}  # from 0 to the nearest time, in ranges of times: e^-5 of a bend is
 # left at the least rate of a start, and the columns 1, t and t^2 are alike but for 1e-8
 FAR = 0.5  # ranges of the times from the nearest one to time 0
@@ -173,6 +175,16 @@ def check_level(level: Any, what: str) -> None:
     """
     if not isinstance(level, int | float | np.number) or not 0 < level < 1:
         raise LawfulError(f"{what}: level={level!r}, expected a share between 0 and 1. Fix: give 0.95, say.")
+
+
+def check_interval(interval: Any) -> None:
+    """Refuse a kind of interval that there is not.
+
+    Raises:
+        LawfulError: it is none of "mean", "curve" and "outcome".
+    """
+    if not isinstance(interval, str) or interval not in INTERVALS:
+        raise LawfulError(f"predict_outcome: interval={interval!r}. Fix: give one of {INTERVALS}.")
 
 
 def whole(who: str, name: str, value: Any) -> int:

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from lawful.errors import LawfulError
 
@@ -18,7 +19,7 @@ from ..fitting.batches import Ends
 from ..fitting.boundaries import seen_from_within, smallest_eigenvalues
 from ..fitting.fitted import FittedMixture
 from ..fitting.search import SAME, Search
-from ..model.parameters import unpack
+from ..model.parameters import Model, unpack
 from ..model.reports import Row
 from ..model.scaling import doubly
 
@@ -33,23 +34,24 @@ __all__ = [
     "wald_intervals",
 ]
 
-NORMAL_95 = 1.959963984540054
 
-
-def estimates_of(rows: Sequence[Row], values: np.ndarray, observed: np.ndarray, robust: np.ndarray) -> Any:
+def estimates_of(
+    rows: Sequence[Row], values: np.ndarray, observed: np.ndarray, robust: np.ndarray, level: float = 0.95
+) -> Any:
     """Give one row a reported parameter; errors that were refused are NaN, with a flag.
 
-    Intervals are those of Wald at 95 %, for variances of their logarithm, whose law is nearer to a normal one.
+    Intervals are those of Wald, for variances of their logarithm, whose law is nearer to a normal one.
 
     Args:
         rows: what is reported (R,).
         values: the estimates (R,).
         observed: their standard errors by observed information (R,).
         robust: by the sandwich (R,).
+        level: of confidence.
     """
     import pandas
 
-    lower, upper = wald_intervals(values, observed, [row.variance for row in rows])
+    lower, upper = wald_intervals(values, observed, [row.variance for row in rows], level)
     flag = np.where(np.isnan(observed), "refused", "")
     return pandas.DataFrame({
         "class": [row.label for row in rows], "parameter": [row.parameter for row in rows],
@@ -58,31 +60,35 @@ def estimates_of(rows: Sequence[Row], values: np.ndarray, observed: np.ndarray, 
     })  # fmt: skip
 
 
-def wald_intervals(values: np.ndarray, errors: np.ndarray, variance: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """Give lower and upper ends (R,) of 95 % intervals.
+def wald_intervals(
+    values: np.ndarray, errors: np.ndarray, variance: Sequence[bool], level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give lower and upper ends (R,) of intervals.
 
     Args:
         values: the estimates (R,).
         errors: their standard errors (R,).
         variance: of each, whether its logarithm is what has a normal law.
+        level: of confidence.
 
     >>> lower, upper = wald_intervals(np.array([4.0, 4.0]), np.array([1.0, 1.0]), [False, True])
     >>> lower.round(2).tolist(), upper.round(2).tolist()
     ([2.04, 2.45], [5.96, 6.53])
     """
     logs = np.asarray(variance) & (values > 0)
+    away = norm.ppf(0.5 + 0.5 * level) * errors
     with np.errstate(over="ignore"):  # an error that dwarfs its variance bounds nothing
-        factor = np.exp(NORMAL_95 * errors / np.where(logs, values, 1.0), where=logs, out=np.ones_like(values))
-    lower = np.where(logs, values / factor, values - NORMAL_95 * errors)
-    return lower, np.where(logs, values * factor, values + NORMAL_95 * errors)
+        factor = np.exp(away / np.where(logs, values, 1.0), where=logs, out=np.ones_like(values))
+    lower = np.where(logs, values / factor, values - away)
+    return lower, np.where(logs, values * factor, values + away)
 
 
-def nlpsem_names_of(fit: FittedMixture) -> list[str]:
+def nlpsem_names_of(rows: Sequence[Row], model: Model) -> list[str]:
     """Give the name that nlpsem has for each reported parameter."""
-    gates = len(fit.rows) - (fit.model.n_classes - 1) * (1 + fit.model.p_gate)
+    gates = len(rows) - (model.n_classes - 1) * (1 + model.p_gate)
     return [
         f"beta{row.label}{row.parameter[4:]}" if i >= gates else f"c{row.label}{row.parameter}"
-        for i, row in enumerate(fit.rows)
+        for i, row in enumerate(rows)
     ]
 
 

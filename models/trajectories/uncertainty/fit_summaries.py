@@ -21,11 +21,14 @@ from ..fitting.fitted import FittedMixture
 from ..fitting.objective import curvature
 from ..model.reports import slopes_of
 from ..model.scaling import doubly
-from ..reading.settings import check_level
+from ..reading.prediction_grid import grid_of, numbers_in_a_row
+from ..reading.settings import check_interval, check_level
 from ..tables import frames
+from ..tables.predicted_outcomes import PredictedOutcomes
 from ..tables.summary_text import told
 from .bands import curve_bands
 from .bootstrap import Bootstrap, bootstrapped
+from .outcome_intervals import predicted_by_fit
 from .profile_likelihood import profile_interval, profiled
 from .standard_errors import StandardErrors, standard_errors
 
@@ -40,18 +43,20 @@ class FitSummaries(FittedMixture):
     `search` with all that it found, whether it was `penalised`, the `order` of classes and the `reference` of odds.
     """
 
-    @property
-    def estimates(self) -> Any:
+    def estimates(self, level: float = 0.95) -> Any:
         """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag.
 
-        Ends are those of 95 % by the observed information, for variances on the scale of their logarithm.
+        Args:
+            level: of confidence; ends are those by the observed information, for variances on the scale of their
+                logarithm.
         """
+        check_level(level, "estimates")
         errors = self.standard_errors
-        return frames.estimates_of(self.rows, self.values, errors.observed, errors.robust)
+        return frames.estimates_of(self.rows, self.values, errors.observed, errors.robust, level)
 
     def to_nlpsem_names(self) -> dict[str, float]:
         """Give the estimates under the names of nlpsem, as c1mueta0, c1mug, c1psi00, c1residuals and beta20."""
-        return dict(zip(frames.nlpsem_names_of(self), self.values.tolist(), strict=True))
+        return dict(zip(frames.nlpsem_names_of(self.rows, self.model), self.values.tolist(), strict=True))
 
     @cached_property
     @doubly
@@ -73,19 +78,53 @@ class FitSummaries(FittedMixture):
             return findings_at(self.free, self.problem, self.model, self.order)
 
     @doubly
-    def bands(self, times: Any, level: float = 0.95, bootstrap: Bootstrap | None = None) -> tuple[Any, Any]:
-        """Give a pointwise band of each curve of `curves`: lower and upper ends (K, m), (K, m).
+    def curves(self, times: Any, level: float = 0.95, bootstrap: Bootstrap | None = None) -> np.ndarray:
+        """Give the curve of each class where covariates are 0, with its pointwise interval (K, m, 3).
 
         Args:
             times: in the user's units (m,).
             level: of confidence.
             bootstrap: replicates, whose quantiles are taken; else the delta method, NaN where errors are refused.
+
+        Returns: the curve, lower and upper end.
         """
-        check_level(level, "bands")
+        check_level(level, "curves")
+        times, given = numbers_in_a_row(times, "curves", "times"), (self.rows, self.values, self.model)
         if bootstrap is not None:
-            return curve_bands(self.rows, self.values, self.model, times, level, replicates=bootstrap.values)
-        covariance = self.standard_errors.covariance
-        return curve_bands(self.rows, self.values, self.model, times, level, covariance=covariance)
+            ends = curve_bands(*given, times, level, replicates=bootstrap.values)
+        else:
+            ends = curve_bands(*given, times, level, covariance=self.standard_errors.covariance)
+        return np.stack([self.mean_curves(times), *ends], axis=-1)
+
+    @doubly
+    def predict_outcome(
+        self, times: Any, covariates: Any = None, data: Any = None, level: float = 0.95, interval: str = "mean"
+    ) -> PredictedOutcomes:
+        """Predict outcomes at given times, class by class and with the classes summed out.
+
+        Args:
+            times: in the user's units (m,), as those of `data.t`, which count from a person's first time with
+                center_time="own_first".
+            covariates: values by name, a number or one for each of r settings; of time-varying ones a number, one a
+                time (m,), or (r, m), and 0 if left out. A frame with a row a setting will do. None for 0 throughout.
+            data: persons, in a frame with the columns of that of the fit, or `fit.data` for those of the fit: their
+                outcomes count, too, and what is predicted of a class is the person's own curve in it. None for persons
+                of whom covariates alone are known.
+            level: of confidence.
+            interval: "mean", of what is expected, by the delta method; "curve", where the person's own curve is, which
+                growth factors decide; or "outcome", where a new outcome is, its residual included. The latter two add
+                the error of the mean of the class, and take class probabilities as known.
+
+        Returns: the outcomes. In the joint variant growth covariates tell of the class, too. A random shape is followed
+            to first order. Ends are NaN where they depend on a parameter whose error is refused.
+
+        Raises: LawfulError for times that are no finite numbers, and covariates that the model has not, or lacks.
+        """
+        check_level(level, "predict_outcome")
+        check_interval(interval)
+        return predicted_by_fit(
+            self, self.standard_errors, grid_of(times, covariates, data, self.data), level, interval
+        )
 
     @doubly
     def interval(self, name: str, level: float = 0.95) -> tuple[float, float]:
@@ -99,7 +138,7 @@ class FitSummaries(FittedMixture):
             LawfulError: there is no such parameter.
         """
         check_level(level, "interval")
-        names = frames.nlpsem_names_of(self)
+        names = frames.nlpsem_names_of(self.rows, self.model)
         if name not in names:
             raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
         row = names.index(name)
@@ -177,4 +216,4 @@ class FitSummaries(FittedMixture):
 
     def summary(self) -> str:
         """Tell the fit on a page: criteria, classes, how often the best was found, edges, and the estimates."""
-        return told(self, self.optima, self.estimates, self.standard_errors.refused)
+        return told(self, self.optima, self.estimates(), self.standard_errors.refused)

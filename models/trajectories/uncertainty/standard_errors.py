@@ -29,6 +29,8 @@ class StandardErrors(NamedTuple):
         covariance: of the reports, by observed information (R, R).
         factor: scaling correction of the likelihood ratio, the mean eigenvalue of H^-1 S S'.
         refused: why some are NaN, in words.
+        of_free: covariance of the free vector, 0 for what is held (P, P).
+        held: coordinates of it whose errors are refused (P,).
     """
 
     observed: np.ndarray
@@ -36,6 +38,8 @@ class StandardErrors(NamedTuple):
     covariance: np.ndarray
     factor: float
     refused: list[str]
+    of_free: np.ndarray
+    held: np.ndarray
 
 
 def standard_errors(
@@ -63,6 +67,7 @@ def standard_errors(
     """
     held = {place for finding in findings for place in finding.places}
     keep = np.array([place for place in range(len(hessian)) if place not in held], int)
+    apart = np.isin(np.arange(len(hessian)), keep, invert=True)
     refused = [finding.message for finding in findings]
     information = -hessian[np.ix_(keep, keep)]
     scale = np.sqrt(np.maximum(np.diagonal(information), 1e-300))
@@ -72,7 +77,8 @@ def standard_errors(
             "the information matrix is not positive, so no Wald error can be had: some direction is flat, or the climb "
             "did not end at a maximum. Remedy: more starts, fewer classes, or the penalised fit (penalty='weak')."
         )
-        return StandardErrors(nothing, nothing, np.full((len(rows),) * 2, np.nan), float("nan"), refused)
+        unknown = [np.full((count,) * 2, np.nan) for count in (len(rows), len(hessian))]
+        return StandardErrors(nothing, nothing, unknown[0], float("nan"), refused, unknown[1], apart)
     inverse = np.linalg.inv(information / np.outer(scale, scale)) / np.outer(scale, scale)
     meat = scores[keep] @ scores[keep].T
     linear = slopes[:, keep]
@@ -86,4 +92,6 @@ def standard_errors(
                 known[i] = np.nan if row.parameter.startswith(REFUSED[finding.kind]) else known[i]
     observed, sandwich = (known * np.sqrt(np.maximum(np.diagonal(each), 0.0)) for each in (covariance, robust))
     factor = float(np.trace(inverse @ meat) / len(keep))
-    return StandardErrors(observed, sandwich, covariance * np.outer(known, known), factor, refused)
+    of_free = np.zeros_like(hessian)
+    of_free[np.ix_(keep, keep)] = inverse
+    return StandardErrors(observed, sandwich, covariance * np.outer(known, known), factor, refused, of_free, apart)

@@ -44,7 +44,7 @@ def test_summaries_are_in_the_users_units_and_of_one_shape(fitted):
     table = found.estimates()
     assert list(table["class"].unique()) == [1, 2] and len(table) == found.values.shape[-1] == len(found.rows)
     assert found.values.shape[:2] == found.shape == (2, 128)
-    level = table[table.parameter == "mueta0"]["mean"].to_numpy()
+    level = table[table.parameter == "mueta0"]["estimate"].to_numpy()
     assert sorted(level) == pytest.approx([50, 90], abs=12)
     w = found.predict_proba()
     assert w.shape == (30, 2) and w.sum(axis=1) == pytest.approx(np.ones(30))
@@ -77,7 +77,8 @@ def test_t12_names_that_draws_had_and_the_order_of_chains_change_nothing(fitted)
     sites = {name: renamed(name, array) for name, array in found.result.posterior.items()}
     other = replace(found, result=replace(found.result, _posterior=sites))
     one, two = found.estimates(), other.estimates()
-    np.testing.assert_allclose(one[["mean", "sd", "lower", "upper"]], two[["mean", "sd", "lower", "upper"]], rtol=1e-9)
+    numbers = ["estimate", "se", "lower", "upper"]
+    np.testing.assert_allclose(one[numbers], two[numbers], rtol=1e-9)
     np.testing.assert_allclose(found.predict_proba(), other.predict_proba(), atol=1e-12)
     np.testing.assert_allclose(found.class_intervals(), other.class_intervals(), atol=1e-9)
     np.testing.assert_allclose(found.co_membership(), other.co_membership(), atol=1e-12)
@@ -150,7 +151,7 @@ def test_chains_begin_at_the_best_regular_optimum_of_the_penalised_likelihood(mo
     model = TrajectoryMixture(2, "LIN", penalty="weak", n_starts=6)
     found = model.bayes(lines()[0], **WIDE, key=0, method="nuts", chains=3)
     assert found.shape == (3, 4)
-    at = found.log_likelihood[:, 0].sum(axis=1)
+    at = found.log_likelihood_by_person[:, 0].sum(axis=1)
     np.testing.assert_allclose(at, -0.5 * model.fit(lines()[0], **WIDE).minus2ll, atol=0.3)
 
 
@@ -209,7 +210,8 @@ def test_tempering_from_the_optima_has_the_evidence_of_tempering_from_the_prior(
     assert abs(one.log_evidence - two.log_evidence) < 5 * np.hypot(one.log_evidence_error, two.log_evidence_error)
     assert one.log_evidence_error < 0.2 and two.log_evidence_error < 0.2
     if classes == 1:
-        assert one.estimates()["mean"].to_numpy() == pytest.approx(two.estimates()["mean"].to_numpy(), rel=0.5, abs=0.5)
+        first, second = (each.estimates()["estimate"].to_numpy() for each in (one, two))
+        assert first == pytest.approx(second, rel=0.5, abs=0.5)
 
 
 @pytest.mark.slow

@@ -36,4 +36,4 @@ def test_a_replicate_is_higher_than_the_estimate_on_its_own_data(two_lines):
 
 def _minus2ll(fit, drawn):
     there = replace(fit, data=drawn, problem=fit.problem._replace(panel=fit.standard_panel(drawn)))
-    return float(-2 * there.loglik_by_person.sum())
+    return float(-2 * there.log_likelihood_by_person.sum())

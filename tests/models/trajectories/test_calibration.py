@@ -123,13 +123,13 @@ def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
         demo, "Y", "T", range(1, 11), cluster_TIC=["gx1", "gx2"], growth_TIC=["ex1", "ex2"], key=0, runs=2
     )
     table, known = found.estimates(), published.table("full")
-    swapped = np.argmin(table[table.parameter == "mug"]["mean"].to_numpy()) == 1
+    swapped = np.argmin(table[table.parameter == "mug"]["estimate"].to_numpy()) == 1
     away, gates = [], len(table) - 3
     for i, row in enumerate(table.itertuples()):
         label = 3 - row[1] if swapped else row[1]
         estimate = known[(label, row.parameter) if i < gates else (2, f"beta{i - gates}")][0]
-        away.append((row.mean - (-estimate if swapped and i >= gates else estimate)) / row.sd)
-        print(f"{row[1]} {row.parameter:10} mean {row.mean:9.4f} sd {row.sd:7.4f} from the estimate {away[-1]:5.2f} SD")
+        away.append((row.estimate - (-estimate if swapped and i >= gates else estimate)) / row.se)
+        print(f"{row[1]} {row.parameter:10} {row.estimate:9.4f} sd {row.se:7.4f} from the estimate {away[-1]:5.2f} SD")
     size = np.abs(away)
     print(f"mean {size.mean():.2f}, largest {size.max():.2f}, above a quarter {np.sum(size > 0.25)} of {len(size)}")
     draws = xarray.Dataset({"parameter": (("chain", "draw", "number"), np.asarray(found.values))})
@@ -138,7 +138,7 @@ def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
     assert found.ok and worst < 1.01 and least > 400
     assert size.mean() < 0.2 and np.mean(size <= 0.25) > 0.75 and size.max() < 0.6
     halved = replace(found, at=found.at._replace(width=0.5 * found.at.width))  # the same draws, weighted anew
-    ratio = (halved.log_likelihood - found.log_likelihood).sum(axis=2).reshape(-1)
+    ratio = (halved.log_likelihood_by_person - found.log_likelihood_by_person).sum(axis=2).reshape(-1)
     values, weight = found.values.reshape(len(ratio), -1), np.exp(ratio - ratio.max())
     moved = np.abs(weight @ values / weight.sum() - values.mean(axis=0)) / values.std(axis=0)
     print(f"half the smoothing of kinks moves means by {moved.max():.3f} SD at most")
@@ -187,7 +187,7 @@ def test_t5_intervals_of_the_posterior_cover():
     for seed in range(40):
         found = TrajectoryMixture(2, "LIN").bayes(separated(2, seed), **WIDE, key=seed, runs=2)
         table = found.estimates().set_index(["class", "parameter"])
-        level = table["mean"].xs("mueta0", level=1).to_numpy()
+        level = table["estimate"].xs("mueta0", level=1).to_numpy()
         match = linear_sum_assignment(np.abs(level[:, None] - np.array(truth["mueta0"])[None]))[1]
         for name, known in truth.items():
             for label in (1, 2):
@@ -221,7 +221,7 @@ def test_t13_and_t5_hold_on_a_data_set_of_full_size():
     assert found.best == 2 and table.log_evidence[2] - others > 2 * table.spread.max()
     posterior = TrajectoryMixture(2).bayes(data, **words, key=1, runs=2)
     table = posterior.estimates()
-    swapped = np.argmin(table[table.parameter == "mug"]["mean"].to_numpy()) == 1
+    swapped = np.argmin(table[table.parameter == "mug"]["estimate"].to_numpy()) == 1
     model, at = Model("BLS", 2, 2, 2), jax.tree.map(jnp.asarray, design.parameters)
     known = np.asarray(listed(ordered(at, (1, 0) if swapped else (0, 1)), model))
     inside = (table.lower.to_numpy() <= known) & (known <= table.upper.to_numpy())

@@ -40,7 +40,7 @@ def test_t1_likelihood_estimates_and_both_errors_are_those_of_mplus_and_openmx(d
     assert fit.minus2ll == pytest.approx(published.MINUS2LL[variant], abs=1e-4)
     assert fit.replicated and not fit.boundary
     known = published.table(variant)
-    found = fit.estimates.set_index(["class", "parameter"])
+    found = fit.estimates().set_index(["class", "parameter"])
     rows = zip(zip(found.index, fit.rows, strict=True), found.itertuples(), strict=True)
     gates = 3 if published.COVARIATES[variant][0] else 1
     assert len(found) == len(known) == fit.n_parameters
@@ -54,7 +54,8 @@ def test_t1_likelihood_estimates_and_both_errors_are_those_of_mplus_and_openmx(d
     assert fit.standard_errors.factor == pytest.approx(published.FACTOR[variant], abs=1e-3)
     assert fit.entropy == pytest.approx(published.ENTROPY[variant], abs=6e-4)
     assert fit.accuracy(demo["class"]) == pytest.approx(published.ACCURACY[variant], abs=1e-9)
-    assert fit.curves([0.0]).ravel() == pytest.approx(found.loc[[(1, "mueta0"), (2, "mueta0")], "estimate"].to_numpy())
+    levels = found.loc[[(1, "mueta0"), (2, "mueta0")], "estimate"].to_numpy()
+    assert fit.mean_curves([0.0]).ravel() == pytest.approx(levels)
     names = fit.to_nlpsem_names()
     assert len(names) == fit.n_parameters and names["c1mug"] == pytest.approx(known[1, "mug"][0], abs=1e-4)
     if variant == "full":
@@ -76,10 +77,10 @@ def test_the_file_of_rising_curves_has_its_reference_fit(data):
     assert fit.accuracy(file["class"]) == pytest.approx(0.948, abs=1e-9)
     turned = fit.to_nlpsem_names()["c1mug"] > fit.to_nlpsem_names()["c2mug"]
     place = (2, 1) if turned else (1, 2)  # of the classes as they are printed
-    assert np.bincount(fit.classes)[list(place)].tolist() == [218, 282]
+    assert np.bincount(fit.predict())[list(place)].tolist() == [218, 282]
     assert fit.class_sizes[[place[0] - 1, place[1] - 1]] == pytest.approx([0.4441, 0.5559], abs=6e-5)
     assert fit.standard_errors.factor == pytest.approx(1.0498, abs=1e-3)
-    found = fit.estimates.set_index(["class", "parameter"])
+    found = fit.estimates().set_index(["class", "parameter"])
     printed = [line.split() for line in published.RISING.strip().splitlines()]
     for label, name, *numbers in printed:
         row, (estimate, error, robust) = found.loc[(place[int(label) - 1], name)], map(float, numbers)
@@ -88,7 +89,7 @@ def test_the_file_of_rising_curves_has_its_reference_fit(data):
     for label, variances in published.RISING_VARIANCES.items():
         rows = [found.loc[(place[label - 1], f"psi{i}{i}")].estimate for i in range(3)]
         assert rows == pytest.approx(variances, abs=6e-4)
-    gate = fit.estimates.tail(3)
+    gate = fit.estimates().tail(3)
     sign = -1.0 if turned else 1.0
     for row, (estimate, error, robust) in zip(gate.itertuples(), published.RISING_GATE, strict=True):
         assert sign * row.estimate == pytest.approx(estimate, abs=6e-5)
@@ -135,7 +136,7 @@ def test_t2_and_t16_two_classes_beat_the_peer_and_the_edge_is_told(school):
     assert fit.class_sizes == pytest.approx([0.745, 0.255], abs=1e-3)
     kinds = {(finding.label, finding.kind) for finding in fit.boundary}
     assert kinds == {(2, "psi"), (2, "kink")}
-    found = fit.estimates
+    found = fit.estimates()
     refused = found[found.flag == "refused"]
     assert set(refused["class"]) == {2} and set(refused.parameter.str[:3]) == {"psi", "mug"}
     assert np.isfinite(found[found.flag == ""][["estimate", "se", "se_robust"]]).all(axis=None)
@@ -227,7 +228,7 @@ def test_the_origin_of_time_moves_no_line_and_makes_no_edge(two_lines):
     fit = TrajectoryMixture(2, "LIN", n_starts=4).fit(late, y_var="Y", t_var="T", records=range(1, 5))
     assert fit.minus2ll == pytest.approx(plain.minus2ll, abs=1e-4) and not fit.boundary
     np.testing.assert_allclose(fit.optima.eigenvalues[0], plain.optima.eigenvalues[0], rtol=1e-2)
-    np.testing.assert_allclose(fit.curves([2010.0, 2013.0]), plain.curves([0.0, 3.0]), rtol=1e-3)
+    np.testing.assert_allclose(fit.mean_curves([2010.0, 2013.0]), plain.mean_curves([0.0, 3.0]), rtol=1e-3)
 
 
 @pytest.mark.parametrize("curve", ["EXP", "JB", "QUAD"])

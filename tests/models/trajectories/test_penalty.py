@@ -14,7 +14,7 @@ def test_a_regular_fit_hardly_moves_and_a_singular_covariance_becomes_regular(tw
     assert 0 <= fit.minus2ll - plain.minus2ll < 0.5
     assert fit.minus2ll_penalised != pytest.approx(fit.minus2ll, abs=1e-3)
     assert f"with the weak penalty: {fit.minus2ll_penalised:.3f}" in fit.summary()
-    np.testing.assert_allclose(-2 * fit.loglik_by_person.sum(), fit.minus2ll)
+    np.testing.assert_allclose(-2 * fit.log_likelihood_by_person.sum(), fit.minus2ll)
 
 
 @pytest.mark.slow

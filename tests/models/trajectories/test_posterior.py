@@ -92,7 +92,7 @@ def told(posterior):
         "memberships": posterior.predict_proba(), "intervals": posterior.class_intervals(),
         "pairs": posterior.co_membership(), "occupied": posterior.occupied(), "curves": posterior.curves([0.0, 4.0]),
         "sorted": posterior.sorted_functionals().drop(columns="functional").to_numpy(),
-        "sizes": posterior.sizes.mean(axis=(0, 1)), "sum": posterior.log_likelihood.sum(),
+        "sizes": posterior.sizes.mean(axis=(0, 1)), "sum": posterior.log_likelihood_by_person.sum(),
     }  # fmt: skip
 
 
@@ -131,11 +131,11 @@ def test_likelihood_and_evidence_are_those_of_the_data_as_given_in_the_joint_var
     own = panel(*arrays, data["g"][:, None], data["e"][:, None])
     at = jax.tree.map(lambda leaf: jnp.asarray(leaf[1, 7])[..., None], found.parameters)
     truth = log_likelihood_by_person(at, own, found.model, float(found.at.width * found.scaling.t_scale))
-    np.testing.assert_allclose(found.log_likelihood[1, 7], truth, rtol=1e-10)
+    np.testing.assert_allclose(found.log_likelihood_by_person[1, 7], truth, rtol=1e-10)
     weights = np.zeros((CHAINS, DRAWS))
     smc = from_population(draws(), weights, [-3.0, -2.0, -2.5], draws=draws())
     smc = posterior(monkeypatch, smc)
-    moved = np.logaddexp.reduce(found._joint, axis=2).sum() - found.log_likelihood.sum()
+    moved = np.logaddexp.reduce(found._joint, axis=2).sum() - found.log_likelihood_by_person.sum()
     np.testing.assert_allclose(smc.log_evidence_by_run, np.array([-3.0, -2.0, -2.5]) - moved / (CHAINS * DRAWS))
     curve = found.parameters.mean @ np.array([1.0, 4.0])
     np.testing.assert_allclose(found.curves([4.0])[:, 0, 0], curve.mean(axis=(0, 1)), rtol=1e-10)
@@ -220,7 +220,7 @@ def test_halving_the_smoothing_of_kinks_moves_the_knot_by_less_than_a_twentieth_
         found = []
         for each in (width, 0.5 * width):
             own = replace(one, at=one.at._replace(width=each))
-            density = (own.log_prior + own.log_likelihood.sum(axis=2))[0]
+            density = (own.log_prior + own.log_likelihood_by_person.sum(axis=2))[0]
             weight = np.exp(density - density.max())
             mean = np.average(places, weights=weight)
             found.append((mean, np.sqrt(np.average((places - mean) ** 2, weights=weight))))

@@ -11,6 +11,7 @@ from scipy.stats import norm
 from lawful.errors import LawfulError
 from lawful.inference.results.collect import from_chains
 from lawful.models.trajectories import Model, Parameters, panel
+from lawful.models.trajectories.likelihood import expected_outcomes
 from lawful.models.trajectories.likelihood.density import factor_scores, log_memberships
 from lawful.models.trajectories.posterior import predictions
 
@@ -84,7 +85,7 @@ def test_a_random_shape_loads_by_the_slope_of_the_curve_and_comes_first(curve):
     form, g = model.form, 0.9
     a = jnp.asarray(np.arange(1.0, 1 + form.q))
     at = Parameters(None, a, jnp.asarray([g]), None, None, None, None, None)
-    loads = predictions._loads(at, times, model, 0.0)
+    loads = expected_outcomes.loadings(at, times, model, 0.0)
     slope = (form.value(times, g + 1e-6, a) - form.value(times, g - 1e-6, a)) / 2e-6
     np.testing.assert_allclose(loads[0], slope, rtol=1e-6, atol=1e-8)
     for row, column in zip(loads[1:], form.basis(times, g, 0.0), strict=True):

@@ -58,13 +58,13 @@ def check_edge_is_told(fit):
     assert fit.search.lost == 0 and np.isfinite(fit.search.free).all() and np.isfinite(fit.search.value).all()
     assert "psi" in {finding.kind for finding in fit.boundary}
     for finding in fit.boundary:
-        own = fit.estimates[fit.estimates["class"] == finding.label]
+        own = fit.estimates().loc[lambda table: table["class"] == finding.label]
         block = own[own.parameter.str.startswith({"psi": "psi", "kink": "mug"}[finding.kind])]
         assert (block.flag == "refused").all()
         assert block[["se", "se_robust", "lower", "upper"]].isna().all(axis=None)
         assert finding.message in fit.summary() and f"class {finding.label}" in finding.message
         assert finding.kind == "kink" or all(words in finding.message for words in ("penalty='weak'", "Bayesian fit"))
-    told = fit.estimates[fit.estimates.flag == ""]
+    told = fit.estimates().query("flag == ''")
     assert np.isfinite(told[["estimate", "se", "se_robust"]]).all(axis=None) and len(told) > 0
 
 

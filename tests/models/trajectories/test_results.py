@@ -70,7 +70,7 @@ def test_what_a_fit_cannot_be_asked_is_refused_at_once(fit):
         (lambda: fit.profile(1, [2.0, 9.0]), f"9 for the knot, expected values .m,. between {low:g} and"),
         (lambda: fit.profile(1, []), "an array of shape"),
         (lambda: fit.interval("c1mug", level=95.0), "level=95"),
-        (lambda: fit.bands([0.0], level=0.0), "level=0.0"),
+        (lambda: fit.curves([0.0], level=0.0), "level=0.0"),
         (lambda: fit.bootstrap(0, 0), "n=0"),
         (lambda: fit.accuracy([1, 2]), "40 persons and 2"),
         (lambda: fit.accuracy([1.0] * 39 + [np.nan]), "1 missing"),

@@ -75,7 +75,7 @@ def forest_then_fit(data, p):
     fit = TrajectoryMixture(2, "LIN", covariate_density="conditional", n_starts=8).fit(
         data, **columns, cluster_TIC=names, growth_TIC=names
     )
-    z = {row.parameter + str(row[1]): abs(row.estimate / row.se) for row in fit.estimates.itertuples()}
+    z = {row.parameter + str(row[1]): abs(row.estimate / row.se) for row in fit.estimates().itertuples()}
     kept = {("gate", int(j)) for i, j in enumerate(chosen) if z[f"beta{i + 1}2"] > stats.norm.isf(0.025)}
     four = [(i, j, f, k) for i, j in enumerate(chosen) for f in (0, 1) for k in (1, 2)]
     return kept | {("growth", int(j)) for i, j, f, k in four if z[f"beta{i + 1}{f}{k}"] > stats.norm.isf(0.025 / 4)}

@@ -150,8 +150,8 @@ def test_a_fit_recovers_the_effects():
                    if (row.label, row.parameter) == (k, "kappa"))  # fmt: skip
     for (value, error), truth in zip(found, (-1.0, 0.5), strict=True):
         assert abs(value - truth) < 5 * error < 0.25
-    assert fit.accuracy(drawn.labels) > 0.95 and "kappa" in fit.estimates.parameter.tolist()
-    assert fit.loglik_by_person.sum() == pytest.approx(-0.5 * fit.minus2ll, rel=1e-9)
+    assert fit.accuracy(drawn.labels) > 0.95 and "kappa" in fit.estimates().parameter.tolist()
+    assert fit.log_likelihood_by_person.sum() == pytest.approx(-0.5 * fit.minus2ll, rel=1e-9)
     assert fit.factor_scores()[0].shape == (n, 2, 2) and fit.simulate(jax.random.key(1)).varying.shape == (n, 4, 1)
 
 
@@ -176,7 +176,7 @@ def test_the_shared_file_is_fitted_and_most_starts_agree(data):
     fit = model.fit(read, y_var="Y", t_var="T", records=range(1, 11), TVC="TVC", **named)
     assert fit.n_parameters == 39 and fit.minus2ll == pytest.approx(20925.7804, abs=0.01)
     assert (fit.starts.minus2ll < fit.minus2ll + 0.1).sum() >= 4 and fit.accuracy(read["class"]) > 0.94
-    effects = fit.estimates[fit.estimates.parameter == "kappa"]
+    effects = fit.estimates().query("parameter == 'kappa'")
     assert (effects.estimate > 8 * effects.se).all()
     without = model.fit(read, y_var="Y", t_var="T", records=range(1, 11), **named)
     assert without.n_parameters == 37 and without.minus2ll > fit.minus2ll + 500

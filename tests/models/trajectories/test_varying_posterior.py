@@ -137,10 +137,10 @@ def test_effects_and_moments_of_waves_are_found_in_the_users_units(found):
     table = found.estimates()
     assert len(table) == found.values.shape[-1] == found.model.size
     effects = table[table.parameter == "kappa"]
-    assert sorted(effects["mean"]) == pytest.approx([-4, 4], abs=0.8) and (effects.sd < 0.8).all()
+    assert sorted(effects.estimate) == pytest.approx([-4, 4], abs=0.8) and (effects.se < 0.8).all()
     assert set(effects.meaning) == {"direct effect of V"}
     waves = table[table.parameter.str.startswith("mutvc_")]
-    assert len(waves) == 6 and waves["mean"].mean() == pytest.approx(2.0, abs=1.0)
+    assert len(waves) == 6 and waves.estimate.mean() == pytest.approx(2.0, abs=1.0)
     label = moved_lines()[1]
     assert max(np.mean((found.predict() == 1) == own) for own in (label == 0, label == 1)) > 0.9
 
@@ -151,7 +151,7 @@ def test_log_likelihoods_are_those_of_the_parameters_and_the_data_in_the_users_u
     seen = panel(data.y, data.t, data.gate, data.growth, data.varying)
     at = jax.tree.map(lambda leaf: jnp.asarray(leaf[1, 5])[..., None], found.parameters)
     known = log_likelihood_by_person(at, seen, found.model)
-    np.testing.assert_allclose(found.log_likelihood[1, 5], known, rtol=1e-9)
+    np.testing.assert_allclose(found.log_likelihood_by_person[1, 5], known, rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ def test_names_that_draws_had_change_no_effect(found):
 
     sites = {name: renamed(name, np.asarray(array)) for name, array in found.result.posterior.items()}
     other = replace(found, result=replace(found.result, _posterior=sites))
-    numbers = ["mean", "sd", "lower", "upper"]
+    numbers = ["estimate", "se", "lower", "upper"]
     np.testing.assert_allclose(found.estimates()[numbers], other.estimates()[numbers], rtol=1e-9)
 
 

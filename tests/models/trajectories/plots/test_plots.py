@@ -32,8 +32,8 @@ def points(ax, label):
 def test_curves_are_those_of_the_fit_with_knots_on_them(fit):
     ax = fit.plot.curves(times=np.array([0.0, 1.0, 4.0]))
     for k in (1, 2):
-        np.testing.assert_allclose(points(ax, f"class {k}")[1], fit.curves(np.array([0.0, 1.0, 4.0]))[k - 1])
-    lower, upper = fit.bands(np.array([0.0, 1.0, 4.0]))
+        np.testing.assert_allclose(points(ax, f"class {k}")[1], fit.mean_curves(np.array([0.0, 1.0, 4.0]))[k - 1])
+    _, lower, upper = np.moveaxis(fit.curves(np.array([0.0, 1.0, 4.0])), -1, 0)
     for k, band in enumerate(ax.collections[:2]):
         heights = band.get_paths()[0].vertices[:, 1]
         np.testing.assert_allclose([heights.min(), heights.max()], [lower[k].min(), upper[k].max()])
