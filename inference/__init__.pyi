@@ -20,6 +20,8 @@ from .algorithms.smc import particle_filter as particle_filter
 from .algorithms.smc import smc as smc
 from .algorithms.smc2 import smc2 as smc2
 from .algorithms.tempered_smc import tempered_smc as tempered_smc
+from .checkpoints.journal import Journal as Journal
+from .checkpoints.journal import LongStep as LongStep
 from .contract import Transformer as Transformer
 from .devices.island_resampling import Islands as Islands
 from .findings.evidence import pooled_evidence as pooled_evidence
@@ -63,6 +65,8 @@ from .running.bar import (
     progress_bar as progress_bar,
 )
 from .running.driver import Chunk as Chunk
+from .running.jobs import map_parts as map_parts
+from .running.jobs import parts_for_cores as parts_for_cores
 from .running.options import RunOptions as RunOptions
 from .running.progress import (
     Progress as Progress,

@@ -1,13 +1,18 @@
 """Errors: every failure says what was given, what was expected, where, and what to do.
 
 Law: an error carries its fields as attributes and survives transport between processes (it pickles by its arguments).
-An array whose numbers are not known, since JAX traces it, is told by its type and never kept.
+An array whose numbers are not known, since JAX traces it, is told by its type and never kept. A name that nobody knows
+is told with those that look alike.
 """
 
 from __future__ import annotations
 
+import difflib
 import functools
+import inspect
 import re
+from collections.abc import Callable, Iterable, Mapping
+from inspect import Parameter
 from typing import Any
 
 import jax
@@ -185,4 +190,52 @@ class ValidationFailure(LawfulError):
     """A law does not hold: the message holds the key, the worst statistic and a line that repeats the check."""
 
 
-__all__ = [name for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, LawfulError)]
+def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[..., Any] | Iterable[str]) -> None:
+    """Refuse settings that nobody takes.
+
+    Args:
+        who: who was called, for the error.
+        settings: by name.
+        takers: functions that they are passed on to, which take the parameters that are given by name alone or may be
+            left out; or names.
+
+    Raises: LawfulError with the name that looks like the one given.
+
+    >>> def messages(graph, *, damping=0.0, tol=1e-9): ...
+    >>> refuse_unknown("bp", {"damping": 0.5}, messages)
+    """
+    if not settings:  # as in most calls: signatures are read where there is something to refuse
+        return
+    known: list[str] = []
+    for taker in takers:
+        if callable(taker):
+            places = inspect.signature(taker).parameters.values()
+            taker = [p.name for p in places if p.kind is Parameter.KEYWORD_ONLY or p.default is not Parameter.empty]
+        known += taker
+    for name in settings:
+        if name not in known:
+            raise LawfulError(
+                f"{who}: no setting is called '{name}'. {close_names(name, known)} Fix: leave it out, or name it "
+                "as it is called.",
+                unknown=(name,),
+            )
+
+
+def close_names(name: str, known: Iterable[str]) -> str:
+    """Word which names there are, those that look alike first.
+
+    >>> close_names("mu_", ["tau", "mu", "sigma"])
+    "Did you mean 'mu'? There are: mu, sigma, tau."
+    """
+    names = sorted(set(known))
+    scoped = [other for other in names if other.split(".")[-1] == name.split(".")[-1]]
+    near = [*scoped, *(x for x in difflib.get_close_matches(name, names, n=3, cutoff=0.5) if x not in scoped)][:3]
+    guess = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"{guess}There are: {listed}." if names else "The program has no sites."
+
+
+__all__ = [
+    *(name for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, LawfulError)),
+    "refuse_unknown",
+]

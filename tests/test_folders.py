@@ -63,8 +63,8 @@ DEFERRED = {
     "lawful.models.gaussian_moe.merging": "trees of merged components are rarely asked for, and take long to load",
     "lawful.models.llp": "scikit-learn may be missing",
 }
-# What models read inside functions, besides: frames, pictures and learners, which extras bring.
-OPTIONAL = {"diffrax", "faiss", "matplotlib", "narwhals", "optax", "pandas", "sklearn", "xarray"}
+# What models read inside functions, besides: frames, pictures and learners, which extras bring or take long to load.
+OPTIONAL = {"arviz_base", "diffrax", "faiss", "matplotlib", "narwhals", "optax", "pandas", "sklearn", "xarray"}
 MOST_FILES = 25
 # Places that ask what kind of node a node is, outside the interpreter and the pass that threads values through sites.
 ASKING = {"lawful.form.nodes", "lawful.form.rewriting", "lawful.form.fold", "lawful.passes.thread_sites"}
@@ -154,6 +154,21 @@ def test_no_modules_import_each_other_in_a_circle():
         graph.add_edges_from((module, name) for name in uses(module) if name not in (module, "lawful"))
     graph.remove_nodes_from([module for package in HOMES for module in trees(package) if room(module, package) == FACE])
     assert [group for group in networkx.strongly_connected_components(graph) if len(group) > 1] == []
+
+
+def private(tree: ast.AST, public: Iterable[str]) -> list[str]:
+    """What is imported from below `models` and is no public name of the library."""
+    asked = [alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names]
+    froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level]
+    asked += [f"{n.module}.{alias.name}" for n in froms for alias in n.names]
+    ours = (name for name in asked if name.startswith("lawful.") and not name.startswith("lawful.models"))
+    return [name for name in ours if name not in public and name not in HOMES]
+
+
+def test_models_import_public_names_alone():
+    public = set((REPOSITORY / "tests/packaging/public_names.txt").read_text().split())
+    found = {module: names for module, (_, tree) in trees("lawful.models").items() if (names := private(tree, public))}
+    assert found == {}
 
 
 def late(tree: ast.Module) -> set[str]:
@@ -354,6 +369,8 @@ def test_the_rule_of_the_primitives_finds_what_breaks_it(text):
 
 
 def test_the_counts_find_what_they_count():
+    text = "import lawful.form\nfrom lawful import inference, sample\nfrom lawful.inference.laws.new import law"
+    assert private(ast.parse(text), {"lawful.sample"}) == ["lawful.form", "lawful.inference.laws.new.law"]
     text = "_seen: weakref.WeakKeyDictionary[Form, int] = weakref.WeakKeyDictionary()\nisinstance(n, Site | Loop)"
     assert (asks(ast.parse(text)), weak(ast.parse(text))) == (1, 1)
     assert carries(ast.parse("replace(node, body=new, ys=(*node.ys, extra))"))

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lawful.errors import LawfulError, NonFiniteError
+from lawful.errors import LawfulError, NonFiniteError, refuse_unknown
 from lawful.form import Form
-from lawful.form.arguments.calls import refuse_unknown
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of, dims_of
 

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lawful.errors import LawfulError
-from lawful.form.arguments.calls import refuse_unknown
+from lawful.errors import LawfulError, refuse_unknown
 
 from .loopy.descents import uniforms_needed
 from .loopy.propagation import propagated

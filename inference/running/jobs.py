@@ -20,10 +20,12 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
+__all__ = ["map_parts", "parts_for_cores"]
+
 PROCESSES = "processes"
 
 
-def done(executor: Any, function: Callable[..., Any], parts: Iterable[tuple[Any, ...]], *sent: Any) -> list[Any]:
+def map_parts(executor: Any, function: Callable[..., Any], parts: Iterable[tuple[Any, ...]], *sent: Any) -> list[Any]:
     """Call a function with every part.
 
     Args:
@@ -38,7 +40,7 @@ def done(executor: Any, function: Callable[..., Any], parts: Iterable[tuple[Any,
 
     >>> import operator
     >>> from concurrent.futures import ThreadPoolExecutor
-    >>> done(ThreadPoolExecutor(2), operator.add, [(1, 2), (3, 4)])
+    >>> map_parts(ThreadPoolExecutor(2), operator.add, [(1, 2), (3, 4)])
     [3, 7]
     """
     rows = list(parts)
@@ -60,10 +62,10 @@ def done(executor: Any, function: Callable[..., Any], parts: Iterable[tuple[Any,
     return _mapped(executor, call, rows)
 
 
-def shares(size: int, least: int = 1) -> list[np.ndarray]:
+def parts_for_cores(size: int, least: int = 1) -> list[np.ndarray]:
     """Cut the numbers below a size into as many parts as there are cores, each of so many numbers at least.
 
-    >>> [part.tolist() for part in shares(3, least=2)]
+    >>> [part.tolist() for part in parts_for_cores(3, least=2)]
     [[0, 1, 2]]
     """
     return np.array_split(np.arange(size), max(min(os.cpu_count() or 1, size // least), 1))

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawful.addresses import Address
-from lawful.errors import ApproximateInExact, LawfulError, PathLimitError, UnsupportedProgramError
+from lawful.errors import ApproximateInExact, LawfulError, PathLimitError, UnsupportedProgramError, refuse_unknown
 from lawful.form import Form
-from lawful.form.arguments.calls import refuse_unknown
 from lawful.form.choices import Choice
 
 from ..contract import PRESERVES, Contract, Transformer

@@ -16,8 +16,7 @@ from jax import lax
 
 from lawful import inference, one_key
 from lawful.errors import LawfulError, NoFiniteStartError, ObservationError
-from lawful.inference import Finding
-from lawful.inference.running.jobs import done, shares
+from lawful.inference import Finding, map_parts, parts_for_cores
 
 from .alignment import Alignment
 from .annealing import annealed_fit
@@ -251,7 +250,8 @@ def _fits_by(
     words = np.asarray(jax.random.key_data(keys))
     same = gate, free, k, settings, np.asarray(X), np.asarray(y), str(jax.random.key_impl(keys))
     # A compiled loop of one round is another program, whose rounding may differ.
-    found = done(executor, _fits_elsewhere, [(*same, words[rows]) for rows in shares(len(words), least=2)])
+    parts = [(*same, words[rows]) for rows in parts_for_cores(len(words), least=2)]
+    found = map_parts(executor, _fits_elsewhere, parts)
     return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
 
 

@@ -25,13 +25,14 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_matrix
 from scipy.special import expit, logit
 
+from lawful.inference import LongStep
+
 from .bag_process import BagProcess
 from .bags.bags import Bags
 from .bags.members import Members, few_bags, members_of, parts
 from .feature_maps import FeatureMap
 from .labels.likelihood import CountScore, count_score
 from .training.fitted import Fitted
-from .training.journal import step_of
 
 __all__ = ["CountProcess"]
 
@@ -121,7 +122,7 @@ def _fitted(side: Any, share: float, X: np.ndarray, bags: Bags, rate: float) -> 
     def height(told: CountScore, weights: np.ndarray) -> float:
         return float(np.sum(told.log_likelihood)) - 0.5 * float(prior @ (weights - ahead) ** 2)
 
-    climb = step_of("mode", (side, share, X, bags, rate))
+    climb = LongStep.of("mode", (side, share, X, bags, rate))
     first, z, weights = climb.taken_up((0, np.asarray(z), weights))
     told = count_score(z, bags)
     for number in range(first, STEPS):

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 
 from lawful.errors import LawfulError
+from lawful.inference import Journal
 
 from .bags.bags import Bags
 from .bags.checks import check_classes, check_counted, check_settings
@@ -26,7 +27,6 @@ from .inputs import bags_of_labels, counted_bags, probabilities, reweighed
 from .labels.likelihood import count_log_likelihood
 from .neighbours.coupling import Coupling
 from .remarks import missed
-from .training.journal import journal_of
 from .transduction import check_kind, transduced
 
 try:
@@ -210,8 +210,7 @@ class CountClassifier(ClassifierMixin, BaseEstimator, ABC):
         self.class_prior_ = np.array([1 - rate, rate] if np.ndim(rate) == 0 else rate)[: len(self.classes_)]
         self.scaling_ = scaling_of(X[bags.memberships > 0])
         tell = print if self.verbose else None
-        own = {name: value for name, value in self.get_params(deep=False).items() if name not in OUTSIDE}
-        with journal_of(self.checkpoint, X, bags, own, self._seed()) as journal:
+        with self._journal(X, bags) as journal:
             found = self._learned(self.scaling_(X), bags, bool(made), seed=journal.seed, tell=tell)
         self.learner_, self.posterior_, self.labelling_ = found.fitted, found.posterior, found.labelling
         self.n_iter_ = int(found.fitted.details.get("iterations", 1))
@@ -220,6 +219,15 @@ class CountClassifier(ClassifierMixin, BaseEstimator, ABC):
         self.graph_, self.coupling_ = found.near.graph, found.near.coupling
         self.identifiability_, self.residual_correlation_ = found.near.told, found.near.beyond
         return self
+
+    def _journal(self, X: np.ndarray, bags: Bags) -> Journal:
+        """Open the journal of a fit, in which a seed that was drawn is none of its settings."""
+        seed = self._seed()
+        settings = {name: value for name, value in self.get_params(deep=False).items() if name not in OUTSIDE}
+        settings["random_state"] = None if self.random_state is None else seed
+        members = {"offsets": bags.offsets, "members": bags.members}
+        data = {"X": X, "bags": members, "counts": bags.counts, "known": bags.known, "count_noise": bags.noise}
+        return Journal(self.checkpoint, "label proportions", data, settings, seed=seed)
 
     def _counted(
         self, n_rows: int, bags: Any, counts: Any, proportions: Any, noise: Any, n_trials: Any, where: str

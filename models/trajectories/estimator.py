@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful import one_key
-from lawful.errors import LawfulError
-from lawful.form.arguments.calls import refuse_unknown
+from lawful.errors import LawfulError, refuse_unknown
 
 from ..latent_classes import ClassNumbers
 from .fitting.choose_shrinkage import chosen_pooling, with_pooling

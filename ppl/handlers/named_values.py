@@ -18,8 +18,7 @@ import numpy as np
 
 from ..addresses import Address, as_address, indices_of, names_of, show_address
 from ..distributions.observed_law import Interval
-from ..errors import LawfulError, ObservationError
-from ..form.arguments.calls import close_names
+from ..errors import LawfulError, ObservationError, close_names
 from ..messages import Handler, installed, surroundings
 from ..tracing.trace import trace
 

@@ -28,7 +28,7 @@ from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
 from ...results.result import Result
-from ...running.jobs import done, shares
+from ...running.jobs import map_parts, parts_for_cores
 from ..programs.joint import Joint, joint
 from . import ecdf, keys
 from .claims import claim
@@ -188,8 +188,8 @@ def _elsewhere(
     """Infer part by part, in other threads or processes."""
     words, columns = np.asarray(jax.random.key_data(fresh)), [np.asarray(x) for x in data]
     shared = model, algorithm, args, draws, str(jax.random.key_impl(fresh))
-    parts = [(*shared, words[rows], [x[rows] for x in columns]) for rows in shares(len(words))]
-    found = done(executor, _part, parts, model, algorithm)
+    parts = [(*shared, words[rows], [x[rows] for x in columns]) for rows in parts_for_cores(len(words))]
+    found = map_parts(executor, _part, parts, model, algorithm)
     return [jnp.asarray(np.concatenate(column)) for column in zip(*found, strict=True)]
 
 

@@ -21,10 +21,9 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.distributions.protocol import BoundLaw
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, refuse_unknown
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
-from lawful.form.arguments.calls import refuse_unknown
 from lawful.form.choices import Choice
 from lawful.language.statements import sample, scope
 from lawful.tracing.trace import trace

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln
 
 from lawful.errors import ObservationError
-from lawful.form.operations.device import device_array
 from lawful.inference.graphs.counts import potentials
 
 __all__ = ["Geometric", "Noise", "Normal", "Rounded", "Sampled", "Soft", "Thinned", "is_noise"]
@@ -161,7 +161,7 @@ class Rounded:
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give zero within half a unit of the last decimal, ends included, whichever way they were rounded."""
         half = (0.5 * 10.0**-self.decimals + 1e-9) * sizes
-        return potentials.interval(device_array(observed - half), device_array(observed + half), width)
+        return potentials.interval(jax.device_put(observed - half), jax.device_put(observed + half), width)
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports, within the bag."""
@@ -218,7 +218,7 @@ class Sampled:
         whole = ones == np.rint(ones)
         fits = whole & (ones >= 0) & (ones <= s) & (drawn >= ones) & (drawn - ones <= size - s)
         found = _log_ways(s, ones, fits) + _log_ways(size - s, drawn - ones, fits) - _log_ways(size, drawn, fits)
-        return device_array(np.where(fits, found, -np.inf))
+        return jax.device_put(np.where(fits, found, -np.inf))
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the share of the sample times the size of the bag; half of it where nobody was drawn."""

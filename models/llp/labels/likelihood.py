@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from lawful.errors import MemoryLimitError, NonFiniteError, ObservationError
-from lawful.form.operations.device import device_array
 from lawful.inference.graphs import counts as counting
 
 from ..bags.bags import Bags
@@ -122,7 +121,7 @@ def checked_logits(z: Any, bags: Bags) -> jax.Array:
     >>> checked_logits(np.zeros(2, np.float32), Bags.from_ids([0, 0], [1])).dtype.name
     'float32'
     """
-    z = device_array(z)
+    z = z if isinstance(z, jax.Array) else jax.device_put(np.array(z))  # which compiles nothing
     if not jnp.issubdtype(z.dtype, jnp.floating):
         z = z.astype(float)
     shape = (bags.n_rows,) if bags.counts.ndim == 1 else (bags.n_rows, bags.n_classes)
@@ -159,7 +158,7 @@ def _solved(z: jax.Array, bags: Bags, approximate: bool) -> Iterator[tuple[np.nd
         if not len(chosen):
             continue
         if z.ndim == 1:
-            weights = device_array(np.asarray(bags.log_weights(chosen), z.dtype))
+            weights = jax.device_put(np.asarray(bags.log_weights(chosen), z.dtype))
             yield chosen, rows, counting.solve(_members(z, rows), weights)
         else:
             yield chosen, rows, _classes(z, bags, chosen, rows, approximate)

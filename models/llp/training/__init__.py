@@ -1,4 +1,4 @@
-"""Training of the net that methods share: its program, its epochs, and the journal of a long fit.
+"""Training of the net that methods share: its program, its epochs, and its losses.
 
 May import: bags, neighbours.
 """

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from lawful.distributions.softplus import softplus
 from lawful.inference.graphs import counts
 
 from .network_program import Batch, Terms
@@ -29,7 +28,7 @@ def cross_entropy(z: Float[Array, "bags ..."], target: Float[Array, "bags ..."])
     >>> [round(float(x), 4) for x in cross_entropy(jnp.zeros((1, 2)), jnp.array([[0.0, 2.0]]))[0]]
     [0.6931, 0.6931]
     """
-    return softplus(z) - target * z
+    return jax.nn.softplus(z) - target * z
 
 
 def summed(each: Float[Array, "bags W"], batch: Batch) -> Terms:

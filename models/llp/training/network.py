@@ -16,11 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.errors import ObservationError
-from lawful.form.operations.device import device_array
+from lawful.inference import LongStep
 
 from ..bags.bags import Bags
 from ..bags.blocks import blocks_of
-from .journal import step_of
 from .network_program import Loss, Parameters, Plan, advanced, begun, forward
 
 __all__ = ["Network", "Recipe", "fit_network"]
@@ -145,12 +144,12 @@ def fit_network(
         recipe.hidden,
         recipe.bag_head,
     )
-    arrays = tuple(jax.tree.map(device_array, block) for block in blocks)
-    weights = tuple(device_array(used[block.numbers]) for block in blocks)
+    arrays = tuple(map(jax.device_put, blocks))
+    weights = tuple(jax.device_put(used[block.numbers]) for block in blocks)
     numbers = [jnp.float32(value) for value in (rate, recipe.learning_rate, recipe.last_rate, recipe.weight_decay)]
     key = jax.random.key(seed)
-    inputs = key, device_array(X), device_array(told), arrays, weights, *numbers
-    step = step_of("net", (inputs, loss, plan))
+    inputs = key, jax.device_put(X), jax.device_put(told), arrays, weights, *numbers
+    step = LongStep.of("net", (inputs, loss, plan))
     training = step.taken_up(begun(key, numbers[0], columns=X.shape[1], plan=plan))
     for until in step.portions(int(training.done), plan.epochs):
         training = advanced(training, jnp.int32(until), *inputs, loss=loss, plan=plan)

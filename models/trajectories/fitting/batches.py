@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.running.jobs import done
+from lawful.inference import map_parts
 
 from ..model.parameters import Model
 from .objective import Described, Problem, climb_all, describe_all
@@ -82,7 +82,7 @@ class Walk:
         problem: what is climbed.
         model: which mixture.
         penalised: whether the penalty of the problem is added.
-        map: an executor that climbs batches; see `inference.jobs`.
+        map: an executor that climbs batches; see `inference.map_parts`.
     """
 
     def __init__(self, problem: Problem, model: Model, penalised: bool, map: Any = None) -> None:
@@ -113,7 +113,7 @@ class Walk:
         if self.map is None:  # calls return at once, so that batches run side by side
             calls = [_climbed(*part) for part in parts]
         else:
-            calls = done(self.map, _climbed_elsewhere, parts)
+            calls = map_parts(self.map, _climbed_elsewhere, parts)
         found, told = jax.tree.map(lambda *parts: np.concatenate([np.asarray(p) for p in parts])[:m], *calls)
         persons = self.problem.panel.n
         degenerate = ~(told.shares.min(axis=1) * persons >= smallest_class(self.model, persons))

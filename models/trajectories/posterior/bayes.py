@@ -18,8 +18,7 @@ import numpy as np
 
 import lawful
 from lawful import inference
-from lawful.errors import LawfulError
-from lawful.form.arguments.calls import refuse_unknown
+from lawful.errors import LawfulError, refuse_unknown
 from lawful.inference import Result
 
 from ...latent_classes.redrawing import one_class_redrawn

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawful.inference import Status, pooled_evidence
-from lawful.inference.results.grouped import groups_tree
 
 from ..reading.settings import whole
 from .posterior_summaries import PosteriorSummaries
@@ -35,6 +34,7 @@ def tree_of(posterior: PosteriorSummaries, predictive: int | bool = False, key: 
             200.
         key: a key of `jax.random`, or a seed, for these.
     """
+    import arviz_base
     import xarray
 
     model, data = posterior.model, posterior.data
@@ -57,14 +57,15 @@ def tree_of(posterior: PosteriorSummaries, predictive: int | bool = False, key: 
         "log_prior": {"parameters": posterior.log_prior},
         "observed_data": {y_name: data.y}, "constant_data": {t_name: data.t},
     }  # fmt: skip
-    tree = groups_tree(groups, dims, coords)
+    tree = arviz_base.from_dict(groups, dims=dims, coords=coords)
     if predictive is not False and predictive != 0:
         chains, draws = posterior.shape
         count = whole("to_datatree", "predictive", REPLICATES if predictive is True else predictive)
         own = np.linspace(0, draws - 1, min(draws, -(-count // chains))).round().astype(int)
         places = (draws * np.arange(chains)[:, None] + own).reshape(-1)
         again = replicated_at(posterior, key, places).reshape(chains, len(own), *data.y.shape)
-        made = groups_tree({"posterior_predictive": {y_name: again}}, dims, {**coords, "draw": posterior.kept[own]})
+        drawn = {"posterior_predictive": {y_name: again}}
+        made = arviz_base.from_dict(drawn, dims=dims, coords={**coords, "draw": posterior.kept[own]})
         tree["posterior_predictive"] = xarray.DataTree(made["posterior_predictive"].to_dataset())
     told = posterior.result.to_datatree(log_likelihood=False, log_prior=False)
     if "sample_stats" in told.children:

@@ -1,8 +1,7 @@
 """Calls: the arguments of a program, given by position or by name, as one tuple.
 
 Law: a call by name is the call by position that Python would make of it, so both have one Form and one compiled
-program. Parameters after a `*` come last, in their order. Settings that are passed on are refused where nobody takes
-them, with the names that look alike.
+program. Parameters after a `*` come last, in their order.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any
 
@@ -71,51 +70,6 @@ def named_arguments(program: Any, args: Sequence[Any]) -> dict[str, Any]:
     if places is None or len(args) > len(places):
         return {f"argument_{place}": arg for place, arg in enumerate(args)}
     return dict(zip([p.name for p in places], args, strict=False))
-
-
-def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[..., Any] | Iterable[str]) -> None:
-    """Refuse settings that nobody takes.
-
-    Args:
-        who: who was called, for the error.
-        settings: by name.
-        takers: functions that they are passed on to, which take the parameters that are given by name alone or may be
-            left out; or names.
-
-    Raises: LawfulError with the name that looks like the one given.
-
-    >>> def messages(graph, *, damping=0.0, tol=1e-9): ...
-    >>> refuse_unknown("bp", {"damping": 0.5}, messages)
-    """
-    if not settings:  # as in most calls: signatures are read where there is something to refuse
-        return
-    known: list[str] = []
-    for taker in takers:
-        if callable(taker):
-            places = inspect.signature(taker).parameters.values()
-            taker = [p.name for p in places if p.kind is Parameter.KEYWORD_ONLY or p.default is not Parameter.empty]
-        known += taker
-    for name in settings:
-        if name not in known:
-            raise LawfulError(
-                f"{who}: no setting is called '{name}'. {close_names(name, known)} Fix: leave it out, or name it "
-                "as it is called.",
-                unknown=(name,),
-            )
-
-
-def close_names(name: str, known: Iterable[str]) -> str:
-    """Word which names there are, those that look alike first.
-
-    >>> close_names("mu_", ["tau", "mu", "sigma"])
-    "Did you mean 'mu'? There are: mu, sigma, tau."
-    """
-    names = sorted(set(known))
-    scoped = [other for other in names if other.split(".")[-1] == name.split(".")[-1]]
-    near = [*scoped, *(x for x in difflib.get_close_matches(name, names, n=3, cutoff=0.5) if x not in scoped)][:3]
-    guess = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    return f"{guess}There are: {listed}." if names else "The program has no sites."
 
 
 def _places(program: Any) -> tuple[Parameter, ...] | None:

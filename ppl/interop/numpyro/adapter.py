@@ -21,8 +21,7 @@ from numpyro.primitives import Messenger
 
 from ...distributions.protocol import BoundLaw
 from ...distributions.random_words import SeedLaw, key_of_seed
-from ...errors import IndexRangeError, LawfulError, UnsupportedProgramError
-from ...form.arguments.calls import close_names
+from ...errors import IndexRangeError, LawfulError, UnsupportedProgramError, close_names
 from ...messages import SampleMessage, caller, installed, note_choice, send, surroundings
 from .control import refuse_around, run_cond, run_scan
 from .messages import Given, Statement, complementary, read, say

@@ -6,9 +6,9 @@ import sys
 
 import numpy as np
 
+from lawful.inference.checkpoints import journal
 from lawful.models.llp import LabelProportionSelfTraining
 from lawful.models.llp.learners import Net, Process
-from lawful.models.llp.training import journal
 from lawful.models.llp.training.network import Recipe
 
 LEARNERS = {

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
+from lawful.inference.checkpoints import journal
 from lawful.inference.checkpoints.checkpoints import CheckpointWarning, generations, load
-from lawful.models.llp.training import journal, network
+from lawful.models.llp.training import network
 from tests.models.llp.journal_cases import LEARNERS, answers, fitted, rows
 
 
