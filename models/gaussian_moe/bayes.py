@@ -144,7 +144,7 @@ def posterior_of(
             "none. Fix: drop constant columns, or give more rows."
         )
     inside = (x - units.x_mean[None]) / units.x_scale[None], (answers - units.y_mean) / units.y_scale
-    key, given = one_key(key), (*inside, k, gate, priors)
+    key, given = one_key(key), (*inside, k, gate, priors.read_by(k, gate))
     if start == "optima" and k <= MOST_EXPERTS:
         modes = _search(program)(jax.random.fold_in(key, SEARCH), *given).optima
         proper = np.array([mode.proper for mode in modes])

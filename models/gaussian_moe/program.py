@@ -79,6 +79,16 @@ class Priors(NamedTuple):
     gate: Any = 5.0
     heat: Any = 1.0
 
+    def read_by(self, k: int, gate: Gate) -> Priors:
+        """Give these scales with None for those that k experts have no use for.
+
+        >>> Priors().read_by(2, Gate())
+        Priors(level=1.5, slope=4.0, noise=0.5, gate=5.0, heat=None)
+        """
+        if gate.kind == "activated":
+            return self
+        return self._replace(heat=None, gate=self.gate if k > 1 else None)
+
 
 def draw_parameters(k: int, ranges: Any, gate: Gate = Gate(), priors: Priors = Priors()) -> Parameters:
     """Draw the parameters of k experts: the prior as a program.

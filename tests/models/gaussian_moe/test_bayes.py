@@ -53,6 +53,7 @@ def test_the_evidence_of_one_expert_is_that_of_quadrature():
     """Within five standard errors of four runs, which are small; other units of y divide the evidence."""
     x, y = line()
     found = posterior_of(x, y, 1, key=0, particles=500)
+    assert found.result.ok and "UNREAD_ARGUMENT" not in {reason.code for reason in found.result.reasons}
     assert found.log_evidence_error < 0.1
     assert abs(found.log_evidence - exact_log_evidence(x, y)) < 5 * found.log_evidence_error + 1e-3
     other = posterior_of(x, 4 * y, 1, key=0, particles=500)
