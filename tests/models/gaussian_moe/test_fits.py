@@ -12,7 +12,17 @@ import pytest
 from benchmarks.studies.gaussian_moe.near_truth import near_truth, perturbed_gate
 from lawful import inference
 from lawful.errors import LawfulError, ObservationError
-from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Parameters, Settings, fit_from, fit_top_one
+from lawful.models.gaussian_moe import (
+    Gate,
+    GaussianMoE,
+    Mixture,
+    Parameters,
+    Settings,
+    estimator,
+    fit_from,
+    fit_top_one,
+    program,
+)
 from lawful.models.gaussian_moe.parameters import Units, permuted, rescaled, shifted, standardised
 from lawful.models.gaussian_moe.program import free_mixture, free_values
 from lawful.models.gaussian_moe.starts import random_start
@@ -71,6 +81,28 @@ def test_a_fit_is_a_maximum_of_its_program_and_has_the_errors_of_its_information
     np.testing.assert_allclose(errors.robust, exact, rtol=0.3)
     with pytest.raises(LawfulError, match="top-K gate jumps"):
         GaussianMoE(2, "topk", top_k=1).fit(x[:60], y[:60]).errors(x, y)
+
+
+@pytest.mark.slow
+def test_errors_of_a_fit_are_those_of_the_program_as_it_stands(monkeypatch):
+    """Of one expert they are those of least squares; where the program has twice the slope, the slope has half."""
+    x = np.random.default_rng(0).normal(size=(30, 1))
+    y = 1.0 + 2.0 * x[:, 0] + np.random.default_rng(1).normal(size=30)
+    rows = np.hstack([x, np.ones((30, 1))])
+    line, *_ = np.linalg.lstsq(rows, y)
+    nu = np.mean((y - rows @ line) ** 2)
+    known = np.sqrt(nu * np.diagonal(np.linalg.inv(rows.T @ rows)))
+
+    def steeper(*given):  # another program than the one that is remembered
+        return free_mixture(*given)
+
+    usual = program.gaussian_moe
+    model = GaussianMoE(1)
+    for slope in (1.0, 2.0):
+        model.mixture_ = Mixture(Gate(), Parameters.of([0.0], [0.0], line[:1] / slope, line[1:], [nu]))
+        np.testing.assert_allclose(model.errors(x, y).model[:2], known / [slope, 1.0], rtol=1e-9)
+        monkeypatch.setattr(program, "gaussian_moe", lambda X, y, p, gate: usual(X, y, p._replace(a=2 * p.a), gate))
+        monkeypatch.setattr(estimator, "free_mixture", steeper)
 
 
 @pytest.mark.slow

@@ -17,7 +17,16 @@ from lawful.inference import kernels
 from lawful.inference.graphs import infer, to_factor_graph
 from lawful.inference.graphs.loopy.counted_odds import CountedOdds
 from lawful.inference.graphs.loopy.forms import exchange_for
-from lawful.models.llp import Bags, Coupling, LabelProportionClassifier, Normal, labelled, labelling, llp_program
+from lawful.models.llp import (
+    Bags,
+    Coupling,
+    LabelProportionClassifier,
+    LabelProportionSelfTraining,
+    Normal,
+    labelled,
+    labelling,
+    llp_program,
+)
 from tests.models.llp.truth import posterior
 
 NEAR = Coupling(np.array([[0, 3], [1, 4], [2, 3]]), 0.3, 0.4, np.nan)
@@ -140,6 +149,26 @@ def test_the_classifier_fits_the_program_as_it_stands(changed, monkeypatch):
     coupling = replace(coupling, strength=coupling.strength * (1 if changed == "prior" else 1 / 3))
     np.testing.assert_allclose(found, labelled(z, bags, coupling).posterior, atol=1e-7)
     assert np.max(np.abs(found - usual)) > 0.02
+
+
+@pytest.mark.slow
+def test_training_oneself_fits_the_program_as_it_stands(monkeypatch):
+    """Counts say nothing of rows here, so with another prior in the program the fit is what that prior tells."""
+    rng = np.random.default_rng(3)
+    X, ids = rng.normal(size=(60, 2)), np.arange(60) // 6
+    pull = 3.0 * X[:, 0]
+
+    def other(z, bags, coupling):
+        labels = llp_program(z, bags, coupling)
+        lawful.factor("pull", jnp.sum(jnp.where(labels == 1, pull, 0.0)))
+        return labels
+
+    model = LabelProportionSelfTraining("ridge", rounds=1, cross_fit=0, coupling=0.5, n_neighbors=2, random_state=0)
+    usual = model.fit_bags(X, ids, np.full(10, 3)).decision_function(X)
+    with monkeypatch.context() as patch:
+        patch.setattr(labelling, "llp_program", other)
+        found = model.fit_bags(X, ids, np.full(10, 3)).decision_function(X)
+    assert np.ptp(usual) < 0.01 and np.corrcoef(found, pull)[0, 1] > 0.95
 
 
 @pytest.mark.slow
