@@ -212,17 +212,6 @@ class Bags:
         noise = self._noise_of(chosen)
         return Bags(self.n_rows, offsets, self.members[places], self.counts[chosen], self.known[chosen], noise)
 
-    def compact(self) -> tuple[np.ndarray, Bags]:
-        """Leave out the rows in no bag: the rows that stay, and the bags on them by their new numbers.
-
-        >>> rows, bags = Bags.from_ids([0, 1, 0], counts=[1, 0]).take([1]).compact()
-        >>> rows.tolist(), bags.members.tolist()
-        ([1], [0])
-        """
-        rows = np.flatnonzero(self.memberships)
-        numbers = np.cumsum(self.memberships > 0) - 1
-        return rows, replace(self, n_rows=len(rows), members=numbers[self.members])
-
     @cached_property
     def size_classes(self) -> tuple[np.ndarray, ...]:
         """Bags by number, put together where arrays of them are padded little."""

@@ -64,9 +64,6 @@ def test_bags_that_are_taken_keep_their_members():
     taken = bags.take([4, 1])
     assert [taken.members_of(k).tolist() for k in (0, 1)] == [np.flatnonzero(ids == b).tolist() for b in (4, 1)]
     assert taken.counts.tolist() == bags.counts[[4, 1]].tolist() and taken.n_rows == 40
-    rows, alone = taken.compact()
-    assert rows.tolist() == np.flatnonzero(np.isin(ids, (1, 4))).tolist() and alone.n_rows == len(rows)
-    assert rows[alone.members].tolist() == taken.members.tolist()
     assert bags.take(np.arange(6) == 3).counts.tolist() == [bags.counts[3]]
 
 
