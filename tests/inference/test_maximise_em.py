@@ -1,5 +1,7 @@
 """EM: a step is the one by hand, or of Baum and Welch; none lowers the marginal; where it ends; what is refused."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -136,6 +138,24 @@ def test_a_step_on_a_hidden_chain_is_that_of_baum_and_welch():
     np.testing.assert_allclose(at[1]["moves"], (pairs + 1) / (pairs + 1).sum(axis=1, keepdims=True), rtol=1e-12)
     np.testing.assert_allclose(at[1]["level"], states.T @ y / states.sum(axis=0), rtol=1e-12)
     assert np.diff(logs).min() > -1e-11 and logs[1] > logs[0] + 1
+
+
+@pytest.mark.slow
+def test_a_uniform_prior_of_shares_has_a_closed_step():
+    """Its support is an interval from 0 to 1, one for all shares or one for each."""
+
+    def program(y, ends):
+        with lawful.plate("coin", 2):
+            share = lawful.sample("share", dist.Uniform(*ends))
+        with lawful.plate("throw", 2):
+            z = lawful.sample("z", dist.Bernoulli(share))
+            lawful.sample("y", dist.Normal(2.0 * z, 1.0), obs=y)
+
+    zero, one = normal_pdf(Y[10:12], np.array([0.0, 2.0]), 1.0).T
+    for ends in ((0.0, 1.0), (np.zeros(2), np.ones(2))):
+        result = inference.maximise(partial(program, ends=ends), starts=2, enumerate="z", method="em")(0, Y[10:12])
+        found = np.sum(np.log(np.maximum(zero, one))) - np.log(2 * np.pi)  # shares are 0 or 1
+        np.testing.assert_allclose(result.optima[0].log_density, found, rtol=1e-6)
 
 
 @pytest.mark.slow

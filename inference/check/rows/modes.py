@@ -40,3 +40,5 @@ MODES: tuple[tuple[Any, dict[str, Any], Any], ...] = (
     ),
     (misread, {"share": 4 / 7}, "coin"),
 )
+
+SUMMED_MODES = tuple(mode for mode in MODES if mode[2] is not None)

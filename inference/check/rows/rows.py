@@ -84,7 +84,7 @@ from .kernel_rows import (
     shared_ballots,
     two_steps,
 )
-from .modes import MODES
+from .modes import MODES, SUMMED_MODES
 from .normal_rows import effects, trend
 from .reflect import reflect
 from .trees import TREE_MOVES, TreeWeights
@@ -297,4 +297,5 @@ IDENTITIES: tuple[Row, ...] = (
     Row("nuts", nuts(0.3, max_depth=3)),
     Row("integrate_normals", integrate_normals(), programs=(effects, trend)),
     Row("maximise", Maximise(starts=4), programs=MODES),
+    Row("maximise by expectation maximisation", Maximise(starts=4, method="em"), programs=SUMMED_MODES),
 )

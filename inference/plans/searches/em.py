@@ -227,6 +227,9 @@ def _kind(choice: Choice, support: Any) -> Kind:
     if is_line(support):
         return LINE
     base = without_elements(support)
+    bounds = (getattr(base, name, np.nan) for name in ("lower_bound", "upper_bound"))
+    if all(np.all(np.asarray(bound) == end) for bound, end in zip(bounds, (0, 1), strict=True)):  # a uniform prior
+        return UNIT
     for kinds, kind in (
         ((constraints.positive, constraints.nonnegative), POSITIVE),
         ((constraints.unit_interval,), UNIT),
