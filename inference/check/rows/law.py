@@ -163,8 +163,11 @@ def _identity_report(row: Row) -> Report:
         if isinstance(row.subject, Transformer):
             reports = [integral(row.subject, program) for program in row.programs]
         else:
-            told = {"starts": row.subject.starts, "method": row.subject.method}
-            plans = ((maximise(program, enumerate=sums, **told), mode) for program, mode, sums in row.programs)
+            how = row.subject
+            plans = (
+                (maximise(program, enumerate=sums, starts=how.starts, method=how.method), mode)
+                for program, mode, sums in row.programs
+            )
             reports = [maximum(plan, mode=mode) for plan, mode in plans]
         report = max(reports, key=lambda report: (not report.passed, report.measure_error))
         report = replace(report, instances=sum(report.instances for report in reports))
