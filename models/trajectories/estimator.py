@@ -50,6 +50,14 @@ class TrajectoryMixture:
         knot_bounds: what knots stay between, in the user's time; by default the 2nd and 98th percentile of all times.
         reference: the class that odds are told against, from 1 in the order of sizes.
         seed: of the starts.
+        equal: what all classes have in common: "psi", the covariance of growth factors (of a spline: of the level at
+            the knot and the slopes), "residual", the residual variance, "slope", effects of growth covariates, "shape",
+            the knot, rate or acceleration, "covariates", means and covariance of growth covariates, "kappa", direct
+            effects of time-varying covariates, "varying", their means and variances. The default of Mplus and lcmm is
+            ("psi", "residual").
+        random: growth factors that differ between persons of a class, as ("eta0",), with a covariance of their own;
+            None for all. () is latent class growth analysis.
+        fixed: the shape parameter of all classes where it is known, as {"knot": 3.5}.
         pooling: how many persons each class borrows from what all have in common, where the penalty is "pooled"; by
             default the number at which the evidence has its first maximum, see `fit.pooling`.
 
@@ -79,6 +87,9 @@ class TrajectoryMixture:
         reference: Any = 1,
         seed: Any = 0,
         pooling: Any = None,
+        equal: Any = (),
+        random: Any = None,
+        fixed: Any = None,
     ) -> None:
         self.n_classes = n_classes
         self.curve = curve
@@ -92,6 +103,9 @@ class TrajectoryMixture:
         self.reference = reference
         self.seed = seed
         self.pooling = pooling
+        self.equal = equal
+        self.random = random
+        self.fixed = fixed
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Give the settings."""
@@ -168,11 +182,11 @@ class TrajectoryMixture:
         data: Any,
         y_var: str,
         t_var: str,
-        records: Iterable[int] | None = None,
+        records: Any = None,
         id: str | None = None,
-        cluster_TIC: Sequence[str] = (),
-        growth_TIC: Sequence[str] = (),
-        TVC: str | Sequence[str] = (),
+        cluster_TIC: str | Sequence[str] | None = (),
+        growth_TIC: str | Sequence[str] | None = (),
+        TVC: str | Sequence[str] | None = (),
         center_time: str | None = None,
         *,
         key: Any,
@@ -268,7 +282,7 @@ class TrajectoryMixture:
 
     def _fitted(self, read: Measured, start: Any, executor: Any) -> TrajectoryFit:
         model, problem, scaling = problem_of(read, self.get_params())
-        check_times(read, model.form, shaped=True)
+        check_times(read, model.form, shaped=not model.fixed)
         if start is not None:
             check_start(start, model)
         own = None if start is None else in_standard_units(jax.tree.map(jnp.asarray, start), model, scaling)

@@ -62,6 +62,10 @@ class MixtureResult(Protocol):
         """What is reported (R,)."""
 
     @property
+    def ties(self) -> np.ndarray:
+        """Of each reported parameter, whether it is "equal" in all classes, "fixed", or "" (R,)."""
+
+    @property
     def values(self) -> np.ndarray:
         """The reported parameters (..., R)."""
 
@@ -82,7 +86,7 @@ class MixtureResult(Protocol):
         """Pictures; both have `curves(times)`, and `persons(most, seed)`."""
 
     def estimates(self, level: float = 0.95) -> Any:
-        """A frame of pandas: class, parameter, meaning, estimate, se, lower, upper, and more."""
+        """A frame of pandas: class, parameter, meaning, estimate, se, lower, upper, flag, and more."""
 
     def to_nlpsem_names(self) -> dict[str, float]:
         """Give the estimates under the names of nlpsem."""

@@ -215,10 +215,11 @@ def _penalised_alike(one: TrajectoryFit, two: TrajectoryFit) -> bool:
 def _check_nested(small: TrajectoryFit, large: TrajectoryFit) -> None:
     _check_same_data(small, large, "likelihood_ratio")
     one, two = small.model, large.model
-    if replace(one, p_gate=0, p_growth=0) != replace(two, p_gate=0, p_growth=0):
+    plain = [replace(each, p_gate=0, p_growth=0, equal=(), fixed=False) for each in (one, two)]
+    if plain[0] != plain[1] or not {*one.equal, *(["shape"] * one.fixed)} >= {*two.equal, *(["shape"] * two.fixed)}:
         raise LawfulError(
-            "likelihood_ratio: the fits differ in more than covariates, so they are not nested in a regular way. "
-            "Fix: compare numbers of classes by bootstrap_ratio, curves by BIC."
+            "likelihood_ratio: the fits differ in more than covariates and what is held equal in the first one, so "
+            "they are not nested in a regular way. Fix: compare numbers of classes by bootstrap_ratio, curves by BIC."
         )
     if one.joint and small.data.growth_names != large.data.growth_names:
         raise LawfulError(

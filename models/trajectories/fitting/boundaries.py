@@ -84,7 +84,8 @@ def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequenc
     """
     at = jax.tree.map(np.asarray, unpack(free, model, problem.bounds))
     times = np.asarray(problem.panel.t)[np.asarray(problem.panel.mask) > 0]
-    psi = smallest_eigenvalues(seen_from_within(at.chol, model, times))
+    random = model.random_places
+    psi = smallest_eigenvalues(seen_from_within(at.chol, model, times)[:, random])
     phi = smallest_eigenvalues(at.x_chol) if model.joint else np.ones(model.n_classes)
     found = []
     for label, k in enumerate(order, start=1):
@@ -103,7 +104,7 @@ def findings_at(free: np.ndarray, problem: Problem, model: Model, order: Sequenc
                 f"class {label}: the residual variance is at its bound, as where curves meet all outcomes, so its Wald "
                 f"error is refused. {REMEDY}, or fewer classes."
             )))  # fmt: skip
-        if model.curve == "BLS":
+        if model.curve == "BLS" and not model.fixed:
             found += _of_knot(label, float(at.shape[k, 0]), int(model.places("shape")[k, 0]), times, problem, model)
     gate = np.asarray(free)[model.places("gate")]
     largest = np.abs(LARGEST_GATE * np.tanh(gate / LARGEST_GATE)).max(axis=1)

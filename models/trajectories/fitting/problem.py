@@ -18,6 +18,7 @@ from ..model.curves import curve_of
 from ..model.panels import panel
 from ..model.parameters import Bounds, Model
 from ..model.scaling import Scaling, scaling_of, standardised
+from ..reading.constraints import constraints_of
 from ..reading.read_frames import Measured, read_long, read_wide
 from ..reading.settings import check_persons, check_times, names_of
 from .objective import Problem
@@ -85,11 +86,19 @@ def problem_of(read: Measured, settings: Mapping[str, Any]) -> tuple[Model, Prob
     6
     """
     check_persons(read, settings["n_classes"])
+    held = constraints_of(settings)
     model = Model(
         curve_of(settings["curve"]).name, settings["n_classes"], len(read.gate_names), len(read.growth_names),
         bool(settings["intrinsic"]), settings["knot"] == "exact", settings["covariate_density"] == "joint",
         len(read.varying_names), read.y.shape[1] if read.varying_names else 0,
+        held.equal, held.random, held.shape is not None,
     )  # fmt: skip
+    if "shape" in held.equal and model.intrinsic and model.exact and model.p_growth and "slope" not in held.equal:
+        raise LawfulError(
+            f"TrajectoryMixture: equal={list(held.equal)} with knot='exact' and growth_TIC=, where the "
+            f"{model.form.shape} of a class depends on where covariates are 0. Fix: hold 'slope' equal, too, or leave "
+            "'shape' out."
+        )
     seen = panel(read.y, read.t, read.gate, read.growth, read.varying)
     scaling = scaling_of(seen, model)
     standard = standardised(seen, scaling)
@@ -97,12 +106,16 @@ def problem_of(read: Measured, settings: Mapping[str, Any]) -> tuple[Model, Prob
     check_times(read, model.form, shaped=False)
     given = settings["knot_bounds"]
     low, high = map(float, np.quantile(times, INNER) if given is None else given)
+    if held.shape is not None:
+        low, high = held.shape, np.nextafter(held.shape, np.inf)
     if model.curve == "BLS" and not times.min() <= low < high <= times.max():
+        what = f"fixed={settings['fixed']!r}" if model.fixed else f"knot_bounds=({low:g}, {high:g})"
         raise LawfulError(
-            f"TrajectoryMixture: knot_bounds=({low:g}, {high:g}), and times go from {times.min():g} to "
-            f"{times.max():g}. Fix: give bounds within these times, or leave them out."
+            f"TrajectoryMixture: {what}, and times go from {times.min():g} to {times.max():g}. Fix: stay within these "
+            "times, or leave it out."
         )
-    bounds = Bounds(jnp.asarray(low / scaling.t_scale), jnp.asarray(high / scaling.t_scale))
+    unit = scaling.t_scale ** (model.form.shape_power if model.fixed else 1)
+    bounds = Bounds(*(jnp.asarray(end / unit) for end in ((low, low) if model.fixed else (low, high))))
     width = PEER_WIDTH / scaling.t_scale if model.curve == "BLS" and model.intrinsic and not model.exact else 0.0
     pooling = None
     if settings["penalty"] == "pooled":

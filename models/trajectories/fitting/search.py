@@ -93,7 +93,7 @@ def searched(
         ends = joined(ends, walk.climbed(_shaken(ends, walk, n_starts, rng), walk.direct))
         if ends.value[ends.best] < before + SAME:
             break
-    if model.curve == "BLS" and not model.intrinsic:
+    if model.curve == "BLS" and not model.intrinsic and not model.fixed:
         held = _at_kinks(ends, walk)  # an end that was held is an optimum only where it is the highest
         if held.value[held.best] > ends.value[ends.best] and not held.degenerate[held.best]:
             ends = joined(ends, held.at([held.best]))
@@ -178,7 +178,7 @@ def _shaken(ends: Ends, walk: Walk, n_starts: int, rng: np.random.Generator) -> 
     count = 2 * SHAKEN if agree >= 0.5 else max(n_starts, 2 * SHAKEN)
     count = SHAKEN if walk.problem.panel.n > MANY else count
     free = ends.free[np.resize(distinct(ends)[:SHAKEN], count)].copy()
-    shapes, chol = model.places("shape").reshape(-1), model.places("chol").reshape(-1)
+    shapes, chol = (np.unique(model.places(block)) for block in ("shape", "chol"))
     strength = rng.uniform(0.04, 0.3, size=(count, 1))
     free[:, shapes] += strength * rng.normal(size=(count, len(shapes)))
     near = np.abs(free[:, chol]) < 0.02
@@ -193,12 +193,13 @@ def _at_kinks(ends: Ends, walk: Walk) -> Ends:
     low, high = float(problem.bounds.low), float(problem.bounds.high)
     times = np.unique(np.asarray(problem.panel.t)[np.asarray(problem.panel.mask) > 0])
     times = times[(times > low) & (times < high)]
-    knots = np.asarray(unpack(best, model, problem.bounds).shape)[:, 0]
+    shapes, own = np.unique(model.places("shape")[:, 0], return_index=True)
+    knots = np.asarray(unpack(best, model, problem.bounds).shape)[own, 0]
     count = 1 if problem.panel.n > MANY else 3
     near = [times[np.argsort(np.abs(times - knot))[:count]] for knot in knots]
     free = np.tile(best, (sum(map(len, near)), 1))
     moving = np.ones_like(free)
-    rows, places = np.arange(len(free)), np.repeat(model.places("shape")[:, 0], [len(each) for each in near])
+    rows, places = np.arange(len(free)), np.repeat(shapes, [len(each) for each in near])
     free[rows, places] = np.asarray(free_shape(np.concatenate(near), model, problem.bounds))
     moving[rows, places] = 0.0
     return walk.climbed(free, walk.direct, moving) if len(free) else ends.at([ends.best])

@@ -91,7 +91,7 @@ def _start(panel: Panel, model: Model, bounds: Bounds, rng: np.random.Generator)
         own = np.flatnonzero(label == c)
         if len(own) < FEWEST:
             own = rng.choice(panel.n, size=min(panel.n, max(FEWEST, panel.n // k)), replace=False)
-        shape[c] = _shape(model, bounds, rng)
+        shape[c] = shape[0] if c and "shape" in model.alike else _shape(model, bounds, rng)
         mean[c], chol[c] = _moments(eta, own, working, shape[c, 0], model)
     x_mean, x_chol = _whole(panel, model)
     return Parameters(
@@ -151,7 +151,9 @@ def _carried(before: Any, after: Any, model: Model) -> jax.Array:
 
 
 def _shape(model: Model, bounds: Bounds, rng: np.random.Generator) -> float:
-    """Draw a shape parameter, in standard units."""
+    """Draw a shape parameter, in standard units, or give the one that is fixed."""
+    if model.fixed:
+        return float(bounds.low)
     if model.curve == "BLS":
         low, high = float(bounds.low), float(bounds.high)
         return low + (high - low) * rng.uniform(*INNER)

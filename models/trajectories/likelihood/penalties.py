@@ -3,7 +3,7 @@
 Law of the weak one, the log prior density of the Bayesian fit up to constants: with standard deviations D and
 correlations Omega of the growth factors (and of growth covariates), `sum_j (log D_j - D_j / d_j) + log det Omega` for
 each class, and a normal density of SD 1 of the gate's coefficients, which sum to zero over classes. It is -inf where a
-covariance is singular.
+covariance is singular. What is equal in all classes counts once, and factors that all persons share do not count.
 
 Law of pooling: for m borrowed persons it is `-m` times the sum over classes of the Kullback-Leibler divergence of a
 class's law of deviations from the nearest law that all could share. So it is at most zero, zero where classes differ in
@@ -45,12 +45,20 @@ def log_penalty(parameters: Parameters, model: Model) -> jax.Array:
     >>> log_penalty(at, model).tolist()  # -1 / 1 - 1 / 2
     [-1.5]
     """
-    scales = [SHAPE] * model.intrinsic + [1.0 if power == 0 else SLOPE for power in model.form.powers]
-    found = _kept_regular(parameters.chol, np.array(scales))
+    scales = np.array([SHAPE] * model.intrinsic + [1.0 if power == 0 else SLOPE for power in model.form.powers])
+    chol, places = parameters.chol, model.random_places
+    if len(places) < model.n_factors:
+        chol, scales = chol[:, places][:, :, places], scales[places]
+    found = _once(_kept_regular(chol, scales), "chol", model)
     if model.joint and model.p_growth:
-        found = found + _kept_regular(parameters.x_chol, np.ones(model.p_growth))
+        found = found + _once(_kept_regular(parameters.x_chol, np.ones(model.p_growth)), "x_chol", model)
     centred = parameters.gate - jnp.mean(parameters.gate, axis=0, keepdims=True)
     return found - 0.5 * jnp.sum(centred**2, axis=(0, 1))
+
+
+def _once(total: jax.Array, block: str, model: Model) -> jax.Array:
+    """Give a sum over classes, or the one term that they have in common."""
+    return total / model.n_classes if block in model.alike else total
 
 
 def _kept_regular(chol: jax.Array, scales: np.ndarray) -> jax.Array:

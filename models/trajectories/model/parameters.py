@@ -2,7 +2,8 @@
 
 Law: `Model.size` is the number of free parameters, and `unpack` reaches every admissible tree from an unconstrained
 vector of that length: covariances are C C' with C any lower triangle, no exponential on its diagonal, so that a
-singular one is an ordinary point.
+singular one is an ordinary point. What is equal in all classes stands once in that vector, what is fixed not at all; so
+whatever is a function of it, as scores, errors, searches and the number of parameters, knows of both.
 
 Arrays are cut into parts each once: the reverse pass joins what the parts get in one piece of work, where indexing
 would scatter, or pad and add, for each part. The density of a class reads every entry of its small matrices by itself,
@@ -22,10 +23,28 @@ import numpy as np
 
 from .curves import Curve, curve_of
 
-__all__ = ["Bounds", "Model", "Parameters", "Varying", "entries", "free_shape", "pack", "split", "triangle", "unpack"]
+__all__ = [
+    "ALIKE",
+    "Bounds",
+    "Model",
+    "Parameters",
+    "Varying",
+    "entries",
+    "free_shape",
+    "pack",
+    "shared",
+    "split",
+    "triangle",
+    "unpack",
+]
 
 LARGEST_GATE = 20.0  # of a coefficient, for a covariate of standard deviation 1
 LEAST_NOISE = 1e-6  # share of the variance of all outcomes
+# What may be equal in all classes, and the blocks of the free vector that it is.
+ALIKE = {
+    "psi": ("chol",), "residual": ("noise",), "slope": ("slope",), "shape": ("shape",),
+    "covariates": ("x_mean", "x_chol"), "kappa": ("effect",), "varying": ("v_mean", "v_spread"),
+}  # fmt: skip
 LEAST_SPREAD = 1e-2  # of a covariate in a class, given those before it, as a share of its standard deviation
 
 
@@ -73,7 +92,10 @@ class Parameters(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """What a shape parameter stays between: a knot leaves the observed times only at the price of a slope."""
+    """What a shape parameter stays between: a knot leaves the observed times only at the price of a slope.
+
+    Where the shape is fixed, both are its value, whatever the curve.
+    """
 
     low: Any
     high: Any
@@ -93,11 +115,16 @@ class Model:
         joint: whether growth and time-varying covariates are modelled, class by class, or conditioned on.
         p_varying: number of time-varying covariates with direct effects.
         waves: number of waves J, which decides the moments of these in the joint variant.
+        equal: what is equal in all classes, of `ALIKE`.
+        random: growth factors that differ between persons, of `factors`; None for all.
+        fixed: whether the shape parameter is known, and the same in all classes.
 
     >>> Model("BLS", 2, 2, 2).size, Model("BLS", 2, 2, 2, intrinsic=True).size, Model("BLS", 1).size
     (47, 59, 11)
     >>> Model("BLS", 2, 2, 2, p_varying=1, waves=10).size - 47  # an effect, ten means and ten variances in each class
     42
+    >>> Model("BLS", 2, equal=("psi", "residual")).size, Model("LIN", 2, random=()).size
+    (16, 7)
     """
 
     curve: str
@@ -109,6 +136,9 @@ class Model:
     joint: bool = True
     p_varying: int = 0
     waves: int = 0
+    equal: tuple[str, ...] = ()
+    random: tuple[str, ...] | None = None
+    fixed: bool = False
 
     @property
     def form(self) -> Curve:
@@ -121,16 +151,36 @@ class Model:
         return self.form.q + self.intrinsic
 
     @property
+    def factors(self) -> tuple[str, ...]:
+        """Names of the growth factors (Q,), a random shape first."""
+        return (*((str(self.form.shape),) if self.intrinsic else ()), *self.form.factors)
+
+    @property
+    def random_places(self) -> np.ndarray:
+        """Which growth factors differ between persons, of `factors`, from 0 (r,)."""
+        return np.array([i for i, name in enumerate(self.factors) if self.random is None or name in self.random], int)
+
+    @property
+    def alike(self) -> frozenset[str]:
+        """Blocks of the free vector that stand once for all classes."""
+        return frozenset(block for name in self.equal for block in ALIKE[name])
+
+    @property
+    def constrained(self) -> bool:
+        """Whether anything is equal in all classes, or fixed."""
+        return bool(self.equal or self.random is not None or self.fixed)
+
+    @property
     def blocks(self) -> dict[str, tuple[int, ...]]:
         """The shape of each block of the free vector, in its order; lower triangles are flat."""
-        k, q, factors = self.n_classes, self.form.q, self.n_factors
+        k, q, factors, random = self.n_classes, self.form.q, self.n_factors, len(self.random_places)
         p = self.p_growth if self.joint else 0
-        return {
+        shapes: dict[str, tuple[int, ...]] = {
             "gate": (k - 1, 1 + self.p_gate),
             "mean": (k, q),
-            "shape": (k, int(self.form.shape is not None)),
+            "shape": (k, int(self.form.shape is not None and not self.fixed)),
             "slope": (k, factors, self.p_growth),
-            "chol": (k, factors * (factors + 1) // 2),
+            "chol": (k, random * (random + 1) // 2),
             "noise": (k,),
             "x_mean": (k, p),
             "x_chol": (k, p * (p + 1) // 2),
@@ -138,6 +188,7 @@ class Model:
             "v_mean": (k, self.p_varying, self.waves * self.joint),
             "v_spread": (k, self.p_varying, self.waves * self.joint),
         }
+        return {name: (1, *shape[1:]) if name in self.alike else shape for name, shape in shapes.items()}
 
     @property
     def size(self) -> int:
@@ -145,15 +196,18 @@ class Model:
         return sum(int(np.prod(shape)) for shape in self.blocks.values())
 
     def places(self, block: str) -> np.ndarray:
-        """Give where the entries of a block stand in the free vector, in the block's shape.
+        """Give where the entries of a block stand in the free vector, class by class, in the block's shape.
 
         >>> Model("BLS", 2).places("shape").tolist()
         [[7], [8]]
+        >>> Model("BLS", 2, equal=("shape",)).places("shape").tolist()
+        [[7], [7]]
         """
         start = 0
         for name, shape in self.blocks.items():
             if name == block:
-                return start + np.arange(int(np.prod(shape))).reshape(shape)
+                own = start + np.arange(int(np.prod(shape))).reshape(shape)
+                return np.broadcast_to(own, (self.n_classes, *shape[1:])) if name in self.alike else own
             start += int(np.prod(shape))
         raise KeyError(block)
 
@@ -175,6 +229,8 @@ def unpack(free: Any, model: Model, bounds: Bounds) -> Parameters:
         name: part.reshape(shape + free.shape[1:])
         for (name, shape), part in zip(model.blocks.items(), parts, strict=True)
     }
+    for name in model.alike:
+        at[name] = jnp.broadcast_to(at[name], (model.n_classes, *at[name].shape[1:]))
     gate = LARGEST_GATE * jnp.tanh(at["gate"] / LARGEST_GATE)
     spread = triangle(at["x_chol"], model.p_growth if model.joint else 0)
     for row in spread:
@@ -184,7 +240,7 @@ def unpack(free: Any, model: Model, bounds: Bounds) -> Parameters:
         mean=at["mean"],
         shape=_shape(at["shape"], model, bounds),
         slope=at["slope"],
-        chol=_stacked(triangle(at["chol"], model.n_factors), at["chol"]),
+        chol=_stacked(_with_still(at["chol"], model), at["chol"]),
         noise=LEAST_NOISE + jnp.exp(2 * at["noise"]),
         x_mean=at["x_mean"],
         x_chol=_stacked(spread, at["x_chol"]),
@@ -208,12 +264,14 @@ def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
     inner = _unfloored(parameters.x_chol[:, np.arange(p), np.arange(p)])
     none = jnp.zeros((model.n_classes, 0))
     varying = parameters.varying or Varying(none, none, none)
+    places = model.random_places
+    rows, columns = np.tril_indices(len(places))
     blocks = {
         "gate": LARGEST_GATE * jnp.arctanh(gate),
         "mean": parameters.mean,
-        "shape": free_shape(parameters.shape, model, bounds, 1e-3),
+        "shape": jnp.zeros(0) if model.fixed else free_shape(parameters.shape, model, bounds, 1e-3),
         "slope": parameters.slope,
-        "chol": parameters.chol[:, *np.tril_indices(model.n_factors)],
+        "chol": parameters.chol[:, places[rows], places[columns]],
         "noise": 0.5 * jnp.log(jnp.maximum(parameters.noise - LEAST_NOISE, LEAST_NOISE)),
         "x_mean": parameters.x_mean,
         "x_chol": parameters.x_chol.at[:, np.arange(p), np.arange(p)].set(inner)[:, *np.tril_indices(p)],
@@ -221,7 +279,32 @@ def pack(parameters: Parameters, model: Model, bounds: Bounds) -> jax.Array:
         "v_mean": varying.mean,
         "v_spread": _unfloored(varying.spread),
     }
+    for name in model.alike:
+        blocks[name] = shared(blocks[name])
     return jnp.concatenate([blocks[name].reshape(-1) for name in model.blocks])
+
+
+def shared(x: jax.Array, axis: int = 0) -> jax.Array:
+    """Give the mean over classes, the axis kept: what they have in common where they are alike, to the last bit.
+
+    >>> shared(jnp.array([0.1, 0.1, 0.1])).tolist() == jnp.array([0.1]).tolist()
+    True
+    """
+    first = jax.lax.slice_in_dim(x, 0, min(1, x.shape[axis]), axis=axis)
+    return first + jnp.mean(x - first, axis=axis, keepdims=True)
+
+
+def _with_still(chol: jax.Array, model: Model) -> list[list[jax.Array]]:
+    """Give the rows of entries of the factor of Psi, with zeros for growth factors that all persons share."""
+    places = model.random_places.tolist()
+    own = triangle(chol, len(places))
+    if len(places) == model.n_factors:
+        return own
+    zero = jnp.zeros((model.n_classes, 1, *chol.shape[2:]), chol.dtype)
+    return [
+        [own[places.index(a)][places.index(b)] if a in places and b in places else zero for b in range(a + 1)]
+        for a in range(model.n_factors)
+    ]
 
 
 def _unfloored(spread: Any) -> jax.Array:
@@ -238,6 +321,8 @@ def _stacked(rows: list[list[jax.Array]], like: jax.Array) -> jax.Array:
 
 
 def _shape(free: jax.Array, model: Model, bounds: Bounds) -> jax.Array:
+    if model.fixed:
+        return jnp.broadcast_to(jnp.asarray(bounds.low, free.dtype), (model.n_classes, 1, *free.shape[2:]))
     if model.curve == "BLS":
         return bounds.low + (bounds.high - bounds.low) * jax.nn.sigmoid(free)
     return -jnp.exp(free) if model.curve == "JB" else jnp.exp(free)

@@ -17,7 +17,7 @@ import numpy as np
 from .parameters import Bounds, Model, Parameters, unpack
 from .scaling import Scaling, in_user_units
 
-__all__ = ["Row", "changes_of", "listed", "ordered", "reported", "rows_of", "slopes_of", "values_of"]
+__all__ = ["Row", "changes_of", "listed", "ordered", "reported", "rows_of", "slopes_of", "ties_of", "values_of"]
 
 
 class Row(NamedTuple):
@@ -122,6 +122,37 @@ def slopes_of(
 ) -> jax.Array:
     """Give the derivatives of `values_of` by the free vector (R, P)."""
     return jax.jacfwd(lambda free: values_of(free, model, bounds, scaling, order, reference))(free)
+
+
+def ties_of(rows: Sequence[Row], model: Model, bounds: Bounds, scaling: Scaling, reference: int = 0) -> np.ndarray:
+    """Say of each reported parameter whether it is "fixed", or "equal" in all classes, or neither (R,).
+
+    It is read off the reports at a point where nothing else makes numbers alike, so it holds for reported parameters:
+    equal covariances of a spline's level at its knot are others at time 0 where knots differ.
+
+    Args:
+        rows: what is reported.
+        model: which mixture.
+        bounds: of a knot.
+        scaling: the user's units.
+        reference: the class that others are compared with.
+    """
+    found = np.full(len(rows), "", object)
+    if not model.constrained:
+        return found
+    free = jnp.asarray(np.random.default_rng(0).normal(size=model.size))
+    at = free, model, bounds, scaling, tuple(range(model.n_classes)), reference
+    moves = np.concatenate([np.asarray(slopes_of(*at)), np.asarray(values_of(*at))[:, None]], axis=1)
+    found[~np.any(moves[:, :-1] != 0, axis=1)] = "fixed"
+    own = len(rows) - (model.n_classes - 1) * (1 + model.p_gate)  # odds come last, and belong to no class alone
+    places: dict[str, list[int]] = {}
+    for i, row in enumerate(rows[:own]):
+        places.setdefault(row.parameter, []).append(i)
+    for group in places.values():
+        same = len(group) > 1 and np.allclose(moves[group], moves[group[:1]], rtol=1e-9, atol=0.0)
+        if same and not (found[group] == "fixed").any():
+            found[group] = "equal"
+    return found
 
 
 def ordered(parameters: Parameters, order: Sequence[int], reference: int = 0) -> Parameters:

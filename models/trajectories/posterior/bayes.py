@@ -28,7 +28,7 @@ from ..likelihood.marginal import log_likelihood
 from ..model.panels import Panel
 from ..model.parameters import Bounds, Model, unpack
 from ..reading.read_frames import Measured
-from .priors import Priors, draw_parameters, sites_of, usable_priors
+from .priors import Priors, draw_parameters, shared_sites, sites_of, usable_priors
 
 __all__ = ["Posed", "climbed_for", "posed", "posterior_program", "sampled", "settings_of"]
 
@@ -80,13 +80,14 @@ def posed(
     Raises: LawfulError for scales that cannot be, and where times leave a knot no room.
     """
     outer = np.quantile(data.t[np.isfinite(data.t)], OUTER) / t_scale
-    low, high = problem.bounds if bounded else outer
-    if model.curve == "BLS" and not low < high:
+    low, high = problem.bounds if bounded or model.fixed else outer
+    if model.curve == "BLS" and not model.fixed and not low < high:
         raise LawfulError(
             f"bayes: nine tenths of the times in {data.t_name!r} are {outer[0] * t_scale:g}, which leaves a knot no "
             "room. Fix: give knot_bounds=(low, high) to TrajectoryMixture."
         )
-    width = SMOOTH * _median_gap(data.t) / t_scale if model.curve == "BLS" else 0.0
+    moving = model.curve == "BLS" and not model.fixed
+    width = SMOOTH * _median_gap(data.t) / t_scale if moving else 0.0
     scales = usable_priors(priors)
 
     def as_array(x: Any) -> jax.Array:
@@ -136,7 +137,8 @@ def start_of(search: Search, at: Posed, model: Model, select: bool = False) -> i
     """
     ends = jax.vmap(lambda free: unpack(free, model, at.knots))(jnp.asarray(search.free))
     optima = sites_of(ends, model, at.knots)
-    names = [name for name in optima if name != "gate" and not (select and name == "effect")]
+    apart = {"gate", *shared_sites(model), *(["effect"] if select else [])}
+    names = [name for name in optima if name not in apart]
     make = inference.laplace_mixture(posterior_program(model), "class", names)
     return make(optima, at, heights=np.where(search.degenerate, -np.inf, search.value))
 

@@ -18,7 +18,7 @@ from lawful.inference import Result
 from ...latent_classes import Relabelled, kept_draws, relabelled
 from ..likelihood.density import class_log_densities, log_prior_classes
 from ..model.parameters import Model, Parameters
-from ..model.reports import Row, listed, reported, rows_of
+from ..model.reports import Row, listed, reported, rows_of, ties_of
 from ..model.scaling import Scaling, doubly, in_user_units
 from ..reading.read_frames import Measured
 from .bayes import Posed
@@ -155,6 +155,12 @@ class NamedDraws:
         """What is reported, in the order and by the names of a fit of maximum likelihood."""
         names = self.data.gate_names, self.data.growth_names, self.reference, self.data.varying_names
         return rows_of(self.model, *names)
+
+    @cached_property
+    @doubly
+    def ties(self) -> np.ndarray:
+        """Of each reported parameter, whether it is "equal" in all classes, "fixed", or "" (R,)."""
+        return ties_of(self.rows, self.model, self.at.knots, self.scaling, self.reference)
 
     @cached_property
     @doubly

@@ -26,6 +26,7 @@ from ..reading.read_frames import read_again
 from ..reading.settings import check_interval, check_level
 from ..tables.frames import nlpsem_names_of
 from ..tables.predicted_outcomes import PredictedOutcomes
+from ..tables.summary_text import held_of
 from . import predictions
 from .draws import NamedDraws
 from .selection import inclusion_weights, scales_of
@@ -50,7 +51,10 @@ class PosteriorSummaries(NamedDraws, Classified):
         (`result.reasons` knows no names: chains that call the classes otherwise disagree there.)
         """
         try:
-            named = {f"{row.parameter}, class {row.label}": self.values[..., i] for i, row in enumerate(self.rows)}
+            named = {
+                f"{row.parameter}, class {row.label}": self.values[..., i]
+                for i, row in enumerate(self.rows) if self.ties[i] != "fixed"
+            }  # fmt: skip
         except DeadPopulationError:
             return self.result.reasons
         found = replace(self.result, _posterior=named).reasons
@@ -82,9 +86,10 @@ class PosteriorSummaries(NamedDraws, Classified):
         return pooled_evidence(self.log_evidence_by_run)[1]
 
     def estimates(self, level: float = 0.95) -> Any:
-        """A frame of pandas: class, parameter, meaning, estimate, se, lower, upper; classes of draws are renamed.
+        """A frame of pandas: class, parameter, meaning, estimate, se, lower, upper, flag; classes of draws are renamed.
 
         Estimates are the means of draws, errors their standard deviations, ends the quantiles of a central interval.
+        A flag says that a parameter is "equal" in all classes or "fixed".
 
         Args:
             level: of the interval.
@@ -96,7 +101,7 @@ class PosteriorSummaries(NamedDraws, Classified):
         return pandas.DataFrame({
             "class": [row.label for row in self.rows], "parameter": [row.parameter for row in self.rows],
             "meaning": [row.meaning for row in self.rows], "estimate": flat.mean(axis=0),
-            "se": flat.std(axis=0, ddof=1), "lower": lower, "upper": upper,
+            "se": flat.std(axis=0, ddof=1), "lower": lower, "upper": upper, "flag": self.ties,
         })  # fmt: skip
 
     def to_nlpsem_names(self) -> dict[str, float]:
@@ -109,7 +114,10 @@ class PosteriorSummaries(NamedDraws, Classified):
         classes = "1 class" if self.model.n_classes == 1 else f"{self.model.n_classes} classes"
         chains, draws = self.shape
         lines = [
-            f"{self.model.form.long_name}, {classes}, {self.n} persons, {self.n_parameters} parameters",
+            ", ".join([
+                self.model.form.long_name, classes, f"{self.n} persons", f"{self.n_parameters} parameters",
+                *held_of(self.model),
+            ]),
             f"{chains} {'chains' if self.result.log_evidence is None else 'runs'} of {draws} draws",
             "class sizes " + ", ".join(f"{size:.3f}" for size in self.class_sizes)
             + (f"   entropy {self.entropy:.3f}" if self.model.n_classes > 1 else ""),

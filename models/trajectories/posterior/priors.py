@@ -19,12 +19,18 @@ import lawful
 from lawful.errors import LawfulError
 
 from ...latent_classes.gates import zero_sum_gate
-from ..model.parameters import Bounds, Model, Parameters, Varying
+from ..model.parameters import Bounds, Model, Parameters, Varying, shared
 from .selection import draw_scales, scales_of
 
-__all__ = ["Priors", "draw_parameters", "parameters_of", "sites_of", "usable_priors"]
+__all__ = ["Priors", "draw_parameters", "parameters_of", "shared_sites", "sites_of", "usable_priors"]
 
 INSIDE = 1e-2  # how far chains begin from an edge
+# The sites that each name of `Model.equal` makes one of for all classes, and how many axes a class has of each.
+EQUAL = {
+    "psi": ("spread", "root"), "residual": ("noise",), "slope": ("effect",), "shape": ("place", "rate"),
+    "covariates": ("x_mean", "x_spread", "x_root"), "kappa": ("direct",), "varying": ("v_mean", "v_spread"),
+}  # fmt: skip
+AXES = {"noise": 0, "place": 0, "rate": 0, "root": 2, "x_root": 2, "effect": 2, "v_mean": 2, "v_spread": 2}  # else 1
 
 
 class Priors(NamedTuple):
@@ -122,31 +128,50 @@ def draw_shared(model: Model, priors: Priors, selecting: int = 0) -> dict[str, j
     return sites
 
 
+def shared_sites(model: Model) -> frozenset[str]:
+    """Give the names of sites of which there is one for all classes, outside of their plate."""
+    return frozenset(site for name in model.equal for site in EQUAL[name])
+
+
 def draw_classes(model: Model, priors: Priors) -> dict[str, jax.Array]:
-    """Draw what belongs to each class but the effects of growth covariates: sites in the plate "class"."""
-    priors = _arrays(priors)
-    q, p, dtype = model.form.q, model.p_growth, priors.level.dtype
-    spreads, sites = _spreads(model, priors), dict[str, jax.Array]()
+    """Draw what belongs to each class but the effects of growth covariates: sites in the plate "class".
+
+    What is equal in all classes is drawn once, before them.
+    """
+    return _drawn(_laws(model, _arrays(priors)), model)
+
+
+def _drawn(laws: Mapping[str, dist.Distribution], model: Model) -> dict[str, jax.Array]:
+    """Draw from each law once, or once a class."""
+    once = shared_sites(model)
+    found = {name: lawful.sample(name, law) for name, law in laws.items() if name in once}
     with lawful.plate("class", model.n_classes):
-        centre = jnp.stack([priors.slope if j else priors.level for j in range(q)])
-        sites["mean"] = lawful.sample("mean", dist.Normal(jnp.zeros(q, dtype), centre).to_event(1))
-        if model.curve == "BLS":
-            sites["place"] = lawful.sample("place", dist.Beta(priors.knot, priors.knot))
-        elif model.form.shape is not None:
-            sites["rate"] = lawful.sample("rate", dist.LogNormal(jnp.log(priors.rate), priors.rate_spread))
-        sites["spread"] = lawful.sample("spread", dist.HalfNormal(spreads).to_event(1))
-        if model.n_factors > 1:
-            sites["root"] = lawful.sample("root", dist.LKJCholesky(model.n_factors, priors.concentration))
-        sites["noise"] = lawful.sample("noise", dist.HalfNormal(priors.noise))
-        if p and model.joint:
-            zero, one = jnp.zeros(p, dtype), jnp.ones(p, dtype)
-            sites["x_mean"] = lawful.sample("x_mean", dist.Normal(zero, priors.x_mean * one).to_event(1))
-            sites["x_spread"] = lawful.sample("x_spread", dist.HalfNormal(priors.x_spread * one).to_event(1))
-            if p > 1:
-                sites["x_root"] = lawful.sample("x_root", dist.LKJCholesky(p, priors.concentration))
-        if model.p_varying:
-            sites |= _draw_varying(model, priors)
-    return sites
+        return found | {name: lawful.sample(name, law) for name, law in laws.items() if name not in once}
+
+
+def _laws(model: Model, priors: Priors) -> dict[str, dist.Distribution]:
+    """Give the laws of the sites of a class, in their order."""
+    q, p, dtype = model.form.q, model.p_growth, priors.level.dtype
+    centre = jnp.stack([priors.slope if j else priors.level for j in range(q)])
+    laws: dict[str, dist.Distribution] = {"mean": dist.Normal(jnp.zeros(q, dtype), centre).to_event(1)}
+    if model.curve == "BLS" and not model.fixed:
+        laws["place"] = dist.Beta(priors.knot, priors.knot)
+    elif model.form.shape is not None and not model.fixed:
+        laws["rate"] = dist.LogNormal(jnp.log(priors.rate), priors.rate_spread)
+    random = model.random_places
+    if len(random):
+        spreads = _spreads(model, priors)
+        laws["spread"] = dist.HalfNormal(spreads if len(random) == model.n_factors else spreads[random]).to_event(1)
+    if len(random) > 1:
+        laws["root"] = dist.LKJCholesky(len(random), priors.concentration)
+    laws["noise"] = dist.HalfNormal(priors.noise)
+    if p and model.joint:
+        zero, one = jnp.zeros(p, dtype), jnp.ones(p, dtype)
+        laws["x_mean"] = dist.Normal(zero, priors.x_mean * one).to_event(1)
+        laws["x_spread"] = dist.HalfNormal(priors.x_spread * one).to_event(1)
+        if p > 1:
+            laws["x_root"] = dist.LKJCholesky(p, priors.concentration)
+    return laws | (_laws_of_varying(model, priors) if model.p_varying else {})
 
 
 def draw_effects(model: Model, priors: Priors) -> dict[str, jax.Array]:
@@ -155,22 +180,31 @@ def draw_effects(model: Model, priors: Priors) -> dict[str, jax.Array]:
         return {}
     priors = _arrays(priors)
     scale = jnp.broadcast_to((priors.effect * _spreads(model, priors))[:, None], (model.n_factors, model.p_growth))
-    with lawful.plate("class", model.n_classes):
-        return {"effect": lawful.sample("effect", dist.Normal(jnp.zeros_like(scale), scale).to_event(2))}
+    return _drawn({"effect": dist.Normal(jnp.zeros_like(scale), scale).to_event(2)}, model)
 
 
 def parameters_of(sites: Mapping[str, Any], model: Model, knots: Bounds) -> Parameters:
     """Give the parameters at values of the prior's sites, which may have further axes in front (..., K, ...)."""
-    spread = sites["spread"]
-    lead, dtype = spread.shape[:-1], spread.dtype
-    p = model.p_growth
-    if "place" in sites:
+    lead, dtype = sites["mean"].shape[:-1], sites["mean"].dtype
+    p, random = model.p_growth, model.random_places
+    if model.equal:
+        sites = {
+            **sites,
+            **{name: _spread_over(sites[name], name, lead) for name in shared_sites(model) & sites.keys()},
+        }
+    if model.fixed:
+        shape = jnp.broadcast_to(jnp.asarray(knots.low, dtype), (*lead, 1))
+    elif "place" in sites:
         shape = (knots.low + (knots.high - knots.low) * sites["place"])[..., None]
     elif "rate" in sites:
         shape = (-sites["rate"] if model.curve == "JB" else sites["rate"])[..., None]
     else:
         shape = jnp.zeros((*lead, 0), dtype)
-    chol = spread[..., None] * sites["root"] if "root" in sites else spread[..., None]
+    spread = sites["spread"] if "spread" in sites else jnp.zeros((*lead, 0), dtype)
+    chol = spread[..., None] * sites["root"] if "root" in sites else spread[..., None][..., : len(random)]
+    if len(random) < model.n_factors:
+        whole = jnp.zeros((*lead, model.n_factors, model.n_factors), dtype)
+        chol = whole.at[..., random[:, None], random[None]].set(chol)
     joint = p if model.joint else 0
     x_mean, x_chol = sites.get("x_mean", jnp.zeros((*lead, joint), dtype)), jnp.zeros((*lead, joint, joint), dtype)
     if joint:
@@ -201,13 +235,15 @@ def sites_of(parameters: Parameters, model: Model, knots: Bounds) -> dict[str, j
     if model.n_classes > 1:
         gate = parameters.gate - jnp.mean(parameters.gate, axis=-2, keepdims=True)
         found["gate"] = jnp.swapaxes(gate, -1, -2)
-    if model.curve == "BLS":
+    if model.curve == "BLS" and not model.fixed:
         place = (parameters.shape[..., 0] - knots.low) / (knots.high - knots.low)
         found["place"] = jnp.clip(place, INSIDE, 1.0 - INSIDE)
-    elif model.form.shape is not None:
+    elif model.form.shape is not None and not model.fixed:
         found["rate"] = jnp.maximum(jnp.abs(parameters.shape[..., 0]), INSIDE)
-    found["spread"], root = _split(parameters.chol)
-    if model.n_factors > 1:
+    random = model.random_places
+    if len(random):
+        found["spread"], root = _split(parameters.chol[..., random, :])
+    if len(random) > 1:
         found["root"] = root
     if model.p_growth:
         found["effect"] = jnp.asarray(parameters.slope)
@@ -221,17 +257,27 @@ def sites_of(parameters: Parameters, model: Model, knots: Bounds) -> dict[str, j
         if model.joint:
             found["v_mean"] = jnp.asarray(parameters.varying.mean)
             found["v_spread"] = jnp.maximum(parameters.varying.spread, INSIDE)
+    for name in shared_sites(model) & found.keys():
+        axis = found[name].ndim - 1 - AXES.get(name, 1)
+        found[name] = jnp.squeeze(shared(found[name], axis), axis)
     return found
 
 
-def _draw_varying(model: Model, priors: Priors) -> dict[str, jax.Array]:
-    """Draw what belongs to time-varying covariates: direct effects, and in the joint variant moments of each wave."""
+def _spread_over(value: Any, name: str, lead: tuple[int, ...]) -> jax.Array:
+    """Give what all classes have in common (...) once for each (..., K, ...)."""
+    axes = AXES.get(name, 1)
+    own = jnp.shape(value)[jnp.ndim(value) - axes :]
+    return jnp.broadcast_to(jnp.expand_dims(value, jnp.ndim(value) - axes), (*lead, *own))
+
+
+def _laws_of_varying(model: Model, priors: Priors) -> dict[str, dist.Distribution]:
+    """Give the laws of time-varying covariates: of direct effects, and in the joint variant of moments of each wave."""
     effect = jnp.zeros(model.p_varying, jnp.result_type(float))
     moments = jnp.zeros((model.p_varying, model.waves), effect.dtype)
-    found = {"direct": lawful.sample("direct", dist.Normal(effect, priors.effect).to_event(1))}
+    found: dict[str, dist.Distribution] = {"direct": dist.Normal(effect, priors.effect).to_event(1)}
     if model.joint:
-        found["v_mean"] = lawful.sample("v_mean", dist.Normal(moments, priors.x_mean).to_event(2))
-        found["v_spread"] = lawful.sample("v_spread", dist.HalfNormal(priors.x_spread + moments).to_event(2))
+        found["v_mean"] = dist.Normal(moments, priors.x_mean).to_event(2)
+        found["v_spread"] = dist.HalfNormal(priors.x_spread + moments).to_event(2)
     return found
 
 
@@ -251,6 +297,6 @@ def _split(chol: jax.Array) -> tuple[jax.Array, jax.Array]:
     covariance = chol @ jnp.swapaxes(chol, -1, -2)
     spread = jnp.sqrt(jnp.maximum(jnp.diagonal(covariance, axis1=-2, axis2=-1), INSIDE**2))
     correlation = covariance / spread[..., :, None] / spread[..., None, :]
-    eye = jnp.eye(chol.shape[-1], dtype=chol.dtype)
+    eye = jnp.eye(chol.shape[-2], dtype=chol.dtype)
     inner = (1.0 - INSIDE) * (correlation * (1.0 - eye) + eye) + INSIDE * eye
     return spread, jnp.linalg.cholesky(inner)

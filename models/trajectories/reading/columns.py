@@ -53,8 +53,10 @@ def columns_of(data: Any, names: Sequence[str], labels: Sequence[str] = ()) -> d
     missing = [name for name in dict.fromkeys(names) if name not in there]
     if missing:
         shown = ", ".join(map(str, there[:30])) + (", ..." if len(there) > 30 else "")
+        alike = [str(name) for name in there if _plain(name) == _plain(missing[0])]
+        meant = f" (is {alike[0]!r} meant?)" if alike else ""
         raise LawfulError(
-            f"data: no column {', '.join(map(repr, missing))}; there are {shown}. "
+            f"data: no column {', '.join(map(repr, missing))}{meant}; there are {shown}. "
             "Fix: wide data have columns prefix + record, as Y1 and T1; long data need id= and no records=.",
             missing=missing,
         )
@@ -69,6 +71,11 @@ def columns_of(data: Any, names: Sequence[str], labels: Sequence[str] = ()) -> d
     if len(set(lengths.values())) > 1:
         raise LawfulError(f"data: columns differ in length: {lengths}. Fix: give one value a row in each.")
     return found
+
+
+def _plain(name: Any) -> str:
+    """Give the letters and digits of a name, whatever their case."""
+    return "".join(letter for letter in str(name).casefold() if letter.isalnum())
 
 
 def named(person: Any) -> str:

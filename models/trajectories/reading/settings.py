@@ -19,6 +19,7 @@ from lawful.errors import LawfulError, ObservationError
 
 from ..model.curves import Curve, curve_of
 from ..model.parameters import Bounds, Model, Parameters, unpack
+from .constraints import constraints_of
 from .measured import Measured
 
 __all__ = [
@@ -75,6 +76,7 @@ def check_settings(settings: Mapping[str, Any], started: bool = False) -> None:
             f"TrajectoryMixture: reference={settings['reference']} of {settings['n_classes']} classes. Fix: name one."
         )
     _check_pooling(settings["penalty"], settings["pooling"])
+    constraints_of(settings)
     bounds = settings["knot_bounds"]
     if bounds is not None and not _ascending(bounds):
         raise LawfulError(

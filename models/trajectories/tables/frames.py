@@ -36,8 +36,9 @@ __all__ = [
 
 
 def estimates_of(
-    rows: Sequence[Row], values: np.ndarray, observed: np.ndarray, robust: np.ndarray, level: float = 0.95
-) -> Any:
+    rows: Sequence[Row], values: np.ndarray, observed: np.ndarray, robust: np.ndarray, level: float = 0.95,
+    ties: Any = "",
+) -> Any:  # fmt: skip
     """Give one row a reported parameter; errors that were refused are NaN, with a flag.
 
     Intervals are those of Wald, for variances of their logarithm, whose law is nearer to a normal one.
@@ -48,11 +49,12 @@ def estimates_of(
         observed: their standard errors by observed information (R,).
         robust: by the sandwich (R,).
         level: of confidence.
+        ties: of each, whether it is "equal" in all classes, or "fixed" (R,).
     """
     import pandas
 
     lower, upper = wald_intervals(values, observed, [row.variance for row in rows], level)
-    flag = np.where(np.isnan(observed), "refused", "")
+    flag = np.where(np.isnan(observed), "refused", ties)
     return pandas.DataFrame({
         "class": [row.label for row in rows], "parameter": [row.parameter for row in rows],
         "meaning": [row.meaning for row in rows], "estimate": values, "se": observed,
@@ -146,12 +148,13 @@ def _optimum(fit: FittedMixture, group: Sequence[int]) -> dict[str, Any]:
     order = np.argsort(-search.shares[first], kind="stable")
     unit = float(fit.scaling.t_scale) ** fit.model.form.shape_power
     times = np.asarray(fit.problem.panel.t)[np.asarray(fit.problem.panel.mask) > 0]
+    random = seen_from_within(at.chol, fit.model, times)[:, fit.model.random_places]
     polish = int(np.sum(search.start[group] < 0))
     return {
         "minus2ll": float(-2 * (search.value[first] + fit.log_jacobian)), "starts": len(group) - polish,
         "polish": polish, "sizes": search.shares[first][order].round(4).tolist(),
         "shapes": (np.asarray(at.shape)[order].reshape(-1) * unit).tolist(),
-        "eigenvalues": smallest_eigenvalues(seen_from_within(at.chol, fit.model, times))[order].tolist(),
+        "eigenvalues": smallest_eigenvalues(random)[order].tolist(),
         "degenerate": bool(search.degenerate[first]),
     }  # fmt: skip
 

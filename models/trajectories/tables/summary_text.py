@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..fitting.fitted import FittedMixture
+from ..model.parameters import Model
 
-__all__ = ["headline", "told"]
+__all__ = ["headline", "held_of", "told"]
 
 NEARLY = 0.1  # of -2LL
 
@@ -65,4 +66,18 @@ def _starts(fit: FittedMixture) -> int:
 
 def _model(fit: FittedMixture) -> str:
     classes = "1 class" if fit.model.n_classes == 1 else f"{fit.model.n_classes} classes"
-    return f"{fit.model.form.long_name}, {classes}, {fit.n} persons, {fit.n_parameters} parameters"
+    return ", ".join([
+        fit.model.form.long_name, classes, f"{fit.n} persons", f"{fit.n_parameters} parameters", *held_of(fit.model)
+    ])  # fmt: skip
+
+
+def held_of(model: Model) -> list[str]:
+    """Say what is equal in all classes, or fixed.
+
+    >>> held_of(Model("BLS", 2, equal=("psi", "residual"), random=("eta0",), fixed=True))
+    ['equal psi and residual', 'eta0 alone random', 'knot fixed']
+    """
+    found = [f"equal {' and '.join(model.equal)}"] if model.equal else []
+    if model.random is not None:
+        found.append(f"{' and '.join(model.random)} alone random" if model.random else "no growth factor random")
+    return [*found, *([f"{model.form.shape} fixed"] if model.fixed else [])]

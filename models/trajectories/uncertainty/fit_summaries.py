@@ -19,7 +19,7 @@ from lawful.errors import LawfulError
 from ..fitting.boundaries import Finding, findings_at
 from ..fitting.fitted import FittedMixture
 from ..fitting.objective import curvature
-from ..model.reports import slopes_of
+from ..model.reports import slopes_of, ties_of
 from ..model.scaling import doubly
 from ..reading.prediction_grid import grid_of, numbers_in_a_row
 from ..reading.settings import check_interval, check_level
@@ -46,13 +46,21 @@ class FitSummaries(FittedMixture):
     def estimates(self, level: float = 0.95) -> Any:
         """A frame of pandas: class, parameter, meaning, estimate, se, se_robust, lower, upper, flag.
 
+        A flag says that an error is "refused", or the parameter "equal" in all classes or "fixed".
+
         Args:
             level: of confidence; ends are those by the observed information, for variances on the scale of their
                 logarithm.
         """
         check_level(level, "estimates")
         errors = self.standard_errors
-        return frames.estimates_of(self.rows, self.values, errors.observed, errors.robust, level)
+        return frames.estimates_of(self.rows, self.values, errors.observed, errors.robust, level, self.ties)
+
+    @cached_property
+    @doubly
+    def ties(self) -> np.ndarray:
+        """Of each reported parameter, whether it is "equal" in all classes, "fixed", or "" (R,)."""
+        return ties_of(self.rows, self.model, self.problem.bounds, self.scaling, self.reference)
 
     def to_nlpsem_names(self) -> dict[str, float]:
         """Give the estimates under the names of nlpsem, as c1mueta0, c1mug, c1psi00, c1residuals and beta20."""
@@ -142,6 +150,8 @@ class FitSummaries(FittedMixture):
         if name not in names:
             raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
         row = names.index(name)
+        if self.ties[row] == "fixed":
+            raise LawfulError(f"interval: {name!r} is fixed, and has no interval. Fix: leave it out.")
         return profile_interval(self, row, float(self.standard_errors.observed[row]), level)
 
     @doubly

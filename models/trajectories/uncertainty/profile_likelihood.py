@@ -63,6 +63,8 @@ def profiled(
         raise LawfulError(
             f"profile: the {model.form.long_name} curve has no shape parameter. Fix: take curve 'EXP', 'JB' or 'BLS'."
         )
+    if model.fixed:
+        raise LawfulError(f"profile: the {model.form.shape} is fixed. Fix: leave fixed= out of TrajectoryMixture.")
     _check_admissible(np.asarray(shapes), unit, problem, model)
     at = unpack(jnp.asarray(free), model, problem.bounds)
     starts = np.stack([

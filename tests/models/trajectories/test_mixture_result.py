@@ -36,7 +36,7 @@ def test_both_answer_in_one_shape(two_lines, monkeypatch):
     for result, x in ((fit, {"x": 1.0}), (found, {"g": 1.0, "e": 5.0})):
         k, n = result.model.n_classes, result.n
         table = result.estimates(0.9)
-        assert {"class", "parameter", "meaning", "estimate", "se", "lower", "upper"} <= {*table.columns}
+        assert {"class", "parameter", "meaning", "estimate", "se", "lower", "upper", "flag"} <= {*table.columns}
         assert len(table) == len(result.rows) == result.values.shape[-1] == len(result.to_nlpsem_names())
         narrow, wide = (np.nansum(each.upper - each.lower) for each in (table, result.estimates()))
         assert narrow < wide

@@ -88,7 +88,7 @@ def found():
 def told(posterior):
     """All that is told of a posterior by names of classes or without, as arrays that no order of draws decides."""
     return {
-        "estimates": posterior.estimates().drop(columns=["class", "parameter", "meaning"]).to_numpy(),
+        "estimates": posterior.estimates().drop(columns=["class", "parameter", "meaning", "flag"]).to_numpy(),
         "memberships": posterior.predict_proba(), "intervals": posterior.class_intervals(),
         "pairs": posterior.co_membership(), "occupied": posterior.occupied(), "curves": posterior.curves([0.0, 4.0]),
         "sorted": posterior.sorted_functionals().drop(columns="functional").to_numpy(),

@@ -38,6 +38,7 @@ def test_wide_and_long_are_one_in_every_kind_of_frame():
     ("call", "named"),
     [
         (lambda: read_wide(WIDE, "Y", "T", [1, 7]), "no column 'Y7', 'T7'"),
+        (lambda: wide(["Income "]), r"no column 'Income ' \(is 'income' meant\?\)"),
         (lambda: wide(["town"]), "'town'.*Fix: code categories"),
         (lambda: wide(["same"]), "'same' is 1 for all"),
         (lambda: wide(growth=["income", "twice"]), "'income', 'twice' are collinear"),
