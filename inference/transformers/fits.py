@@ -66,8 +66,12 @@ def contract_of(kernel: Any) -> Contract:
 
 @dataclass(frozen=True)
 class Learning:
-    """A parameter that follows the acceptance: its place among the shared values, and the number that tells."""
+    """A parameter that follows the acceptance: its place among the shared values, and the number that tells.
 
+    `kernel` is the part whose moves it is about.
+    """
+
+    kernel: Any
     following: Following
     place: int
     signal: str
@@ -92,7 +96,7 @@ def filled(kernel: Any, block: Block, on: Point, plate: Plate) -> tuple[Any, lis
         found = part.fit(block, on, plate, slot)
         parameters.extend(found.parameters)
         if found.following is not None and on.memory is not None:
-            learning.append(Learning(found.following, slot, f"{SIGNAL}{slot}", on.memory))
+            learning.append(Learning(found.kernel, found.following, slot, f"{SIGNAL}{slot}", on.memory))
         return found.kernel
 
     kernel = replaced(kernel, Fitted, fit)

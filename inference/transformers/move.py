@@ -101,6 +101,7 @@ class Move:
         size: number of values that are carried.
         info: names of the numbers.
         learning: which parameter follows the acceptance; None where all are fixed.
+        teacher: the moves of the part that learns, alone; None where that is all of the kernel.
     """
 
     enter: Form
@@ -110,6 +111,7 @@ class Move:
     size: int
     info: tuple[str, ...]
     learning: Learning | None = None
+    teacher: Move | None = None
 
     def entered(self, block: Block, state: Sequence[Var], plate: Plate) -> tuple[Var, ...]:
         """Append the way into the kernel's coordinates for every element of a plate."""
@@ -131,7 +133,10 @@ def move_of(kernel: Any, block: Block, on: Point, plate: Plate) -> Move:
     target = on.tempered.target()
     refuse_absent(kernel, target, "tempered_smc")
     target = replace(target, inputs=(*target.inputs, *(v.like() for v in parameters)))
-    return _written(kernel, target, on, (*on.inputs, on.block, on.power, *parameters), learning)
+    shared = *on.inputs, on.block, on.power, *parameters
+    apart = learning is not None and learning.kernel is not kernel
+    teacher = _written(learning.kernel, target, on, shared, learning) if learning is not None and apart else None
+    return replace(_written(kernel, target, on, shared, learning), teacher=teacher)
 
 
 @dataclass(frozen=True)
@@ -321,7 +326,7 @@ def moved(on: Point, population: Population, kernel: Any, steps: int) -> Populat
     block, plate = population.block, population.plate
     move = move_of(kernel, block, on, plate)
     state = move.entered(block, population.values, plate)
-    move = piloted(population, move, state, population.log_weight, plate)
+    move = piloted(population, move, population.values, state, population.log_weight, plate)
     chain = Chain(move, plate, (*population.scope, f"move{population.stage}"))
     ran = chain.run(block, state, population.log_weight, steps, collect=False)
     pending = on if ran.memory is None else replace(on, memory=ran.memory)
@@ -335,18 +340,28 @@ def noted(population: Population, info: Mapping[str, Var]) -> Population:
     return population
 
 
-def piloted(population: Population, move: Move, carried: Sequence[Var], log_weight: Var, plate: Plate) -> Move:
+def piloted(
+    population: Population, move: Move, state: Sequence[Var], carried: Sequence[Var], log_weight: Var, plate: Plate
+) -> Move:
     """Append moves of a few particles, by which a kernel learns before the others move; where they went is forgotten.
 
-    The measures of two stages may want steps of different sizes, and a stage in which nothing moves is lost.
+    The measures of two stages may want steps of different sizes, and a stage in which nothing moves is lost. Of a
+    kernel of several parts the one that learns moves them, so that the others are not compiled twice.
+
+    Args: state: of the particles; carried: the same as the kernel carries it.
     """
     if move.learning is None:
         return move
     block, size = population.block, min(PILOTS, plate.size)
     few, stride = Plate("pilot", size), plate.size // size
     index = block.det(lambda: jnp.arange(size) * stride, label="a few of them", adds=(few,))
-    *start, weight = gather(block, (*carried, log_weight), index, plate, (few,))
-    return Chain(move, few, (*population.scope, f"pilot{population.stage}")).pilot(block, start, weight)
+    source = carried if move.teacher is None else state
+    *start, weight = gather(block, (*source, log_weight), index, plate, (few,))
+    scope = (*population.scope, f"pilot{population.stage}")
+    if move.teacher is None:
+        return Chain(move, few, scope).pilot(block, start, weight)
+    taught = Chain(move.teacher, few, scope).pilot(block, move.teacher.entered(block, start, few), weight)
+    return replace(move, shared=taught.shared, learning=taught.learning)
 
 
 def _accepted(signal: jax.Array) -> jax.Array:

@@ -105,7 +105,7 @@ def _waste_free(population: Population, kernel: Any, chains: int, scheme: Any) -
     *first, log_weight = gather(block, (*population.values, population.log_weight), ancestors, plate, (chain,))
     move = move_of(kernel, block, on, plate)
     state = move.entered(block, first, chain)
-    move = piloted(population, move, state, log_weight, chain)
+    move = piloted(population, move, first, state, log_weight, chain)
     scope = (*population.scope, f"chain{population.stage}")
     ran = Chain(move, chain, scope).run(block, state, log_weight, length - 1, collect=True)
     if is_fitted(kernel) and length > LONG:

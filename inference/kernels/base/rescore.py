@@ -1,6 +1,7 @@
 """Rescore: the log density of a new state from that of the old one and the terms that the moved choices reach.
 
-Law: the log density is that of the program at the new choices, to rounding.
+Law: the log density is that of the program at the new choices, to rounding. Where nearly all of it changes, all of it
+is scored at the new choices, and nothing at the old ones.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.markov_blanket import Blanket, all_terms
+from lawful.form.markov_blanket import Blanket, all_terms, work
 from lawful.form.operations.sums import signed
 from lawful.passes.thread_sites import Given, Threaded, interpose
 
@@ -45,6 +46,9 @@ def rescored(
     Args: reach: what the move reaches; old: the old values, of the given log density.
     """
     scoring, whole = reached_score(program, reach)
+    everything = interpose(program, Given(), None, apart=False)
+    if work(everything.form) < 2 * work(scoring.form):  # the rest costs less than these terms at the old values
+        scoring, whole = everything, True
     there = scoring.spliced(block, [*inputs, *new])
     after = there.sums[0]
     if whole:

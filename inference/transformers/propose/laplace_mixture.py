@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lawful
+from lawful.backends.compile_options import quickly
 from lawful.backends.initial_values import prior_coordinates
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
@@ -68,9 +69,10 @@ class LaplaceMixtures:
         density = lawful.density(self.model, *args, **named)
         elements = _elements(density.form, self.plate, self.sites)
         values = _checked(optima, density.choices)
-        elements.refuse_named(density, values)
+        drawn = elements.of_prior(density.inputs)
+        elements.refuse_named(density, values, drawn)
         parts = elements.free(density.inputs, values)
-        prior = np.asarray(elements.of_prior(density.inputs))
+        prior = np.asarray(elements.stacked(drawn))
         found = np.asarray(elements.heights(density.inputs, parts) if heights is None else heights, float)
         finite = [np.isfinite(np.asarray(part)).reshape(len(found), -1).all(axis=1) for part in parts]
         chosen, log_weight = _highest(np.where(np.all(finite, axis=0), found, -np.inf))
@@ -166,8 +168,8 @@ class _Elements:
         self.heights = jax.jit(jax.vmap(lambda inputs, parts: self._scored(inputs, parts)[0], (None, 0)))
         self.free = jax.jit(jax.vmap(self._free, (None, 0)))
         self.stacked = jax.jit(jax.vmap(self.joined))
-        self.of_prior = jax.jit(self._of_prior)
-        self.values_of_prior = jax.jit(self._values_of_prior)
+        self.of_prior = quickly(self._of_prior)  # which is run once
+        self.values = quickly(lambda inputs, parts: self._scored(inputs, parts)[1])
         self.curvature = jax.jit(self._curvature)
 
     def joined(self, parts: Sequence[Any]) -> jax.Array:
@@ -184,15 +186,18 @@ class _Elements:
             found[n], start = jnp.moveaxis(own, 0, axis).astype(parts[n].dtype), start + width
         return found
 
-    def refuse_named(self, density: Any, optima: Sequence[jax.Array]) -> None:
+    def refuse_named(self, density: Any, optima: Sequence[jax.Array], drawn: Sequence[jax.Array]) -> None:
         """Refuse a program whose density changes when elements change places: two of them, or all in a circle.
 
-        It is looked at where the optima are, and at a draw of the prior.
+        It is looked at where the optima are, and at the first draw of the prior.
         """
         circle = np.roll(np.arange(self.size), 1)
         orders = [np.array([1, 0, *range(2, self.size)]), circle][: self.size - 1]  # they make all others
-        rows = [*zip(*optima, strict=True), self.values_of_prior(density.inputs)]
-        points = [dict(zip(density.names, row, strict=True)) for row in rows] if orders else []
+        if not orders:
+            return
+        first = self.values(density.inputs, [np.asarray(part)[0] for part in drawn])
+        rows = [*zip(*map(np.asarray, optima), strict=True), first]
+        points = [dict(zip(density.names, row, strict=True)) for row in rows]
         for point, order in ((point, order) for point in points for order in orders):
             here, there = (float(density.log_density(p)) for p in (point, self._renamed(point, order)))
             if np.isfinite(here) and not abs(there - here) <= 1e3 * np.finfo(np.float32).eps * (1 + abs(here)):
@@ -209,7 +214,7 @@ class _Elements:
         found = dict(point)
         for number, axis in self.elements.axes.items():
             name = self.choices[number].name
-            found[name] = jnp.take(jnp.asarray(point[name]), order, axis=axis)
+            found[name] = np.take(np.asarray(point[name]), order, axis=axis)
         return found
 
     def _scored(self, inputs: Sequence[Any], parts: Sequence[jax.Array]) -> tuple[jax.Array, list[jax.Array]]:
@@ -219,12 +224,10 @@ class _Elements:
     def _free(self, inputs: Sequence[Any], values: Sequence[jax.Array]) -> list[jax.Array]:
         return self.back(jax.random.key(0), *inputs, *values)[0]
 
-    def _values_of_prior(self, inputs: Sequence[Any]) -> list[jax.Array]:
-        return self._scored(inputs, self.drawn(jax.random.key(0), *inputs)[0])[1]
-
-    def _of_prior(self, inputs: Sequence[Any]) -> jax.Array:
+    def _of_prior(self, inputs: Sequence[Any]) -> list[jax.Array]:
+        """Draw coordinates of all choices (draws, ...)."""
         keys = jax.random.split(jax.random.key(0), DRAWS)
-        return jax.vmap(lambda key: self.joined(self.drawn(key, *inputs)[0]))(keys)
+        return [*jax.vmap(lambda key: self.drawn(key, *inputs)[0])(keys)]
 
     def _curvature(self, inputs: Sequence[Any], parts: Sequence[jax.Array]) -> jax.Array:
         """Give second derivatives by the coordinates of each element, the rest as it is (optima, elements, d, d).
@@ -238,7 +241,8 @@ class _Elements:
             step = float(np.finfo(point.dtype).eps) ** 0.25  # coordinates are of order one
             slope = jax.grad(lambda point: self._scored(inputs, self.put(parts, point))[0])
             moves = step * jnp.eye(k * d, dtype=point.dtype).reshape(k * d, k, d)
-            up, down = (jax.vmap(slope)(point[None] + sign * moves).reshape(k, d, k, d) for sign in (1, -1))
+            found = jax.vmap(slope)(point[None] + jnp.concatenate([moves, -moves]))  # one gradient is compiled
+            up, down = found.reshape(2, k, d, k, d)
             second = (up - down) / (2 * step)
             return jnp.stack([second[j, :, j] for j in range(k)])
 
