@@ -91,9 +91,12 @@ MOST_CLASSES = 10  # questions of algorithms after the class of a law of their o
 @functools.cache
 def trees(package: str = "") -> dict[str, tuple[Path, ast.Module]]:
     """Each module with its file and its syntax tree: those of one package, or of all."""
+    if package:
+        home = REPOSITORY / HOMES[package]
+        return {module: about for module, about in trees().items() if about[0].is_relative_to(home)}
     found = {}
     for name, home in HOMES.items():
-        for file in sorted((REPOSITORY / home).rglob("*.py")) if package in ("", name) else ():
+        for file in sorted((REPOSITORY / home).rglob("*.py")):
             parts = file.relative_to(REPOSITORY / home).with_suffix("").parts
             found[".".join([name, *(parts[:-1] if parts[-1] == "__init__" else parts)])] = (
                 file,

@@ -118,6 +118,7 @@ def test_f10_populations_have_evidence_one_and_equal_weights(program, build):
     assert set(np.unique(result.posterior["heads"])) <= {0, 1}
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program", [plated, nested], ids=lambda p: p.__name__)
 def test_f10_chains_score_the_prior(program):
     result = inference.mcmc(program, chains=2, warmup=2, draws=20)(KEY, NONE)

@@ -119,6 +119,7 @@ def test_f51_a_particle_that_drew_from_no_law_is_found_with_its_site(name):
         inference.importance(program, particles=200)(KEY, jnp.array([case.good, case.bad[0]]))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["Bernoulli", "Categorical"])
 def test_f51_exact_methods_refuse_what_they_would_sum(name):
     case = CASES[name]

@@ -69,6 +69,7 @@ def sum_over_states(program, y, point):
     return np.logaddexp.reduce(total)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("program, y", [RING, CHAIN], ids=["ring", "chain"])
 def test_the_factor_is_the_sum_over_all_states(program, y):
     form = lawful.trace(program, y)

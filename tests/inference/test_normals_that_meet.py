@@ -45,6 +45,7 @@ def covariance(steps):
     return back @ back.T
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("how", [None, [f"x{t}" for t in range(16)], [[f"x{t}" for t in range(16)]]])
 def test_a_chain_that_is_written_out_goes_at_once(how):
     y = np.random.default_rng(0).normal(size=16)

@@ -84,6 +84,7 @@ def contaminated(rng, sd, runs):
 WITHIN = {2: 0.83, 4: 0.90, 8: 0.93, 16: 0.95}  # stated of two errors, by the number of runs
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("runs", WITHIN)
 @pytest.mark.parametrize("sd", [0.1, 1.0, 5.0, 50.0])
 def test_the_evidence_lies_within_its_error_as_often_as_is_stated(sd, runs):

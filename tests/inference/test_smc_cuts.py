@@ -93,6 +93,7 @@ def test_three_particles_keep_the_measure():
     assert law_error(plan, straight, Y).error < TOLERANCE
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("cuts", ["factors", ["second"]], ids=str)
 def test_pauses_do_not_change_the_measure(cuts):

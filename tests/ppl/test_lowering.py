@@ -162,6 +162,7 @@ def test_fori_loop_of_static_length_is_a_loop():
     assert float(form.log_density({"x": jnp.zeros(3)})) == pytest.approx(3 * float(NORMAL.log_prob(0.0)), rel=1e-15)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("shape", [(3,), (3, 4), (2, 3, 4)])
 def test_plain_vmap_over_a_site_draws_independently(shape):
     """No parameter has the mapped axis, and yet no two lanes share a draw."""

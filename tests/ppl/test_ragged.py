@@ -55,6 +55,7 @@ def test_pad_keeps_the_sequences_and_says_where_they_are():
         lawful.pad([np.ones((2, 3)), np.ones((1, 2))])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("number", range(3))
 def test_a_padded_sequence_is_the_sequence(number):
     short = np.array(PERSONS[number])
@@ -110,6 +111,7 @@ def test_steps_that_are_left_out_weigh_nothing_and_are_absent():
     assert np.isnan(result.weighted.values["x"]).any(axis=(0, 1)).tolist() == [False, False, True]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("junk", [np.nan, np.inf, -1.0, 1e30])
 @pytest.mark.parametrize("program", [walk, walks])
 def test_padding_changes_no_bit_of_value_and_gradient(program, junk):

@@ -83,6 +83,7 @@ def recursion(reverse):
     return program
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("reverse", [False, True])
 def test_of_a_recursion_nothing_else_stays_in_the_loop(reverse):
     y, x, scale = jnp.linspace(-1.0, 1.0, 7), jax.random.normal(jax.random.key(2), (7,)), jnp.array(0.4)

@@ -74,6 +74,7 @@ def test_pairs_have_the_joint_of_squared_counts_and_differences():
         assert float(graph.log_score({"y": y})) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("damping", [0.5, None])
 def test_bp_11_the_published_strengths_are_flagged(data, damping):
     x, labels = people(data, 64 * BAG)

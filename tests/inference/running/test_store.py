@@ -75,6 +75,7 @@ def spied(monkeypatch, act):
     monkeypatch.setattr(Path, "replace", replace)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("total", [TOTAL, None], ids=["known", "unknown"])
 def test_a_reader_between_any_two_writes_sees_finished_rows_alone(total, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 2 * CHUNK)  # so that arrays grow soon
@@ -99,6 +100,7 @@ def test_a_reader_between_any_two_writes_sees_finished_rows_alone(total, tmp_pat
     holds(store.path, stop)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("files", range(6))
 def test_a_writer_that_stops_at_any_file_leaves_the_finished_part_and_goes_on_to_equal_bits(
     files, tmp_path, monkeypatch

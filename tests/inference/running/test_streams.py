@@ -145,6 +145,7 @@ def test_the_store_shows_exactly_the_finished_part_while_the_run_goes_on(whole, 
     assert seen == [4, 6, 4, 8, 10]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("at", [("warmup", 4), ("sampling", 4), ("sampling", 8)])
 def test_a_run_that_fails_shows_what_is_finished_and_resumes_to_equal_bits(at, whole, tmp_path):
     path = tmp_path / "draws.zarr"

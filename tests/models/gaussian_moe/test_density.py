@@ -132,6 +132,7 @@ def test_a_permutation_of_the_experts_changes_nothing(gate, seed):
     same(Mixture(gate, permuted(p, rng.permutation(3))), Mixture(gate, p), X, y)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["softmax", "temperature", "top 2", "top 2 by slope"])
 @seeds
 def test_a_common_shift_changes_nothing(name, seed):
@@ -143,6 +144,7 @@ def test_a_common_shift_changes_nothing(name, seed):
     same(Mixture(GATES[name], last), Mixture(GATES[name], p), X, y)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["logistic", "tanh", "gelu"])
 @seeds
 def test_a_shift_of_beta0_alone_changes_nothing_in_an_activated_gate(name, seed):
