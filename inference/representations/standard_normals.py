@@ -23,6 +23,7 @@ from jax.scipy.special import ndtr
 from lawful.addresses import Address, show_address
 from lawful.distributions.families import core_of
 from lawful.distributions.law import DistributionLaw, law_of
+from lawful.distributions.short_roots import times
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Det, Form, Node, Site, Var
 from lawful.form.builder import Block, Tupled
@@ -154,7 +155,7 @@ def quantile(distribution: Any, noise: jax.Array) -> jax.Array:
     if isinstance(distribution, dist.Normal):
         return distribution.loc + distribution.scale * noise
     if isinstance(distribution, dist.MultivariateNormal):
-        return distribution.loc + jnp.squeeze(distribution.scale_tril @ noise[..., None], -1)
+        return distribution.loc + times(jnp.asarray(distribution.scale_tril), noise)
     if isinstance(distribution, dist.TransformedDistribution):
         if distribution.base_dist.shape() != distribution.shape():
             # as numpyro says it of a law without a quantile function; by_normals then names the site

@@ -58,8 +58,9 @@ class Span:
 
 
 CONSTANT = Span(frozenset({Fraction(0)}))
-SAME = {"convert_element_type", "gather", "neg", "reduce_and"}  # and what only moves elements
-SUMS = {"concatenate", "pad", "stack"}  # and what adds or subtracts
+# What keeps elements, as that does which only moves them; and what adds them up, as that does which subtracts.
+SAME = {"convert_element_type", "gather", "neg", "optimization_barrier", "reduce_and", "stop_gradient"}
+SUMS = {"concatenate", "pad", "stack"}
 
 
 def span(

@@ -6,6 +6,8 @@ handful of numbers costs far more than the numbers; written out, they fuse with 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.lax.linalg import triangular_solve
@@ -22,16 +24,30 @@ def root_of(matrix: jax.Array) -> jax.Array:
     size = matrix.shape[-1]
     if size > SHORT:
         return jnp.linalg.cholesky(matrix)
+    return as_matrix(rows_of_root([[matrix[..., i, j] for j in range(i + 1)] for i in range(size)]))
+
+
+def rows_of_root(matrix: Sequence[Sequence[jax.Array]]) -> list[list[jax.Array]]:
+    """Give the lower triangle of the root by rows, of the lower triangle of positive matrices by rows.
+
+    >>> [[float(x) for x in row] for row in rows_of_root([[jnp.array(4.0)], [jnp.array(2.0), jnp.array(10.0)]])]
+    [[2.0], [1.0, 3.0]]
+    """
     rows: list[list[jax.Array]] = []
-    for i in range(size):
+    for i, given in enumerate(matrix):
         row: list[jax.Array] = []
         for j in range(i + 1):
-            rest = matrix[..., i, j]
+            rest = given[j]
             for a, b in zip(row, row if i == j else rows[j], strict=False):
                 rest = rest - a * b
             row.append(jnp.sqrt(rest) if i == j else rest / rows[j][j])
         rows.append(row)
-    none = jnp.zeros(matrix.shape[:-2], matrix.dtype)
+    return rows
+
+
+def as_matrix(rows: Sequence[Sequence[jax.Array]]) -> jax.Array:
+    """Put a lower triangle by rows into matrices (..., n, n)."""
+    size, none = len(rows), jnp.zeros_like(rows[0][0])
     return jnp.stack([jnp.stack([*row, *[none] * (size - len(row))], axis=-1) for row in rows], axis=-2)
 
 
@@ -52,14 +68,41 @@ def solved(root: jax.Array, vector: jax.Array, transposed: bool = False) -> jax.
 
 def numbers(root: jax.Array, vector: jax.Array, transposed: bool = False) -> list[jax.Array]:
     """Solve as `solved`, written out whatever the size, and give the numbers of the answer one by one."""
-    size = root.shape[-1]
+    size = range(root.shape[-1])
+    return solved_rows(
+        [[root[..., i, j] for j in range(i + 1)] for i in size], [vector[..., i] for i in size], transposed
+    )
+
+
+def solved_rows(
+    root: Sequence[Sequence[jax.Array]], vector: Sequence[jax.Array], transposed: bool = False
+) -> list[jax.Array]:
+    """Solve as `solved`, of lower roots by rows and the numbers of vectors."""
     found: dict[int, jax.Array] = {}
-    for i in reversed(range(size)) if transposed else range(size):
-        rest = vector[..., i]
+    for i in reversed(range(len(root))) if transposed else range(len(root)):
+        rest = vector[i]
         for j, known in found.items():
-            rest = rest - (root[..., j, i] if transposed else root[..., i, j]) * known
-        found[i] = rest / root[..., i, i]
-    return [found[i] for i in range(size)]
+            rest = rest - (root[j][i] if transposed else root[i][j]) * known
+        found[i] = rest / root[i][i]
+    return [found[i] for i in range(len(root))]
+
+
+def times(root: jax.Array, vector: jax.Array) -> jax.Array:
+    """Multiply lower roots (..., n, n) by vectors (..., n); what stands above the diagonal of a short one is not read.
+
+    >>> times(jnp.array([[2.0, 0.0], [1.0, 3.0]]), jnp.array([1.0, 2.0])).tolist()
+    [2.0, 7.0]
+    """
+    size = root.shape[-1]
+    if size > SHORT:
+        return jnp.squeeze(root @ vector[..., None], -1)
+    numbers = jax.lax.split(vector, (1,) * size, axis=vector.ndim - 1)
+    rows = jax.lax.split(root, (1,) * size, axis=root.ndim - 2)
+    found = []
+    for i, row in enumerate(rows):
+        parts = jax.lax.split(jnp.squeeze(row, -2), (1,) * size, axis=root.ndim - 2)
+        found.append(sum((parts[j] * numbers[j] for j in range(1, i + 1)), parts[0] * numbers[0]))
+    return jnp.concatenate(found, axis=-1)
 
 
 def log_diagonal(root: jax.Array) -> jax.Array:

@@ -37,6 +37,7 @@ from .chain_integral import ChainIntegral
 from .groups import Group, Joint, flat, largest, next_group, noise_of
 from .quadratic_forms import Noises, integrated, placed, seen_from
 from .terms import NormalDensity, refused
+from .written_integral import Written
 
 type Wanted = None | str | Sequence[str | Address | list[str | Address]] | Callable[[Choice], bool]
 
@@ -173,6 +174,7 @@ def _without(joint: Joint, noises: Noises | None, by_step: bool, last: bool) -> 
     block.nodes.extend(part.before)
     names = _together([c.name for site in part.noises for c in joint.group if noise_of(c) == site.address])
     integral: _Integral | ChainIntegral
+    written: Written | None = None
     function: Callable[..., tuple[jax.Array, ...]]
     if noises is None:
         assert joint.chain is not None
@@ -181,7 +183,12 @@ def _without(joint: Joint, noises: Noises | None, by_step: bool, last: bool) -> 
     else:
         followed = noises.lanes and (not last or finite_sites(form))  # by what integrates or sums what is left
         function = integral = _Integral(density if followed else density.rolled(), noises)
+        written = Written.of(density.forms[0], noises) if density.joint is None else None
+        function = integral if written is None else written
     value, *conditional = block.det(jax.jit(function), *density.operands, label="log integral")
+    if written is not None:  # lane by lane, so that elements of what is summed later are seen to be apart
+        rest, *conditional = conditional
+        value = block.det(lambda lanes, rest: jnp.sum(lanes) + rest, value, rest, label="sum")
     block.nodes.append(Factor((PREFIX, "log integral", names), value, source=joint.group[-1].source))
     if by_step and joint.chain is not None:
         each, *conditional = conditional

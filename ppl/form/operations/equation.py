@@ -6,6 +6,7 @@ its primitive is a row of `primitive_rows`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -169,6 +170,43 @@ class Equation:
     def contraction(self) -> Any:
         """Of a product of arrays, for each of the two: the axes that are summed over, and those side by side."""
         return self.params["dimension_numbers"] if self.row is ROWS["dot_general"] else None
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether it multiplies its two operands, element by element."""
+        return self.row is ROWS["mul"]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it chooses among the operands after its first."""
+        return self.row is ROWS["select_n"]
+
+    @property
+    def stands(self) -> bool:
+        """Whether it gives its operand as it is, whatever it says of its derivative or of when it is computed."""
+        return self.name in ("optimization_barrier", "stop_gradient")
+
+    @property
+    def joins(self) -> bool:
+        """Whether it puts its operands one after the other along an axis, a new one if it `stacks`."""
+        return self.stacks or self.row is ROWS["concatenate"]
+
+    @property
+    def stacks(self) -> bool:
+        """Whether it puts its operands one after the other along a new axis."""
+        return self.row is ROWS["stack"]
+
+    @property
+    def ranges(self) -> list[dict[int, range]] | None:
+        """Of a slice, or a cut into slices, for each result which places along some axes it has; else None."""
+        if self.row is ROWS["slice"]:
+            begins, ends = self.params["start_indices"], self.params["limit_indices"]
+            steps = self.params["strides"] or (1,) * len(begins)
+            return [{axis: range(*along) for axis, along in enumerate(zip(begins, ends, steps, strict=True))}]
+        if self.row is ROWS["split"]:
+            ends = list(itertools.accumulate(self.params["sizes"], initial=0))
+            return [{self.axes[0]: range(*pair)} for pair in itertools.pairwise(ends)]
+        return None
 
     def without_sum(self, pair: int) -> Equation:
         """Give the product of arrays without its sum over a pair of axes, which is the first axis of the result."""

@@ -175,7 +175,7 @@ ROWS: dict[str, Row] = {
                 sizes="shape", counts=True),
     "scatter": Row(numpy=numpy.scatter(np.ndarray.__setitem__)), "scatter-add": Row(numpy=numpy.scatter(np.add.at)),
     "sort": Row(axes=axes.along("dimension"), numpy=numpy.sort),
-    "optimization_barrier": Row(numpy=lambda x, p: x),
+    "optimization_barrier": Row(axes=axes.elementwise, numpy=lambda x, p: x),
     # Along axes.
     "reduce_sum": _reduced(np.sum, totals=True, linear=any), "reduce_prod": _reduced(), "reduce_xor": _reduced(),
     "reduce_max": _reduced(np.max), "reduce_min": _reduced(np.min), "reduce_and": _reduced(np.all),
