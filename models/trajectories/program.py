@@ -2,7 +2,7 @@
 
 Law: with the growth factors integrated out and the classes summed out, in either order, its log density is the sum of
 `log_likelihood_by_person`; the conditional of the classes is `log_memberships`, that of the growth factors
-`factor_scores`.
+`factor_scores`. With priors in front it is that of `posterior_program`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ import lawful
 from .likelihood.density import log_prior_classes
 from .model.panels import Panel
 from .model.parameters import Model, Parameters, Varying
+from .posterior.bayes import Posed
+from .posterior.priors import draw_parameters
 
-__all__ = ["trajectory_mixture"]
+__all__ = ["mixture_with_priors", "trajectory_mixture"]
 
 
 def trajectory_mixture(panel: Panel, parameters: Parameters, model: Model, width: Any = 0.0) -> jax.Array:
@@ -81,6 +83,27 @@ def trajectory_mixture(panel: Panel, parameters: Parameters, model: Model, width
                 fitted = fitted + _direct(z, p.varying, panel, model)
             lawful.sample("y", dist.Normal(fitted, jnp.sqrt(p.noise[z])[None]), obs=panel.y)
     return z
+
+
+def mixture_with_priors(at: Posed, model: Model, select: bool = False) -> Parameters:
+    """Draw the parameters of the classes, and then classes, growth factors and outcomes: the joint of a posterior.
+
+    Args:
+        at: scales of priors and the persons, in standard units.
+        model: which mixture.
+        select: whether a horseshoe selects covariates.
+
+    Returns: the parameters, in standard units.
+
+    >>> from lawful.models.trajectories import Bounds, Priors, panel
+    >>> at = Posed(Priors(), panel([[0.0, 1.2, 2.3]], [0.0, 0.5, 1.0]), Bounds(0.1, 0.9), 0.0)
+    >>> form = lawful.trace(lambda at: mixture_with_priors(at, Model("LIN", 2)), at)
+    >>> [site.address[0] for site in form.sites()]
+    ['gate', 'mean', 'spread', 'root', 'noise', 'z', 'eta', 'y']
+    """
+    found = draw_parameters(model, at.priors, at.knots, at.panel.n if select else 0)
+    trajectory_mixture(at.panel, found, model, at.width)
+    return found
 
 
 def _direct(z: jax.Array, varying: Varying, panel: Panel, model: Model) -> jax.Array:

@@ -1,8 +1,9 @@
 """The Bayesian fit: growth factors integrated out, classes summed out, a posterior over the parameters of the classes.
 
 Law: the program below is the prior times the likelihood, in standard units; its evidence is that of the data. It is
-unchanged when classes change their names, so its posterior has a mode for each naming: sequential Monte Carlo visits
-them all, chains stay in one, and summaries do not depend on which.
+`program.mixture_with_priors` with factors and classes out, by hand (`likelihood.density` says why). It is unchanged
+when classes change their names, so its posterior has a mode for each naming: sequential Monte Carlo visits them all,
+chains stay in one, and summaries do not depend on which.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The Bayesian fit on a few persons: its parts fit together, names change nothing, evidence is that of the data."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,20 @@ import lawful
 from lawful import inference
 from lawful.errors import LawfulError
 from lawful.inference.results.collect import from_chains
-from lawful.models.trajectories import Bounds, Model, Priors, TrajectoryMixture, checked, estimator, panel, replicated
+from lawful.models.trajectories import (
+    Bounds,
+    Model,
+    Priors,
+    TrajectoryMixture,
+    checked,
+    estimator,
+    panel,
+    program,
+    replicated,
+)
 from lawful.models.trajectories.posterior import bayes
 from lawful.models.trajectories.posterior.bayes import STARTS, Posed, posterior_program, started_program
+from lawful.models.trajectories.program import mixture_with_priors
 
 SMALL = {"particles": 128, "runs": 2, "leapfrogs": 4, "start": "prior"}
 WIDE = {"y_var": "Y", "t_var": "T", "records": range(1, 4)}
@@ -194,6 +206,37 @@ def test_classes_from_a_mixture_leave_the_posterior_as_it_is(model, select):
     rest = {name: position[name] for name in shared}
     np.testing.assert_allclose(there.logp({"class.start": point} | rest), here.logp(position), rtol=1e-11)
     assert there.logp({"class.start": point.at[0, 2:].set(400.0)} | rest) == -np.inf  # where numbers overflow
+
+
+def posed_persons(model):
+    rng = np.random.default_rng(0)
+    seen = panel(rng.normal(size=(3, 4)), np.linspace(0, 1, 4), rng.normal(size=(3, model.p_gate)))
+    return Posed(
+        jax.tree.map(jnp.asarray, Priors()), seen, Bounds(jnp.asarray(0.1), jnp.asarray(0.9)), jnp.asarray(0.0)
+    )
+
+
+def test_the_posterior_is_that_of_its_program_with_another_prior_too(monkeypatch):
+    """The joint is the posterior with factors integrated and classes summed out, whatever it draws parameters from."""
+    model, usual = Model("LIN", 2), bayes.draw_parameters
+    at = posed_persons(model)
+    summed = inference.integrate_normals(["eta"]) >> inference.marginalise(["z"])
+
+    def low(*given):
+        drawn = usual(*given)
+        lawful.factor("low", jnp.sum(dist.Normal(-0.5, 0.1).log_prob(drawn.mean[:, 0])))
+        return drawn
+
+    for module in (bayes, program):
+        monkeypatch.setattr(module, "draw_parameters", low)
+    by_hand, joint = posterior_program.__wrapped__(model), partial(mixture_with_priors, model=model)
+    assert all(
+        any(getattr(n, "address", None) == ("low",) for n in lawful.trace(p, at).nodes) for p in (by_hand, joint)
+    )
+    here, there = lawful.density(by_hand, at), lawful.density(summed(joint), at)
+    point = jnp.linspace(-1.0, 1.0, here.ravel()[0].size)
+    assert here.names == there.names
+    assert float(here.logp_vector(point)) == pytest.approx(float(there.logp_vector(point)), rel=1e-12)
 
 
 @pytest.mark.slow
