@@ -1,5 +1,7 @@
 """Time-varying covariates with direct effects: the density, the count, the units, both kinds of frames, and a fit."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -46,7 +48,7 @@ def seen(model, missing=0.3):
 def test_the_density_is_that_of_outcomes_less_the_direct_effects_times_that_of_the_covariates(model):
     (y, *rest), x, data, free = seen(model)
     at = unpack(jnp.asarray(free), model, BOUNDS)
-    plain = Model(*(getattr(model, name) for name in Model.__dataclass_fields__ if name not in ("p_varying", "waves")))
+    plain = replace(model, p_varying=0, waves=0)
     joint = np.zeros((len(y), model.n_classes))
     for k in range(model.n_classes):
         effect, mean, spread = (np.asarray(leaf)[k, ..., 0] for leaf in at.varying)
