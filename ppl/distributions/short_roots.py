@@ -88,14 +88,14 @@ def solved_rows(
 
 
 def times(root: jax.Array, vector: jax.Array) -> jax.Array:
-    """Multiply lower roots (..., n, n) by vectors (..., n); what stands above the diagonal of a short one is not read.
+    """Multiply lower roots (..., n, n) by vectors (..., n); what stands above the diagonal is not read.
 
     >>> times(jnp.array([[2.0, 0.0], [1.0, 3.0]]), jnp.array([1.0, 2.0])).tolist()
     [2.0, 7.0]
     """
     size = root.shape[-1]
     if size > SHORT:
-        return jnp.squeeze(root @ vector[..., None], -1)
+        return jnp.squeeze(jnp.tril(root) @ vector[..., None], -1)
     numbers = jax.lax.split(vector, (1,) * size, axis=vector.ndim - 1)
     rows = jax.lax.split(root, (1,) * size, axis=root.ndim - 2)
     found = []

@@ -94,8 +94,12 @@ def program_of(kind: Kind):
 
 
 def dense(kind: Kind, at):
-    """Give the log evidence, and mean and covariance of what the program returns, all in one vector."""
+    """Give the log evidence, and mean and covariance of what the program returns, all in one vector.
+
+    Roots are lower triangles, as densities read them: nothing depends on what stands above their diagonals.
+    """
     n, steps = kind.n, kind.steps
+    at = {**at, **{name: jnp.tril(at[name]) for name in ("root", "first_root")}}
 
     def run(noise):
         beta = 0.5 + 1.5 * noise[0] if kind.shared else jnp.zeros(())
