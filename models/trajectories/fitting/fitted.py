@@ -171,9 +171,9 @@ class FittedMixture(Classified):
 
         Returns: persons in the order of their rows, in long data in that of their identifiers.
         """
-        if data is not None and not isinstance(data, Measured):
-            data = read_again(data, self.data, outcomes)
-        seen = self.problem.panel if data is None else self.standard_panel(data)
+        seen = self.problem.panel
+        if data is not None:
+            seen = self.standard_panel(read_again(data, self.data, outcomes))
         if outcomes:
             found = log_memberships(self._standard, seen, self.model, self.problem.width)
         else:

@@ -20,7 +20,6 @@ from ...latent_classes import co_membership, membership_interval, occupied_class
 from ...latent_classes.invariants import tails
 from ..fitting.classified import Classified
 from ..model.scaling import doubly
-from ..reading.measured import Measured
 from ..reading.prediction_grid import grid_of
 from ..reading.read_frames import read_again
 from ..reading.settings import check_interval, check_level
@@ -142,9 +141,8 @@ class PosteriorSummaries(NamedDraws, Classified):
         """
         if data is None and outcomes:
             return self.names.mean
-        if data is not None and not isinstance(data, Measured):
-            data = read_again(data, self.data, outcomes)
-        return predictions.memberships_of(self, self.data if data is None else data, outcomes)
+        read = self.data if data is None else read_again(data, self.data, outcomes)
+        return predictions.memberships_of(self, read, outcomes)
 
     def class_intervals(self, level: float = 0.95) -> np.ndarray:
         """Give the central interval of each person's probability of each class (n, K, 2)."""

@@ -87,7 +87,7 @@ def grid_of(times: Any, covariates: Any, data: Any, like: Measured) -> Grid:
                 f"predict_outcome: covariates {known} and data=, where a person's covariates stand. Fix: change them "
                 "in data, or leave data out."
             )
-        read = data if isinstance(data, Measured) else read_again(data, like)
+        read = read_again(data, like)
         return Grid(times, read, _moving(given, moving, len(read.y), times))
     if known and len(known) < len(own):
         raise LawfulError(

@@ -109,7 +109,8 @@ def read_again(data: Any, like: Measured, outcomes: bool = True) -> Measured:
     """Read further persons from a frame with the columns of an earlier one.
 
     Args:
-        data: a frame of pandas or polars, or a mapping of columns, wide or long as the earlier one was.
+        data: a frame of pandas or polars, or a mapping of columns, wide or long as the earlier one was; or persons who
+            were read, who stay as they are.
         like: what was read of that.
         outcomes: whether to read outcomes, times and growth covariates too, or gate covariates alone.
 
@@ -117,6 +118,8 @@ def read_again(data: Any, like: Measured, outcomes: bool = True) -> Measured:
     >>> read_again({"Y1": [3.0], "Y2": [None], "T1": [0], "T2": [None]}, like).y.tolist()
     [[3.0, nan]]
     """
+    if isinstance(data, Measured):
+        return data
     if not like.records and not like.id_name:
         raise LawfulError("data: the fit was made of arrays, not of a frame. Fix: give persons as read by read_wide.")
     if not outcomes:
