@@ -31,7 +31,7 @@ from .findings.findings import Status as Status
 from .kernels.particles.hmc import population_hmc as population_hmc
 from .kernels.particles.move import move as move
 from .kernels.particles.walk import population_walk as population_walk
-from .laws.resampling import ess_below as ess_below
+from .laws.resampling_schemes import ess_below as ess_below
 from .laws.symmetric_mixture import SymmetricMixture as SymmetricMixture
 from .plans.plan import Plan as Plan
 from .plans.resuming import resume as resume
@@ -64,7 +64,7 @@ from .results.scores import scores as scores
 from .running.bar import (
     progress_bar as progress_bar,
 )
-from .running.driver import Chunk as Chunk
+from .running.chunks import Chunk as Chunk
 from .running.jobs import map_parts as map_parts
 from .running.jobs import parts_for_cores as parts_for_cores
 from .running.options import RunOptions as RunOptions

@@ -11,7 +11,7 @@ from .inference.checkpoints.stored_run import open_run as open_run
 from .inspection.lint.check import check_program as check_program
 from .interop.density import Density as Density
 from .interop.density import density as density
-from .interop.numpyro.models import from_numpyro as from_numpyro
+from .interop.numpyro.from_numpyro import from_numpyro as from_numpyro
 from .language.control import bounded_loop as bounded_loop
 from .language.control import cond as cond
 from .language.control import scan as scan
@@ -19,6 +19,7 @@ from .language.control import switch as switch
 from .language.data.observed import missing as missing
 from .language.mem import mem as mem
 from .language.padding import pad as pad
+from .language.plates import plate as plate
 from .language.statements import (
     deterministic as deterministic,
 )
@@ -27,9 +28,6 @@ from .language.statements import (
 )
 from .language.statements import (
     mask as mask,
-)
-from .language.statements import (
-    plate as plate,
 )
 from .language.statements import (
     program as program,

@@ -22,7 +22,7 @@ BACKENDS = {
     "inference/laws/conditional_resampling.py": "the law of ancestors given the first: draw beside the enumeration",
     "inference/laws/multivariate_t.py": "the law of an element that a program starts from: draw beside the density",
     "inference/laws/symmetric_mixture.py": "the law of elements that a program starts from: draw beside the density",
-    "inference/laws/resampling.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
+    "inference/laws/resampling_schemes.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
     "inference/check/identities/identities.py": "points at which densities are tested; no algorithm runs on them",
     "inference/check/identities/coordinates.py": "points at which Jacobians are tested",
     "inference/check/statistics/sbc.py": "ties of ranks",

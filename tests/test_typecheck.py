@@ -8,8 +8,8 @@ from jaxtyping import TypeCheckError
 
 from lawful.addresses import as_address, key_at
 from lawful.form import Plate
-from lawful.inference.laws.resampling import ess
-from lawful.inference.laws.strata import push_stratified
+from lawful.inference.laws.resampling_schemes import ess
+from lawful.inference.laws.systematic_resampling import push_stratified
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ from lawful.inference.devices import Axis, exchanged
 from lawful.inference.devices.axis import blocks_of
 from lawful.inference.devices.island_resampling import Apart
 from lawful.inference.devices.routing import Whole, Within, draw_ends
-from lawful.inference.laws.strata import ancestors_from_ends, systematic
+from lawful.inference.laws.systematic_resampling import ancestors_from_ends, systematic
 
 PACKAGES = ("jax", "jaxlib", "numpy", "numpyro")
 DTYPE = "float32"

@@ -21,9 +21,9 @@ from lawful.form import Form
 from ..contract import Contract, Transformer
 from ..devices.island_resampling import NAMES, Islands
 from ..devices.mesh import checked_mesh
-from ..laws.resampling import EssBelow
-from ..laws.resampling import scheme as scheme_named
-from ..laws.strata import systematic
+from ..laws.resampling_schemes import EssBelow
+from ..laws.resampling_schemes import scheme as scheme_named
+from ..laws.systematic_resampling import systematic
 from ..plans.chains.chain_plan import ChainMethod, chains
 from ..plans.engine import Engine
 from ..plans.enumerated_plan import starts_beside, summed

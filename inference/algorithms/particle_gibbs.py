@@ -12,7 +12,7 @@ from lawful.errors import LawfulError
 
 from ..kernels.combine.compose import cycle
 from ..kernels.combine.on import on
-from ..kernels.particles.particle_gibbs import particle_gibbs as conditional_smc
+from ..kernels.particles.conditional_smc_kernel import particle_gibbs as conditional_smc
 from ..plans.setting_types import Count, Kernel
 from .method import MarkovChains, call, method
 

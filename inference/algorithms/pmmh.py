@@ -13,8 +13,8 @@ from typing import Any, Literal
 from lawful.errors import LawfulError
 
 from ..kernels.combine.refresh import Kept, Refresh, refresh
-from ..laws.resampling import EssBelow
-from ..laws.resampling import scheme as scheme_named
+from ..laws.resampling_schemes import EssBelow
+from ..laws.resampling_schemes import scheme as scheme_named
 from ..plans.setting_types import Count, Names, Scheme
 from ..transformers.evidence_estimate import Filter
 from ..transformers.nested import Nest

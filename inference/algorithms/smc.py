@@ -21,7 +21,7 @@ def particle_filter(
 ) -> Transformer:
     """The composition: spawn, then at every pause resample, move if there is a kernel, and advance; then finish.
 
-    >>> from lawful.inference.laws.resampling import scheme
+    >>> from lawful.inference.laws.resampling_schemes import scheme
     >>> particle_filter(10, scheme("systematic"), None).contract.kind
     'preserves_measure'
     """

@@ -21,7 +21,7 @@ from lawful.form import Form
 from lawful.form.digest import digest
 from lawful.tracing.number_arguments import as_written
 
-from ..laws.resampling import is_named
+from ..laws.resampling_schemes import is_named
 from .form_digests import constants_of, content, digests_of, short
 
 __all__ = ["check", "fingerprints"]

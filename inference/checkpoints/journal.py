@@ -22,7 +22,7 @@ import numpy as np
 
 from lawful.errors import CheckpointError, CheckpointMismatch
 
-from .checkpoints import CheckpointWarning, flatten, generations, load, restore, save
+from .checkpoint_folder import CheckpointWarning, flatten, generations, load, restore, save
 from .fingerprints import check, fingerprints
 from .form_digests import content, short
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lawful.errors import UnsafeCheckpoint
 
-from ..laws.resampling import SCHEMES, is_named
+from ..laws.resampling_schemes import SCHEMES, is_named
 from ..registered import registered, stored_name
 
 

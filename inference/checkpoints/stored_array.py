@@ -23,7 +23,7 @@ class StoredArray(np.lib.mixins.NDArrayOperatorsMixin):
     Whatever else is asked of it, as `x.mean()` or `2 * x`, reads all draws.
 
     >>> import tempfile
-    >>> from lawful.inference.checkpoints.store import Layout, Store
+    >>> from lawful.inference.checkpoints.draws_store import Layout, Store
     >>> rows = {"posterior": {"x": np.arange(6.0).reshape(2, 3)}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Store.create(f"{folder}/draws.zarr", Layout.of(rows, chunk=3), {}, total=9)

@@ -40,7 +40,7 @@ def open_run(path: str | os.PathLike[str]) -> xarray.DataTree:
 
     >>> import tempfile
     >>> import numpy as np
-    >>> from lawful.inference.checkpoints.store import Layout, Store
+    >>> from lawful.inference.checkpoints.draws_store import Layout, Store
     >>> rows = {"posterior": {"x": np.arange(6.0).reshape(2, 3)}}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = Store.create(f"{folder}/draws.zarr", Layout.of(rows, chunk=3), {"sampler": "mcmc"}, total=9)

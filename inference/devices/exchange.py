@@ -30,7 +30,7 @@ from jaxtyping import Array, Bool, Int
 
 from lawful.distributions.sampling.integer_weights import running_sum
 
-from ..laws.strata import ancestors_from_ends
+from ..laws.systematic_resampling import ancestors_from_ends
 from .axis import Axis
 
 type Packets = dict[str, Any]

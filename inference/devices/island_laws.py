@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from lawful.distributions.protocol import product_grid
 
-from ..laws.resampling import AncestorsLaw, Scheme
+from ..laws.resampling_schemes import AncestorsLaw, Scheme
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from lawful.form import Var
 from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
-from ..laws.resampling import Distinct, ess
-from ..laws.strata import systematic
+from ..laws.resampling_schemes import Distinct, ess
+from ..laws.systematic_resampling import systematic
 from ..registered import stored_as
 from ..representations.population import Population, gather, identity, one_ancestry
 from ..transformers.resample import Offspring, Parents, When, offspring, resampled

@@ -22,7 +22,7 @@ from lawful.errors import LawfulError
 from lawful.form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var
 from lawful.form.builder import Tupled
 
-from ..laws.resampling import Distinct
+from ..laws.resampling_schemes import Distinct
 from ..representations.population import take
 from .axis import Axis, blocks_of
 from .reductions import across

@@ -20,8 +20,8 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from lawful.distributions.sampling.threefry import words
 
-from ..laws.resampling import Distinct, ResampleLaw
-from ..laws.strata import ancestors_from_ends, expected_offspring, systematic, uniform_units
+from ..laws.resampling_schemes import Distinct, ResampleLaw
+from ..laws.systematic_resampling import ancestors_from_ends, expected_offspring, systematic, uniform_units
 from .axis import Axis
 from .exchange import exchanged
 from .island_laws import WholeLaw, WithinLaw

@@ -19,7 +19,7 @@ from lawful.distributions.protocol import BoundLaw
 
 from ..contract import Contract
 from ..laws.picks import PickLaw
-from ..laws.resampling import ResampleLaw
+from ..laws.resampling_schemes import ResampleLaw
 from .decisions import decision
 from .run import START, Run
 from .running import placed_in, run
@@ -82,7 +82,7 @@ def filtered(model: Callable[..., Any], args: tuple[Any, ...], settings: Setting
 
     >>> import jax, numpyro.distributions as dist, lawful
     >>> from lawful.inference.eager.drawing import Draws
-    >>> from lawful.inference.laws.resampling import scheme
+    >>> from lawful.inference.laws.resampling_schemes import scheme
     >>> from lawful.messages import only
     >>> def flips():
     ...     if lawful.sample("again", dist.Bernoulli(0.5)) == 1:

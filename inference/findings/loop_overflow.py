@@ -17,7 +17,7 @@ from lawful.addresses import show_address
 from lawful.backends.pointwise import ask_at_prior
 from lawful.form import Factor, Form, Site
 from lawful.form.arguments.arrays import split_arguments
-from lawful.form.cached import per_form
+from lawful.form.pipeline import per_form
 from lawful.messages import OVERFLOW
 from lawful.passes.probe import Asked, Probe
 

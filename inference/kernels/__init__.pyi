@@ -25,7 +25,7 @@ from .jumps.program_proposal import independence as independence
 from .jumps.redraw_one import redraw as redraw
 from .jumps.split_merge import split_merge as split_merge
 from .local.single_site import single_site as single_site
-from .particles.particle_gibbs import particle_gibbs as particle_gibbs
+from .particles.conditional_smc_kernel import particle_gibbs as particle_gibbs
 from .particles.smcp3 import smcp3 as smcp3
 from .walks.elliptical import elliptical_slice as elliptical_slice
 from .walks.random_walk import random_walk as random_walk

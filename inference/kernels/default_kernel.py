@@ -21,9 +21,9 @@ import jax.numpy as jnp
 from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.markov_blanket import reached, work
+from lawful.form.pipeline import per_form
 
 from ..contract import Transformer
 from ..representations.absent_elements import form_for

@@ -4,4 +4,4 @@ Law: what an algorithm draws here it can also enumerate, from the same function 
 May import: no other folder.
 """
 
-from . import multinomial, strata  # noqa: F401  (they register their schemes)
+from . import multinomial_resampling, systematic_resampling  # noqa: F401  (they register their schemes)

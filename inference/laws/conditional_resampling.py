@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from lawful.distributions.observed_law import DerivedLaw
 from lawful.errors import UnsupportedProgramError
 
-from .resampling import AncestorsLaw, ResampleLaw
+from .resampling_schemes import AncestorsLaw, ResampleLaw
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import jax
 
 from lawful.form import Form
 
-from ..checkpoints.checkpoints import Checkpoint
+from ..checkpoints.checkpoint_folder import Checkpoint
 from ..results.result import Result
-from ..running.driver import Chunk
+from ..running.chunks import Chunk
 from ..running.options import RunOptions
 from .plan import Prepared
 

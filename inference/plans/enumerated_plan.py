@@ -19,12 +19,12 @@ from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import by_name, choices_of, dims_of
 
-from ..checkpoints.checkpoints import Checkpoint
+from ..checkpoints.checkpoint_folder import Checkpoint
 from ..results.copies import Told
 from ..results.record import WeightedParticles, masked
 from ..results.recover import drawing, recover
 from ..results.result import Result
-from ..running.driver import Chunk
+from ..running.chunks import Chunk
 from ..running.options import RunOptions
 from ..transformers.enumeration import Enumeration, enumeration
 from .plan import Prepared, key_of

@@ -38,13 +38,13 @@ from lawful.tracing.number_arguments import with_inputs
 from lawful.tracing.primitives import in_a_trace
 from lawful.tracing.trace import source_of, trace
 
-from ..checkpoints.checkpoints import Checkpoint
+from ..checkpoints.checkpoint_folder import Checkpoint
 from ..contract import Contract
 from ..devices.mesh import placed_on
 from ..findings.findings import Finding
 from ..representations.parameters import Around
 from ..results.result import Result
-from ..running.driver import Chunk
+from ..running.chunks import Chunk
 from ..running.options import RunOptions
 from .refusals import refuse
 

@@ -17,13 +17,13 @@ import jax
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
 from lawful.form.arguments.calls import positional
 
-from ..checkpoints.checkpoints import Checkpoint, load, restore
+from ..checkpoints.checkpoint_folder import Checkpoint, load, restore
 from ..checkpoints.fingerprints import check, fingerprints
 from ..checkpoints.recipes import NoRecipe, decode, encode
 from ..findings.findings import Finding
 from ..registered import method_of
 from ..results.result import Result
-from ..running.driver import Drive
+from ..running.chunks import Drive
 from ..running.options import RunOptions
 from ..running.saving import row_name
 from .plan import Prepared

@@ -20,9 +20,9 @@ from lawful.distributions.law import position_of
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Factor, Form, Site, Var
 from lawful.form.builder import Block
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice
 from lawful.form.liveness import moved_operands, without_dead_code
+from lawful.form.pipeline import per_form
 from lawful.passes.fill_absent import guarded_choices, unguarded
 from lawful.passes.probe import Probe, probed
 from lawful.passes.thread_sites import score

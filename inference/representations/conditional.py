@@ -30,7 +30,7 @@ from lawful.passes.condition import fed
 
 from ..laws.conditional_resampling import ConditionalLaw
 from ..laws.picks import PickLaw
-from ..laws.resampling import ResampleLaw
+from ..laws.resampling_schemes import ResampleLaw
 
 
 @dataclass(frozen=True)

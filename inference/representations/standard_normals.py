@@ -32,7 +32,7 @@ from lawful.form.dependence import dependence
 from lawful.form.rewriting import with_operations, with_subforms
 
 from ..laws.picks import PickLaw
-from ..laws.resampling import ResampleLaw
+from ..laws.resampling_schemes import ResampleLaw
 from .population import take
 
 

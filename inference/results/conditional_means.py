@@ -20,8 +20,8 @@ from lawful.addresses import Address
 from lawful.backends.xla import emit
 from lawful.form import Factor, Form, Node, Site, Var
 from lawful.form.builder import Block
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice
+from lawful.form.pipeline import per_form
 from lawful.passes.condition import fed
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace

@@ -18,7 +18,7 @@ import numpy as np
 from lawful.backends.log_density import gather_choices
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
-from lawful.form.cached import per_form
+from lawful.form.pipeline import per_form
 from lawful.interop.density import Density
 
 from ..representations.element_terms import LogMarginals, Parts

@@ -15,8 +15,8 @@ from lawful.addresses import Address, show_address
 from lawful.backends.pointwise import ask_at_choices
 from lawful.errors import NonFiniteError
 from lawful.form import Form
-from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
+from lawful.form.pipeline import per_form
 from lawful.passes.checked_draws import allowed, question
 from lawful.passes.probe import Asked
 

@@ -17,7 +17,7 @@ from lawful.backends.log_density import scored
 from lawful.backends.pointwise import pointwise
 from lawful.errors import LawfulError
 from lawful.form import Form
-from lawful.form.cached import per_form
+from lawful.form.pipeline import per_form
 
 from ..representations.element_terms import LogMarginals
 from .batches import BatchSize, at_draws, in_one_row, over_rows

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.form import Factor, Form, Site
-from lawful.form.cached import per_form
+from lawful.form.pipeline import per_form
 from lawful.inspection.lint.settled import Answer, settled
 from lawful.late import xarray
 from lawful.passes.probe import Probe

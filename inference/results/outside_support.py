@@ -16,9 +16,9 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.backends.pointwise import ask_at_choices
 from lawful.form import Factor, Form, Site, Var
-from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
 from lawful.form.liveness import moved_operands, without_dead_code
+from lawful.form.pipeline import per_form
 from lawful.passes.probe import Probe
 from lawful.tracing.lower import lower
 

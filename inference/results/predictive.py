@@ -23,9 +23,9 @@ from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.random_keys import one_key
-from lawful.form.cached import per_form
 from lawful.form.choices import by_name, choices_of, dims_of
 from lawful.form.labels import fitting, labels_of
+from lawful.form.pipeline import per_form
 from lawful.late import xarray
 from lawful.passes.checked_draws import question
 from lawful.passes.predict import Rerun, rerun

@@ -16,8 +16,8 @@ from lawful.backends.xla import emit
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.random_keys import one_key
-from lawful.form.cached import per_form
 from lawful.form.choices import by_name, choices_of
+from lawful.form.pipeline import per_form
 
 from ..transformers.enumeration import Enumeration, given_sites
 from .batches import BatchSize, as_choice, in_batches, in_one_row, leading_axes

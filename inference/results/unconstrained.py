@@ -14,8 +14,8 @@ from lawful.backends.pointwise import ask_at_choices
 from lawful.distributions.bijections import from_support, is_discrete
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, Site
-from lawful.form.cached import per_form
 from lawful.form.choices import choices_of, dims_of
+from lawful.form.pipeline import per_form
 from lawful.passes.probe import Asked, Probe
 
 from .batches import BatchSize, at_draws, over_rows

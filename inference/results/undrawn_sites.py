@@ -16,10 +16,10 @@ import numpy as np
 from lawful.addresses import Address
 from lawful.errors import LawfulError
 from lawful.form import Factor, Form, walk
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.dependence import dependence
 from lawful.form.liveness import without_dead_code
+from lawful.form.pipeline import per_form
 from lawful.passes.record import record
 from lawful.tracing.trace import trace
 

@@ -21,7 +21,7 @@ import numpy as np
 from lawful.addresses import show_address
 from lawful.errors import IndexRangeError, MemoryLimitError
 from lawful.form import Det, Form, Loop, Node, Site, Var, subforms
-from lawful.form.cached import per_form
+from lawful.form.pipeline import per_form
 
 LARGEST = 2**31 - 1  # elements that 32-bit indices count
 LITTLE = 1 << 24  # bytes for which nothing is looked up, so that small runs cost nothing more

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from lawful.backends.xla import emit
 from lawful.form import Form, Plate, Var, walk
 from lawful.form.liveness import without_dead_code
-from lawful.inference.running.portions import Portions
+from lawful.inference.running.resumable_form import Portions
 from lawful.passes.rolling.roll import rolled
 
 from ..devices.local_form import Share, local_form

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from lawful.errors import CheckpointError
 
-from ..checkpoints import checkpoints
+from ..checkpoints import checkpoint_folder
 from ..findings.findings import Finding
 from .course import Course, Kept, Stream
 
@@ -52,7 +52,7 @@ class Saver:
             if not drive.stream.flush():  # the last checkpoint is the last one of which the store has all rows
                 return ()
             kept["tally"] = drive.stream.tally
-        arrays, tree = checkpoints.flatten(kept)
+        arrays, tree = checkpoint_folder.flatten(kept)
         for number, done in enumerate(drive.done):
             for place, array in enumerate(drive.kept.rows(number, done) if number in drive.kept.arrays else ()):
                 arrays[row_name(number, place)] = array
@@ -65,7 +65,7 @@ class Saver:
         }
         found: tuple[Finding, ...] = ()
         try:
-            checkpoints.save(self.folder, {**self.header, **told}, arrays)
+            checkpoint_folder.save(self.folder, {**self.header, **told}, arrays)
         except CheckpointError as error:
             found = () if self.lost else (self._lost(error),)
         self.last = time.monotonic()

@@ -26,7 +26,7 @@ from ..contract import PRESERVES, Transformer
 from ..laws.conditional_resampling import ConditionalLaw
 from ..laws.invalid_weights import cleaned
 from ..laws.picks import PickLaw
-from ..laws.resampling import ResampleLaw
+from ..laws.resampling_schemes import ResampleLaw
 from ..representations.population import Advance, Population
 from ..representations.sequential import Sequential
 from .pauses import repeat_to_end, spawn

@@ -23,8 +23,8 @@ from lawful.passes.record import record
 from lawful.passes.thread_sites import score
 from lawful.tracing.trace import trace
 
-from ..laws.resampling import EssBelow
-from ..laws.resampling import scheme as scheme_named
+from ..laws.resampling_schemes import EssBelow
+from ..laws.resampling_schemes import scheme as scheme_named
 from ..representations.parameters import Around, parameters_of
 from ..representations.standard_normals import by_normals
 from .evidence_estimate import Filter, weighing

@@ -17,8 +17,8 @@ from lawful.errors import LawfulError
 from lawful.form import Plate
 
 from ..contract import Transformer
-from ..laws.resampling import Distinct, ResampleLaw
-from ..laws.resampling import scheme as scheme_named
+from ..laws.resampling_schemes import Distinct, ResampleLaw
+from ..laws.resampling_schemes import scheme as scheme_named
 from ..representations.population import EqualWeights, Population, gather
 from .fits import contract_of, is_fitted
 from .move import Chain, move_of, moved, noted, piloted

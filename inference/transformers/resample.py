@@ -19,8 +19,8 @@ from lawful.form.builder import Block
 
 from ..contract import PRESERVES, Transformer
 from ..laws.invalid_weights import cleaned
-from ..laws.resampling import Decided, Distinct, ResampleLaw
-from ..laws.resampling import scheme as scheme_named
+from ..laws.resampling_schemes import Decided, Distinct, ResampleLaw
+from ..laws.resampling_schemes import scheme as scheme_named
 from ..representations.population import EqualWeights, Population, gather, identity, mean_weights
 
 type When = Callable[[jax.Array, int], jax.Array]

@@ -24,7 +24,7 @@ from lawful.form.bundles import filled, like, listed
 from lawful.passes.add_plate import lift
 
 from ..contract import PRESERVES, Contract, Transformer
-from ..laws.resampling import ess
+from ..laws.resampling_schemes import ess
 from ..representations.annealing_paths import Path, prior_to_posterior
 from ..representations.population import Advance, Carried, Population, Trail
 from ..representations.tempered import Point, Tempered, Weighed, tempered

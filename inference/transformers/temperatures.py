@@ -16,7 +16,7 @@ import numpy as np
 
 from lawful.errors import LawfulError
 
-from ..laws.resampling import ess
+from ..laws.resampling_schemes import ess
 from ..missing_call import refuse_uncalled
 from ..registered import stored_as
 from .root import RootStatus, falling_root

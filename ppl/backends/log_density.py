@@ -18,9 +18,9 @@ from ..errors import LawfulError
 from ..form import Form
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
-from ..form.cached import per_form
 from ..form.choices import Choice
 from ..form.operations.device import device_array
+from ..form.pipeline import per_form
 from ..passes.thread_sites import Threaded, score
 from .xla import emit
 

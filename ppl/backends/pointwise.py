@@ -14,8 +14,8 @@ import jax.numpy as jnp
 
 from ..addresses import Address
 from ..form import Factor, Form, Site
-from ..form.cached import per_form
 from ..form.choices import Choice, choices_of, dims_of
+from ..form.pipeline import per_form
 from ..passes.probe import Asked, Probe, Question, probed
 from ..passes.thread_sites import score
 from .xla import emit

@@ -19,12 +19,12 @@ import numpy as np
 
 from ..form import Det, Factor, Form, Loop, Node, Site, Var, walk
 from ..form.builder import Block, Tupled, renamed
-from ..form.cached import Pass, keeps
 from ..form.liveness import dependents, without_dead_code
 from ..form.operations.device import device_array
 from ..form.operations.equation import Equation, identity, is_plain_call
 from ..form.operations.from_jaxpr import unfold
 from ..form.operations.stacks import Row
+from ..form.pipeline import Pass, keeps
 from .xla import DEFAULT, apply_det, run_nodes
 
 MOST = 1 << 20  # numbers that the steps of a loop may hold together

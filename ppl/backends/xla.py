@@ -17,11 +17,11 @@ from ..distributions.batched import draw_lanes
 from ..distributions.sampling.threefry import fold_in
 from ..errors import ImproperPriorError, LawfulError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
-from ..form.cached import Pass, per_form, through
 from ..form.fold import Fold
 from ..form.liveness import has_weight, without_dead_code
 from ..form.operations.compensated_sum import Sum
 from ..form.operations.equation import Equation
+from ..form.pipeline import Pass, per_form, through
 from ..passes.rolling.roll import rolled
 from ..passes.rolling.unrolled_sites import warn_straight
 from .site_keys import Keys, keys_of, row_keys, step_keys
@@ -40,7 +40,7 @@ def emit(form: Form, passes: tuple[Pass, ...] = DEFAULT) -> Callable[..., tuple[
 
     Args:
         form: the form.
-        passes: what rewrites it first, one after the other; each is declared with its law (`lawful.form.cached.LAWS`).
+        passes: what rewrites it first, in this order; each is declared with its law (`lawful.form.pipeline.LAWS`).
 
     >>> import jax, numpyro.distributions as dist, lawful
     >>> form = lawful.trace(lambda y: lawful.sample("y", dist.Normal(0.0, 1.0), obs=y), 0.0)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .cached import keeps
 from .fold import Fold, Visitor
 from .nodes import Branch, Det, Factor, Form, Loop, Node, Site, Var, walk, within
+from .pipeline import keeps
 from .rewriting import with_nodes
 
 

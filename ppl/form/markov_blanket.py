@@ -11,10 +11,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..addresses import Address
-from .cached import per_form
 from .choices import choices_of
 from .dependence import dependence
 from .nodes import Det, Form, Site, subforms
+from .pipeline import per_form
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 May import: form, distributions, passes, backends, tracing, language.
 """
 
-from .interventions import do, mask, scale, scope
+from .given_values import condition, do, log_density, replay, substitute
 from .key_reuse import key_guard
-from .standard import TraceRecord, block, condition, log_density, replay, seed, substitute, trace
+from .standard import TraceRecord, block, seed, trace
+from .weights_and_names import mask, scale, scope
 
 __all__ = [
     "TraceRecord",

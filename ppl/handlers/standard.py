@@ -1,13 +1,11 @@
-"""Standard handlers: functions on programs that answer some of their messages.
+"""Standard handlers: functions on programs that draw, hide or record what their statements say.
 
-Law: a handler changes the measure exactly as its name says: `seed`, `substitute`, `replay`, `block` and `trace` keep
-the density function of the program, `condition` turns choices into observations, `do` cuts them off from their causes,
-`mask` and `scale` weigh the density, `scope` renames.
+Law: `seed`, `block` and `trace` keep the density function of the program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +17,6 @@ from ..distributions.law import law_of
 from ..errors import DuplicateSiteError, UnsupportedProgramError
 from ..form.arguments.random_keys import one_key
 from ..form.nodes import Hidden
-from ..language.data.checked import of_its_shape
-from ..language.data.observed import observe
 from ..messages import (
     DecisionMessage,
     DeterministicMessage,
@@ -29,16 +25,14 @@ from ..messages import (
     Message,
     SampleMessage,
     Source,
-    Surroundings,
     handlers,
     installed,
     only,
-    placed,
     refused,
 )
 from ..tracing.primitives import current_trace
 from .key_reuse import consume
-from .named_values import Giving, Program, checked, handled, lookup, split_masks, within
+from .named_values import Program, handled, within
 
 
 def seed(program: Program, key: Any, *, alone: bool = False) -> Program:
@@ -98,65 +92,6 @@ class Boundary:
                 "lawful.trace(program, *args) or by calling an inference."
             )
             raise refused(message, words, UnsupportedProgramError)
-
-
-def condition(program: Program, data: Mapping[Any, Any]) -> Program:
-    """Observe the named sites: their density becomes a weight.
-
-    Args:
-        program: the program.
-        data: values by name or address; a loop's site takes an array whose leading axis is the steps. A pair (values,
-            mask) says by True which elements were observed.
-
-    Raises:
-        ObservationError: data do not fit their site, or are None.
-        LawfulError: a name is no site; the message lists names that look alike.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> model = condition(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), {"x": 0.0})
-    >>> round(float(trace(model)().log_density), 4)
-    -0.9189
-    """
-    return checked(program, "condition", lambda: _Fix(data, observe=True))
-
-
-def substitute(program: Program, data: Mapping[Any, Any]) -> Program:
-    """Fix the values of the named sites; they stay choices and keep their density.
-
-    >>> import numpyro.distributions as dist, lawful
-    >>> model = substitute(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), {"x": 2.0})
-    >>> float(model())
-    2.0
-    """
-    return handled(program, lambda: _Fix(data, observe=False))
-
-
-def replay(program: Program, recorded: TraceRecord | Mapping[Any, Any]) -> Program:
-    """Repeat the choices of a recorded run; observations and deterministic values are computed again."""
-    choices = recorded.choices if isinstance(recorded, TraceRecord) else recorded
-    return handled(program, lambda: _Fix(choices, observe=False))
-
-
-class _Fix(Giving):
-    """Gives values to the choices that are named; with `observe` they become observations."""
-
-    def __init__(self, data: Mapping[Any, Any], observe: bool) -> None:
-        named = {as_address(name): value for name, value in data.items()}
-        values, self.masks = split_masks(data) if observe else (named, {})
-        super().__init__(values)
-        self.observe = observe
-
-    def process(self, message: Message) -> None:
-        if not isinstance(message, SampleMessage):
-            return
-        self.seen.add(names_of(message.address))
-        value = lookup(self.data, message.address) if message.value is None else None
-        if value is None:
-            return
-        if self.observe:
-            observe(message, value, lookup(self.masks, message.address))
-        else:
-            message.value = of_its_shape(message, value)
 
 
 def block(program: Program, hide: Iterable[Any] | Callable[[Message], bool] | None = None) -> Program:
@@ -219,7 +154,7 @@ def trace(program: Program) -> Callable[..., TraceRecord]:
 
     >>> import numpyro.distributions as dist, lawful
     >>> model = lambda: lawful.sample("x", dist.Bernoulli(0.25))
-    >>> record = trace(substitute(model, {"x": 1}))()
+    >>> record = trace(lawful.handlers.substitute(model, {"x": 1}))()
     >>> {show_address(a): int(v) for a, v in record.choices.items()}, round(float(record.log_density), 4)
     ({'x': 1}, -1.3863)
     """
@@ -273,16 +208,6 @@ def refuse_duplicate(used: dict[Address, Source], address: Address, source: Sour
                 site=address, first=used[other], second=source,
             )  # fmt: skip
     used[address] = source
-
-
-def log_density(program: Program, choices: Mapping[Any, Any]) -> Callable[..., Any]:
-    """Score an eager run at given choices: `log_density(program, choices)(*args)`; every active site must be given."""
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with placed(Surroundings()):
-            return trace(replay(program, choices))(*args, **kwargs).log_density
-
-    return run
 
 
 def _note_hidden(message: SampleMessage, handler: str) -> None:

@@ -21,9 +21,9 @@ from ..errors import UnsupportedProgramError
 from ..form import Branch, Det, Factor, Form, Loop, Site, Var
 from ..form.arguments.arrays import split_arguments
 from ..form.arguments.constant_data import refuse_other_data
-from ..form.cached import cache_of
 from ..form.fold import Fold
 from ..form.operations.on_numpy import evaluate
+from ..form.pipeline import cache_of
 from ..messages import (
     DecisionMessage,
     DeterministicMessage,

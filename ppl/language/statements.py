@@ -1,4 +1,4 @@
-"""Statements: `sample`, `factor`, `deterministic`, `plate`, and the scopes and weights around them.
+"""Statements: `sample`, `factor`, `deterministic`, and the scopes and weights around them; plates stand beside.
 
 A program is a plain Python function of its arguments. It denotes an unnormalised measure: the product of the densities
 of its sites and of its factors. Law: eager runs and the traced form denote the same measure.
@@ -7,7 +7,7 @@ of its sites and of its factors. Law: eager runs and the traced form denote the 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..addresses import Address, names_of, show_address
+from ..addresses import Address
 from ..distributions.absent import as_read, in_lanes
 from ..distributions.observed_law import Interval
 from ..errors import LawfulError
@@ -23,7 +23,6 @@ from ..messages import (
     RESERVED,
     DeterministicMessage,
     FactorMessage,
-    PlateFrame,
     SampleMessage,
     Surroundings,
     caller,
@@ -36,6 +35,7 @@ from ..messages import (
     value_of,
 )
 from .data.observed import announce, both, complete, observe, refuse_shapes, truth
+from .plates import in_plates
 
 
 def program[**P, R](function: Callable[P, R]) -> Callable[P, R]:
@@ -97,7 +97,7 @@ def sample(
     if not hasattr(distribution, "log_prob"):
         given = type(distribution).__name__
         raise refused(message, f": expected a distribution of numpyro.distributions, got {given}.")
-    distribution = _in_plates(message)
+    distribution = in_plates(message)
     if obs is None and place.lanes is not None:
         distribution = in_lanes(distribution, place.lanes)
     message.distribution = distribution
@@ -161,56 +161,6 @@ def deterministic(name: str, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def plate(
-    name: str, size: int, *, dim: int | None = None, coords: Sequence[Any] | np.ndarray | None = None
-) -> Iterator[jax.Array]:
-    """Declare a batch axis of independent elements, given the variables outside.
-
-    Args:
-        name: the name of the axis, which becomes a dimension of the results.
-        size: its length; 0 is legal and leaves the prior.
-        dim: its position from the right, negative; default: the next free one from the right.
-        coords: a label for each element, as names or years, which results show.
-
-    Yields: the indices 0..size-1.
-
-    Raises: LawfulError for a position taken by another plate, a reserved name, or labels of another number.
-
-    >>> import jax, numpyro.distributions as dist
-    >>> from lawful import handlers
-    >>> def schools():
-    ...     with plate("school", 8):
-    ...         return sample("theta", dist.Normal(0.0, 1.0))
-    >>> handlers.seed(schools, jax.random.key(0))().shape
-    (8,)
-    """
-    place, source = surroundings(), caller()
-
-    def wrong(words: str) -> LawfulError:
-        return LawfulError(f"plate '{name}' ({source}): {words}", plate=name)
-
-    if name in RESERVED:
-        raise wrong("the name is reserved for results; choose another.")
-    if not isinstance(size, int | np.integer) or size < 0:
-        raise wrong(f"expected a size of 0 or more, got {size!r}.")
-    if name in place.loop_names:
-        raise wrong(
-            "the loop around it has this name, so results had two axes of one name. Fix: give one of them another."
-        )
-    taken = {frame.dim for frame in place.plates}
-    if dim is None:
-        dim = next(d for d in range(-1, -len(taken) - 2, -1) if d not in taken)
-    if dim >= 0 or dim in taken:
-        why = "is taken by another plate" if dim in taken else "must be negative"
-        raise wrong(f"axis {dim} {why}; taken axes: {sorted(taken)}.")
-    labels = None if coords is None else tuple(np.asarray(coords))
-    if labels is not None and len(labels) != size:
-        raise wrong(f"{len(labels)} coords for {size} elements.")
-    with placed(replace(place, plates=(*place.plates, PlateFrame(name, int(size), dim, labels)))):
-        yield jnp.arange(size)
-
-
-@contextlib.contextmanager
 def scope(prefix: str) -> Iterator[None]:
     """Put a prefix before the names of all sites inside, so that a program can be called twice.
 
@@ -239,10 +189,10 @@ def mask(mask: Any) -> Iterator[None]:
     Args:
         mask: truth values of the batch shape of the statements, or one for all.
 
-    >>> import numpyro.distributions as dist
+    >>> import numpyro.distributions as dist, lawful
     >>> from lawful import handlers
     >>> def program():
-    ...     with plate("row", 2), mask(jnp.array([True, False])):
+    ...     with lawful.plate("row", 2), mask(jnp.array([True, False])):
     ...         sample("y", dist.Normal(0.0, 1.0), obs=jnp.array([0.0, jnp.nan]))
     >>> round(float(handlers.trace(program)().log_density), 4)
     -0.9189
@@ -297,24 +247,3 @@ def _event_dims(infer: Mapping[str, Any], message: SampleMessage) -> tuple[str, 
             f"Fix: give each its own name, other than {', '.join(RESERVED)}.",
         )
     return names
-
-
-def _in_plates(message: SampleMessage) -> Any:
-    """Give a distribution the batch axes of its plates; an axis of another size is an error, never stretched."""
-    distribution, plates = message.distribution, message.plates
-    if not plates:
-        return distribution
-    batch = tuple(distribution.batch_shape)
-    rank = max(len(batch), max(-frame.dim for frame in plates))
-    shape = [1] * (rank - len(batch)) + list(batch)
-    for frame in plates:
-        if shape[frame.dim] not in (1, frame.size):
-            raise LawfulError(
-                f"site '{show_address(names_of(message.address))}' in plate '{frame.name}' (axis {frame.dim}, size "
-                f"{frame.size}): the distribution's batch shape is {batch}. Model: {message.source}. Fix: give "
-                f"parameters of size {frame.size} or 1 on axis {frame.dim}, or declare the plate with another dim.",
-                site=message.address,
-                plate=frame.name,
-            )
-        shape[frame.dim] = frame.size
-    return distribution if tuple(shape) == batch else distribution.expand(tuple(shape))

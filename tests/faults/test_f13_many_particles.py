@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from lawful import factor, inference, sample, scan
 from lawful.inference.check import ALPHA, key_of
-from lawful.inference.laws.resampling import SCHEMES
+from lawful.inference.laws.resampling_schemes import SCHEMES
 from tests.tiers import rest_slow
 
 pytestmark = pytest.mark.usefixtures("single_precision")

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from lawful.inference import Result, RunOptions, Status, resume
-from lawful.inference.checkpoints import checkpoints
+from lawful.inference.checkpoints import checkpoint_folder as checkpoints
 from lawful.inference.running import saving
 from tests.inference.running.test_driver import FILTER, PLAN, Y, assert_prefix, at, interrupt, run, whole
 

@@ -12,7 +12,7 @@ import pytest
 
 import lawful
 from lawful.inference import RunOptions, resume
-from lawful.inference.checkpoints import checkpoints
+from lawful.inference.checkpoints import checkpoint_folder as checkpoints
 from lawful.inference.running import saving
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same, watched
 

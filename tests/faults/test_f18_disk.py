@@ -15,8 +15,8 @@ import pytest
 
 from lawful.errors import CheckpointError
 from lawful.inference import RunOptions, resume
-from lawful.inference.checkpoints import checkpoints
-from lawful.inference.checkpoints.checkpoints import generations, load, save
+from lawful.inference.checkpoints import checkpoint_folder as checkpoints
+from lawful.inference.checkpoints.checkpoint_folder import generations, load, save
 from lawful.inference.running import saving
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same
 
@@ -211,7 +211,7 @@ import json, sys, warnings
 import numpyro.distributions as dist
 from lawful import inference, sample
 from lawful.inference import RunOptions, kernels
-from lawful.inference.checkpoints.checkpoints import load
+from lawful.inference.checkpoints.checkpoint_folder import load
 
 def model():
     sample("y", dist.Normal(sample("x", dist.Normal(0.0, 1.0)), 1.0), obs=0.3)

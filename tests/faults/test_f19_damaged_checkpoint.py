@@ -10,7 +10,7 @@ import pytest
 from lawful.errors import CorruptCheckpoint
 from lawful.inference import RunOptions, resume
 from lawful.inference.checkpoints.checkpoint_file import read
-from lawful.inference.checkpoints.checkpoints import generations, load, save
+from lawful.inference.checkpoints.checkpoint_folder import generations, load, save
 from lawful.inference.running import saving
 from tests.faults.checkpoint_cases import ARRAYS, HEADER, written
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same

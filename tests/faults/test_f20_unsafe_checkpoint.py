@@ -18,7 +18,7 @@ import pytest
 
 from lawful.errors import CheckpointError, CheckpointMismatch, CorruptCheckpoint, UnsafeCheckpoint
 from lawful.inference.checkpoints.checkpoint_file import read
-from lawful.inference.checkpoints.checkpoints import load, save
+from lawful.inference.checkpoints.checkpoint_folder import load, save
 from tests.faults.checkpoint_cases import HEADER_MEMBER, header_of, listed, made, npy, written
 
 X = np.arange(4.0)

@@ -8,7 +8,7 @@ import pytest
 
 from lawful import factor, inference, sample, scan
 from lawful.inference.laws.picks import PickLaw
-from lawful.inference.laws.resampling import SCHEMES, ResampleLaw
+from lawful.inference.laws.resampling_schemes import SCHEMES, ResampleLaw
 from tests.schemes import schemes_and_thresholds
 
 WEIGHTS = {

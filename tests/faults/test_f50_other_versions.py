@@ -15,7 +15,7 @@ import pytest
 import lawful
 from lawful.errors import CheckpointMismatch
 from lawful.inference import RunOptions, Status, resume
-from lawful.inference.checkpoints.checkpoints import load, save
+from lawful.inference.checkpoints.checkpoint_folder import load, save
 from lawful.inference.checkpoints.fingerprints import check, fingerprints
 from lawful.inference.checkpoints.form_digests import code_of
 from tests.inference.running.test_resume import KEY, PLANS, Y, assert_same

@@ -30,7 +30,7 @@ from lawful.inference.check import compare, enumerate_measure, invariant, random
 from lawful.inference.check.exact.exact_checks import transformed_form
 from lawful.inference.check.exact.outcomes import reference_measure
 from lawful.inference.check.programs.partial_sums import GraphHalf
-from lawful.inference.laws.resampling import scheme
+from lawful.inference.laws.resampling_schemes import scheme
 
 TOLERANCE = 1e-10
 OUTERMOST = ("loop", "branch", "switch", "repeat", "weigh", "guard", "call", "plate")

@@ -13,7 +13,7 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form.choices import choices_of
 from lawful.inference import kernels
-from lawful.inference.laws.resampling import ResampleLaw, scheme
+from lawful.inference.laws.resampling_schemes import ResampleLaw, scheme
 from lawful.inference.representations.standard_normals import _ancestors, _picked, by_normals, quantile
 from lawful.inference.transformers.evidence_estimate import Filter
 from lawful.inference.transformers.nested import Nest

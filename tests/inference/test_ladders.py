@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lawful.errors import LawfulError
-from lawful.inference.laws.resampling import ess
+from lawful.inference.laws.resampling_schemes import ess
 from lawful.inference.transformers.temperatures import by_ess, given, next_increase
 
 N = 1000

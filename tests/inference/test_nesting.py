@@ -17,7 +17,7 @@ from lawful.inference import kernels
 from lawful.inference.check import enumerate_measure, key_of, unbiased
 from lawful.inference.check.exact.matrix import stationary_errors
 from lawful.inference.check.exact.suite import Instance
-from lawful.inference.laws.resampling import scheme
+from lawful.inference.laws.resampling_schemes import scheme
 from lawful.inference.transformers.evidence_estimate import Filter
 from lawful.inference.transformers.nested import Nest
 from lawful.language.run_form import run_nodes

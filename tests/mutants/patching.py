@@ -13,7 +13,7 @@ from unittest import mock
 import jax
 
 from lawful.distributions import protocol
-from lawful.form import cached
+from lawful.form import pipeline
 from lawful.form.operations import on_numpy as array_math
 from lawful.inference.check.statistics import paired
 from lawful.inference.graphs import planning
@@ -37,7 +37,7 @@ def forget():
     protocol._listed.cache_clear()
     protocol._listing.cache_clear()
     array_math._trace.cache_clear()
-    cached._of_parts.clear()
+    pipeline._of_parts.clear()
     paired._kept.cache_clear()
     planning.runner_of.cache_clear()
     propagation._program.cache_clear()

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from lawful.form import Det
 from lawful.form.builder import Block
-from lawful.inference.laws import multinomial as picks
+from lawful.inference.laws import multinomial_resampling as picks
 from lawful.inference.laws import picks as laws
-from lawful.inference.laws import strata
+from lawful.inference.laws import systematic_resampling as strata
 from lawful.inference.representations.population import equal_log_weight, mean_weights, take
 from lawful.inference.transformers import resample as transformers
 from lawful.inference.transformers import temperatures as ladders

@@ -7,7 +7,7 @@ from lawful.backends import site_keys
 from lawful.backends import xla as emitter
 from lawful.distributions import batched as lanes
 from lawful.distributions import families
-from lawful.inference.laws import strata
+from lawful.inference.laws import systematic_resampling as strata
 from tests.mutants.patching import patched
 
 

@@ -26,7 +26,7 @@ from lawful.inference.check import (
     sbc,
     unbiased,
 )
-from lawful.inference.laws import strata
+from lawful.inference.laws import systematic_resampling as strata
 from lawful.inference.transformers import resample as weights
 from lawful.inference.transformers import temperatures as ladders
 from tests.inference.kernels import test_incremental

@@ -13,9 +13,9 @@ from lawful import handlers
 from lawful.backends.log_density import scored
 from lawful.backends.pointwise import pointwise
 from lawful.backends.xla import DEFAULT, compile, emit
-from lawful.form.cached import LAWS, cache_of, per_form
 from lawful.form.markov_blanket import reached
 from lawful.form.operations.from_jaxpr import inlined
+from lawful.form.pipeline import LAWS, cache_of, per_form
 from lawful.inference import check
 from lawful.inference.check.exact.outcomes import compiled_worlds
 from lawful.inference.kernels.default_kernel import default_kernel

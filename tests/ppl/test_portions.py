@@ -8,7 +8,7 @@ import pytest
 
 import lawful
 from lawful.backends.xla import emit
-from lawful.inference.running.portions import Portions
+from lawful.inference.running.resumable_form import Portions
 
 pytestmark = pytest.mark.reuses_keys  # a loop that reads the key of its step from a row of keys is taken for reuse
 

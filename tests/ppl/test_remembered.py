@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lawful.form.cached import cache_of
+from lawful.form.pipeline import cache_of
 from lawful.language.run_form import LARGEST, REMEMBERED, remembered
 
 

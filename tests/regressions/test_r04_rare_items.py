@@ -22,7 +22,7 @@ from lawful.distributions.sampling.categorical import sample_categorical
 from lawful.distributions.sampling.integer_weights import cumulative, integer_masses
 from lawful.inference.check import ALPHA, key_of
 from lawful.inference.laws.picks import PickLaw
-from lawful.inference.laws.resampling import SCHEMES
+from lawful.inference.laws.resampling_schemes import SCHEMES
 from tests.tiers import rest_slow
 
 DRAWS, ITEMS = 4_000, 1_000_000

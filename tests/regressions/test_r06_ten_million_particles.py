@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import binomtest
 
 from lawful.inference.check import ALPHA, key_of
-from lawful.inference.laws.resampling import SCHEMES, ResampleLaw
+from lawful.inference.laws.resampling_schemes import SCHEMES, ResampleLaw
 from lawful.inference.representations.population import mean_weights
 
 pytestmark = pytest.mark.usefixtures("single_precision")

@@ -16,8 +16,8 @@ from lawful.inference.check.programs.tilted import tilted
 from lawful.inference.check.rows.kernel_rows import START
 from lawful.inference.check.rows.rows import IDENTITIES, ROWS, SCHEMES
 from lawful.inference.contract import Transformer
-from lawful.inference.laws.resampling import SCHEMES as KNOWN_SCHEMES
-from lawful.inference.laws.resampling import scheme
+from lawful.inference.laws.resampling_schemes import SCHEMES as KNOWN_SCHEMES
+from lawful.inference.laws.resampling_schemes import scheme
 
 pytestmark = pytest.mark.tier0
 ROOT = Path(__file__).resolve().parents[2]

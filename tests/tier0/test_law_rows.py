@@ -22,7 +22,7 @@ from lawful.inference.check.rows.law import row_verdict
 from lawful.inference.check.rows.rows import ROWS
 from lawful.inference.contract import PRESERVES, Transformer
 from lawful.inference.kernels.combine.mh import Proposed
-from lawful.inference.laws.resampling import scheme
+from lawful.inference.laws.resampling_schemes import scheme
 from lawful.inference.transformers.collapse import collapse
 from lawful.inference.transformers.resample import push_evidence
 from lawful.tracing.trace import trace

@@ -7,7 +7,7 @@ import pytest
 
 from lawful.errors import LawfulError
 from lawful.inference.check import BATTERY, resampler
-from lawful.inference.laws.resampling import SCHEMES
+from lawful.inference.laws.resampling_schemes import SCHEMES
 
 pytestmark = pytest.mark.tier0
 

@@ -25,7 +25,7 @@ from ...findings.findings import Finding
 from ...results.collect import from_chains
 from ...results.record import Warmup
 from ...results.result import Result
-from ...running.driver import Portion
+from ...running.chunks import Portion
 from ...running.options import RunOptions
 from .courses import EagerChains
 from .plans import EagerPlan, observed_in_all

@@ -27,7 +27,7 @@ from ...plans.chains.chain_runs import failure
 from ...plans.plan import refuse_traced, seed_of, told_of
 from ...results.collect import from_population
 from ...results.result import Result
-from ...running.driver import Chunk, Drive, Portion
+from ...running.chunks import Chunk, Drive, Portion
 from ...running.environment import times
 from ...running.options import RunOptions
 from .courses import EagerRuns

@@ -19,8 +19,8 @@ from lawful.backends.compile_options import QUICK
 from lawful.backends.enumeration import Worlds, count_worlds, emit_worlds
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice
+from lawful.form.pipeline import per_form
 from lawful.language.run_form import run_nodes
 from lawful.passes.record import record
 from lawful.passes.thread_sites import Threaded

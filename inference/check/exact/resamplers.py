@@ -17,8 +17,8 @@ import numpy as np
 from lawful.backends.compile_options import QUICK
 from lawful.errors import LawfulError
 
-from ...laws.resampling import SCHEMES, Scheme
-from ...laws.resampling import scheme as scheme_named
+from ...laws.resampling_schemes import SCHEMES, Scheme
+from ...laws.resampling_schemes import scheme as scheme_named
 from ..statistics.report import Report
 from ..statistics.repro import line
 from .breakpoints import BREAKPOINTS, expected_counts, points

@@ -19,7 +19,7 @@ from ...eager.population import Settings, collapsed, filtered
 from ...eager.run import Run
 from ...eager.running import placed_in, run
 from ...eager.trace_mh import move
-from ...laws.resampling import scheme
+from ...laws.resampling_schemes import scheme
 from ..exact.exact_checks import TOLERANCE, Tally
 from ..exact.measure import Measure, Trace, differences, exact_sum, freeze
 from ..exact.reference import enumerate_measure

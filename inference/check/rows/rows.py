@@ -30,7 +30,7 @@ from ...kernels import (
     split_merge,
 )
 from ...kernels.particles.move import move
-from ...laws.resampling import ess_below, scheme
+from ...laws.resampling_schemes import ess_below, scheme
 from ...representations.annealing_paths import data_by_data
 from ...representations.population import Advance
 from ...representations.sequential import Suspend, suspend

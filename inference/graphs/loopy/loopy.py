@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from .exchange import Exchange, Logs
 from .messages import Messages, Net, Scores
+from .schedules import most_changed
 from .sweeping import steps_of, swept
 
 CHECK = 10
@@ -130,7 +131,7 @@ def run(
             mixed = (*net.parted(old)[0], *net.parted(mixed)[1])
         elif settings.schedule == "residual":
             every = moved()
-            mixed, now = _most_changed(mixed, old, every, settings.share), _largest(every, dtype)
+            mixed, now = most_changed(mixed, old, every, settings.share), _largest(every, dtype)
         else:
             now = jax.lax.cond(asked, lambda: _largest(moved(), dtype), lambda: nan)
         now = jax.lax.stop_gradient(now)
@@ -172,13 +173,3 @@ def _next_damping(damping: Any) -> Any:
 def _largest(moved: Sequence[Sequence[Any]], dtype: Any) -> Any:
     found = [jnp.max(m) for group in moved for m in group if m.size]
     return jnp.max(jnp.stack(found)) if found else jnp.zeros((), dtype)
-
-
-def _most_changed(new: Messages, old: Messages, moved: Sequence[Sequence[Any]], share: float) -> Messages:
-    """Take the new message where the change is among the largest."""
-    every = jnp.concatenate([m.reshape(-1) for group in moved for m in group])
-    least = jax.lax.top_k(every, max(1, int(share * every.size)))[0][-1]
-    return tuple(
-        tuple(jnp.where((m >= least)[None], a, b) for a, b, m in zip(*triple, strict=True))
-        for triple in zip(new, old, moved, strict=True)
-    )

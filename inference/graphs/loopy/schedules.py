@@ -11,8 +11,12 @@ Reference: Pearl (1988), Probabilistic reasoning in intelligent systems.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import breadth_first_order, connected_components
@@ -20,7 +24,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from lawful.errors import LawfulError
 
 from ..model.structure import Structure
-from .messages import Net
+from .messages import Messages, Net
 
 SCHEDULES = ("auto", "flooding", "residual", "tree")
 
@@ -83,6 +87,16 @@ def turns_of(ends: Ends) -> np.ndarray:
     sender = size + ends.factor
     inward = before[sender] == ends.variable
     return np.where(inward, -depth[sender], depth[sender]) + int(depth.max(initial=0))
+
+
+def most_changed(new: Messages, old: Messages, moved: Sequence[Sequence[Any]], share: float) -> Messages:
+    """Take the new message where the change is among the largest."""
+    every = jnp.concatenate([m.reshape(-1) for group in moved for m in group])
+    least = jax.lax.top_k(every, max(1, int(share * every.size)))[0][-1]
+    return tuple(
+        tuple(jnp.where((m >= least)[None], a, b) for a, b, m in zip(*triple, strict=True))
+        for triple in zip(new, old, moved, strict=True)
+    )
 
 
 def _parts(ends: Ends) -> np.ndarray:

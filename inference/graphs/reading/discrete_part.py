@@ -17,10 +17,10 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.form import Form
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice, by_name, choices_of
 from lawful.form.liveness import without_dead_code
 from lawful.form.markov_blanket import Blanket, reached
+from lawful.form.pipeline import per_form
 from lawful.passes.condition import conditioned
 
 from ..model.graph import FactorGraph, graph_of

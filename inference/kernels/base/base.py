@@ -14,9 +14,9 @@ import numpy as np
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.cached import per_form, through
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
+from lawful.form.pipeline import per_form, through
 from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
 

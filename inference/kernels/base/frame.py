@@ -20,9 +20,9 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Var
 from lawful.form.builder import Block
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import without_dead_code
+from lawful.form.pipeline import per_form
 from lawful.passes.fill_absent import guarded_choices
 from lawful.passes.unconstrain import Coordinates, coordinates_of
 

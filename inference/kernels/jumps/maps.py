@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form, Site, Var
 from lawful.form.builder import Block
-from lawful.form.cached import through
 from lawful.form.choices import Choice
+from lawful.form.pipeline import through
 from lawful.passes.simplify import SIMPLIFIED
 from lawful.tracing.trace import trace
 

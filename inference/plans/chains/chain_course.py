@@ -15,7 +15,7 @@ import numpy as np
 
 from lawful.errors import CheckpointMismatch
 from lawful.form.liveness import is_random
-from lawful.inference.running.portions import Pause, Portions
+from lawful.inference.running.resumable_form import Pause, Portions
 
 from ...devices.mesh import Spread
 from ...running.course import Kept, Phase, Row

@@ -27,7 +27,7 @@ from lawful.form.operations.device import device_array
 from lawful.passes.fill_absent import guarded_choices
 from lawful.passes.record import record
 
-from ...checkpoints.checkpoints import Checkpoint
+from ...checkpoints.checkpoint_folder import Checkpoint
 from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
 from ...findings.findings import Finding, idle_device, map_findings, never_moved, restart_findings
@@ -39,7 +39,7 @@ from ...results.copies import Told
 from ...results.log_densities import log_densities
 from ...results.record import Warmup, masked
 from ...results.result import Result
-from ...running.driver import Chunk
+from ...running.chunks import Chunk
 from ...running.environment import timed
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions

@@ -15,10 +15,10 @@ from jax.sharding import Mesh
 
 from lawful.errors import LawfulError, MemoryLimitError
 
-from ...checkpoints.checkpoints import Checkpoint
+from ...checkpoints.checkpoint_folder import Checkpoint
 from ...devices.mesh import spread_on
 from ...results.result import Result
-from ...running.driver import Chunk, Drive
+from ...running.chunks import Chunk, Drive
 from ...running.options import RunOptions
 from ...running.saving import Saver
 from ..plan import Prepared

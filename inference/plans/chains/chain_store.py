@@ -19,8 +19,8 @@ from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
 from lawful.form.digest import digest
 from lawful.inference.checkpoints.stored_run import RUN, attributes_of
 
+from ...checkpoints.draws_store import Column, Layout, Store
 from ...checkpoints.fingerprints import check
-from ...checkpoints.store import Column, Layout, Store
 from ...checkpoints.trees import flatten
 from ...findings.findings import Finding
 from ...results.datatree.tree import tree_of

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...checkpoints.store import Store
+from ...checkpoints.draws_store import Store
 from ...checkpoints.stored_array import StoredArray
 from ...findings.findings import Finding
 from ...results.datatree.statistics import by_component

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lawful.inference.running.portions import Pause, Portions
+from lawful.inference.running.resumable_form import Pause, Portions
 
 from ...running.course import Kept, Phase, Row
 from .stages import joined

@@ -20,18 +20,18 @@ from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.bundles import filled
-from lawful.form.cached import through
 from lawful.form.choices import Choice, choices_of, dims_of, is_own
-from lawful.inference.running.portions import Portions
+from lawful.form.pipeline import through
+from lawful.inference.running.resumable_form import Portions
 from lawful.inspection.lint.improper_priors import refuse_improper
 from lawful.passes.record import record
 from lawful.passes.simplify import SIMPLIFIED
 
-from ...checkpoints.checkpoints import Checkpoint
+from ...checkpoints.checkpoint_folder import Checkpoint
 from ...contract import Transformer
 from ...devices.watch import watched
 from ...findings.findings import idle_device
-from ...laws.resampling import ResampleLaw
+from ...laws.resampling_schemes import ResampleLaw
 from ...representations.absent_elements import form_for
 from ...representations.population import Population as Particles
 from ...representations.sequential import Sequential, sequential
@@ -41,7 +41,7 @@ from ...results.copies import Told
 from ...results.invalid_draws import invalid_draws
 from ...results.record import masked
 from ...results.result import Result
-from ...running.driver import Chunk
+from ...running.chunks import Chunk
 from ...running.environment import timed
 from ...running.memory import Held, Need, held_by, memory_for
 from ...running.mesh_runner import sharded_portions, sharded_runner

@@ -15,9 +15,9 @@ import jax
 from lawful.errors import CheckpointMismatch
 from lawful.form.bundles import filled
 
-from ...checkpoints.checkpoints import Checkpoint
+from ...checkpoints.checkpoint_folder import Checkpoint
 from ...results.result import Result
-from ...running.driver import Chunk, Drive
+from ...running.chunks import Chunk, Drive
 from ...running.options import RunOptions
 from ...running.saving import Saver
 from ..chains.chain_runs import failure

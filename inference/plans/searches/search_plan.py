@@ -26,7 +26,7 @@ from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of, dims_of, is_own
 
-from ...checkpoints.checkpoints import Checkpoint
+from ...checkpoints.checkpoint_folder import Checkpoint
 from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
 from ...findings.findings import Finding
@@ -34,7 +34,7 @@ from ...kernels.base.base import initial_state
 from ...results.collect import from_chains
 from ...results.copies import Told
 from ...results.result import Result
-from ...running.driver import Chunk, Drive
+from ...running.chunks import Chunk, Drive
 from ...running.environment import timed
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions

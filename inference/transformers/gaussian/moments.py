@@ -21,9 +21,9 @@ from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.builder import Block
-from lawful.form.cached import per_form
 from lawful.form.choices import Choice, choices_of
 from lawful.form.liveness import dependents, without_dead_code
+from lawful.form.pipeline import per_form
 from lawful.passes.condition import conditioned
 from lawful.passes.record import record
 from lawful.tracing.trace import trace

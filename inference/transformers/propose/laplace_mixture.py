@@ -23,8 +23,8 @@ from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
 from lawful.errors import ImproperPriorError, LawfulError
 from lawful.form import Form
-from lawful.form.cached import per_form
 from lawful.form.choices import choices_of
+from lawful.form.pipeline import per_form
 from lawful.passes.unconstrain import coordinates_of
 
 from ...laws.multivariate_t import MultivariateT

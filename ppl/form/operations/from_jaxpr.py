@@ -15,8 +15,8 @@ import numpy as np
 
 from ...messages import Source, first_line
 from ..builder import Block, renamed
-from ..cached import keeps
 from ..nodes import Branch, Det, Form, Loop, Node, Var
+from ..pipeline import keeps
 from .equation import Equation, body_of, equation_of, is_call, literal_array, parts_of, scan_counts
 from .jax_extension import Literal
 

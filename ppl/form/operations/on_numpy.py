@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..builder import Tupled
-from ..cached import cache_of
 from ..nodes import Form, Var
+from ..pipeline import cache_of
 from .device import device_array
 from .equation import Equation, body_of, scan_counts
 from .from_jaxpr import Reader, operations

@@ -20,10 +20,10 @@ from ...distributions.constraints import contains
 from ...distributions.protocol import Law
 from ...errors import LawfulError
 from ...form import Factor, Form, Site
-from ...form.cached import per_form
 from ...form.liveness import without_dead_code
 from ...form.operations.equation import identity
-from ...language.data.checked import empty_interval, nan_datum, outside_support
+from ...form.pipeline import per_form
+from ...language.data.check_observations import empty_interval, nan_datum, outside_support
 from ...passes.probe import Probe
 from ...passes.rolling.roll import folded
 from ...tracing.lower import lower

@@ -16,9 +16,9 @@ import numpy as np
 from ...addresses import Address
 from ...form import Form, Site, constant_arrays
 from ...form.arguments.arrays import is_array
-from ...form.cached import per_form
 from ...form.dependence import Dependence, dependence
 from ...form.fold import placed
+from ...form.pipeline import per_form
 from ...messages import Source
 from .finding import LintFinding
 

@@ -16,11 +16,11 @@ from ...distributions.absent import is_guarded
 from ...distributions.constraints import parameters_of
 from ...distributions.invalid_parameters import ROOTS, error_of, scales_of
 from ...form import Det, Factor, Form, Site, Var, constant_arrays, walk
-from ...form.cached import per_form
 from ...form.fold import placed
 from ...form.liveness import moved_operands
 from ...form.operations.equation import identity
 from ...form.operations.primitive_rows import row_of
+from ...form.pipeline import per_form
 from ...passes.probe import Probe
 from .settled import Answer, settled
 

@@ -18,8 +18,9 @@ import numpyro.distributions as dist
 from numpyro.distributions.distribution import Unit
 
 from ...distributions.families import core_of
+from ...language import plates
 from ...language import statements as language
-from ...language.data.checked import of_its_shape
+from ...language.data.check_observations import of_its_shape
 from ...language.data.observed import both
 from ...messages import Handler, Message, PlateFrame, SampleMessage, installed
 
@@ -136,7 +137,7 @@ def around(statement: Statement) -> Iterator[str]:
         for prefix in scopes:
             stack.enter_context(language.scope(prefix))
         for frame in statement.frames:
-            stack.enter_context(language.plate(frame.name, frame.size, dim=frame.dim))
+            stack.enter_context(plates.plate(frame.name, frame.size, dim=frame.dim))
         if statement.mask is not None:
             stack.enter_context(language.mask(statement.mask))
         if statement.scale is not None:

@@ -33,7 +33,7 @@ from ...distributions.protocol import BoundLaw, Law
 from ...distributions.truncated import families
 from ...errors import ImproperPriorError, LawfulError, ObservationError
 from ...messages import FactorMessage, SampleMessage, refused, send, site_at
-from .checked import as_known, checked_observation, empty_interval
+from .check_observations import as_known, checked_observation, empty_interval
 
 
 def announce(message: SampleMessage) -> None:

@@ -16,10 +16,10 @@ import numpy as np
 from ...addresses import Address
 from ...form import Det, Factor, Form, Loop, Node, Site
 from ...form.builder import unmapped_shape
-from ...form.cached import keeps, per_form
 from ...form.fingerprint import Describer
 from ...form.operations.equation import Equation, operations_of
 from ...form.operations.stacks import Cut, Row, of_a_stack
+from ...form.pipeline import keeps, per_form
 from ...form.rewriting import with_nodes, with_subforms
 from .match_steps import Made, Steps, matched, repeats
 from .write_loops import Body, Roller

@@ -7,8 +7,8 @@ May import: form, distributions.
 from __future__ import annotations
 
 from ...form import Form
-from ...form.cached import Pass, keeps
 from ...form.liveness import without_dead_code
+from ...form.pipeline import Pass, keeps
 from .cancel import cancelled
 from .common_subexpressions import common
 from .log_exp import by_log_scales, without_inverses

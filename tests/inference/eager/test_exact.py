@@ -12,7 +12,7 @@ from lawful.inference.check import compare, enumerate_measure
 from lawful.inference.check.rows.eager import EAGER_ROWS, Settings, collapsed_measure, population_measure, transition
 from lawful.inference.check.rows.law import check_eager_row
 from lawful.inference.eager import trace_mh
-from lawful.inference.laws.resampling import scheme
+from lawful.inference.laws.resampling_schemes import scheme
 from lawful.models import dynamic
 
 pytestmark = [pytest.mark.tier0, pytest.mark.usefixtures("unchecked_types")]

@@ -19,7 +19,7 @@ from lawful.inference.check import invariant
 from lawful.inference.check.exact.matrix import stationary_errors
 from lawful.inference.check.exact.suite import Instance
 from lawful.inference.laws.conditional_resampling import ConditionalLaw
-from lawful.inference.laws.resampling import SCHEMES, ResampleLaw
+from lawful.inference.laws.resampling_schemes import SCHEMES, ResampleLaw
 from tests.tiers import rest_slow
 
 P = jnp.array([[0.7, 0.3], [0.2, 0.8]])

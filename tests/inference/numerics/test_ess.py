@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lawful.inference.laws.resampling import ess, ess_below
+from lawful.inference.laws.resampling_schemes import ess, ess_below
 
 positive = st.lists(st.floats(1e-6, 1e6), min_size=8, max_size=8)
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from lawful.errors import IndexRangeError, LawfulError, PathLimitError
-from lawful.inference.laws.resampling import SCHEMES, scheme
-from lawful.inference.laws.strata import systematic
+from lawful.inference.laws.resampling_schemes import SCHEMES, scheme
+from lawful.inference.laws.systematic_resampling import systematic
 
 NAMES = sorted(SCHEMES)
 every_scheme = pytest.mark.parametrize("name", NAMES)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lawful.inference.laws.multinomial import multinomial
-from lawful.inference.laws.resampling import SCHEMES
-from lawful.inference.laws.strata import ONE_WORD, _one_word, _two_words, stratified, systematic
+from lawful.inference.laws.multinomial_resampling import multinomial
+from lawful.inference.laws.resampling_schemes import SCHEMES
+from lawful.inference.laws.systematic_resampling import ONE_WORD, _one_word, _two_words, stratified, systematic
 from tests.tiers import rest_slow
 
 DRAW = {name: jax.jit(SCHEMES[name].draw, static_argnums=2) for name in SCHEMES}

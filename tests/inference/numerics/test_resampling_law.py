@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.laws.resampling import SCHEMES
+from lawful.inference.laws.resampling_schemes import SCHEMES
 from tests.inference.numerics.exact import BATTERY, CASES, EDGE, LAWS, ancestors_at, expected_counts
 
 pytestmark = pytest.mark.tier0

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lawful.inference.laws.resampling import SCHEMES
-from lawful.inference.laws.strata import ancestors_from_ends, stratified, systematic
+from lawful.inference.laws.resampling_schemes import SCHEMES
+from lawful.inference.laws.systematic_resampling import ancestors_from_ends, stratified, systematic
 from tests.structure.programs import equations
 from tests.tiers import rest_slow
 

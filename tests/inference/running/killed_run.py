@@ -15,7 +15,7 @@ import numpyro.distributions as dist
 import lawful
 from lawful import inference
 from lawful.inference import RunOptions, kernels
-from lawful.inference.checkpoints.checkpoints import generations
+from lawful.inference.checkpoints.checkpoint_folder import generations
 from lawful.inference.plans.chains import row_streams as streams
 from lawful.inference.running import saving
 

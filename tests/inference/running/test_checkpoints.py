@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from lawful.errors import CheckpointError, CheckpointMismatch, CorruptCheckpoint
 from lawful.inference.checkpoints.checkpoint_file import TYPES, read, write
-from lawful.inference.checkpoints.checkpoints import flatten, generations, load, restore, save
+from lawful.inference.checkpoints.checkpoint_folder import flatten, generations, load, restore, save
 from tests.faults.checkpoint_cases import ARRAYS, HEADER, written
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

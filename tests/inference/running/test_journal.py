@@ -8,7 +8,7 @@ import pytest
 from lawful import inference
 from lawful.errors import CheckpointMismatch
 from lawful.inference.checkpoints import journal
-from lawful.inference.checkpoints.checkpoints import CheckpointWarning
+from lawful.inference.checkpoints.checkpoint_folder import CheckpointWarning
 
 STEPS = 10
 

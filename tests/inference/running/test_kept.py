@@ -11,7 +11,8 @@ import pytest
 
 from lawful.errors import CheckpointMismatch
 from lawful.inference import kernels, mcmc, registered, resume, smc
-from lawful.inference.checkpoints import checkpoints, form_digests
+from lawful.inference.checkpoints import checkpoint_folder as checkpoints
+from lawful.inference.checkpoints import form_digests
 from lawful.inference.checkpoints.form_digests import content
 from lawful.inference.checkpoints.recipes import decode, encode
 from tests.inference.running.kept import KEPT, SEED, Y, clusters, line, walk

@@ -8,7 +8,7 @@ import pytest
 import lawful
 from lawful import inference, sample
 from lawful.inference import RunOptions, kernels
-from lawful.inference.laws.resampling import scheme
+from lawful.inference.laws.resampling_schemes import scheme
 from lawful.inference.transformers.evidence_estimate import Filter
 from lawful.inference.transformers.nested import Nest
 from tests.inference.running.same import KEY, Y, assert_same, walk

@@ -11,7 +11,7 @@ import pytest
 from lawful import inference, sample, scan
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError, UnsafeCheckpoint
 from lawful.inference import RunOptions, kernels, resume
-from lawful.inference.checkpoints import checkpoints
+from lawful.inference.checkpoints import checkpoint_folder as checkpoints
 from lawful.inference.checkpoints.recipes import decode, encode
 from lawful.inference.kernels.particles.default_move import PopulationMoves
 from lawful.inference.transformers.temperatures import ladder_of

@@ -11,8 +11,8 @@ import zarr
 
 from lawful import open_run
 from lawful.errors import LawfulError, ResultFileError
-from lawful.inference.checkpoints import store as module
-from lawful.inference.checkpoints.store import Layout, Store
+from lawful.inference.checkpoints import draws_store as module
+from lawful.inference.checkpoints.draws_store import Layout, Store
 from lawful.inference.checkpoints.stored_run import without_leftovers
 
 CHAINS, CHUNK, CHUNKS = 3, 5, 4

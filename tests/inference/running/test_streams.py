@@ -14,8 +14,8 @@ import pytest
 from lawful import deterministic, inference, open_run, sample
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError, ResultFileError
 from lawful.inference import RunOptions, kernels, resume
-from lawful.inference.checkpoints import store
-from lawful.inference.checkpoints.checkpoints import load
+from lawful.inference.checkpoints import draws_store as store
+from lawful.inference.checkpoints.checkpoint_folder import load
 from lawful.inference.checkpoints.stored_array import StoredArray
 from lawful.inference.plans.chains import row_streams as streams
 from lawful.inference.running import saving

@@ -10,9 +10,9 @@ import pytest
 from lawful.inference.devices import Axis, exchanged
 from lawful.inference.devices.exchange import fetched, in_rounds, is_near
 from lawful.inference.devices.routing import Systematic, Within, offspring_ends
-from lawful.inference.laws.resampling import Distinct
-from lawful.inference.laws.resampling import scheme as scheme_named
-from lawful.inference.laws.strata import ancestors_from_ends
+from lawful.inference.laws.resampling_schemes import Distinct
+from lawful.inference.laws.resampling_schemes import scheme as scheme_named
+from lawful.inference.laws.systematic_resampling import ancestors_from_ends
 
 KEY = jax.random.key(20261)
 

@@ -11,7 +11,7 @@ from lawful.inference.devices.island_laws import WholeLaw, WithinLaw
 from lawful.inference.devices.island_resampling import Apart, Islands, Levels
 from lawful.inference.devices.reductions import OwnApart, OwnLevel
 from lawful.inference.devices.routing import Whole, Within
-from lawful.inference.laws.strata import systematic
+from lawful.inference.laws.systematic_resampling import systematic
 from tests.inference.programs import Y, plain
 from tests.inference.sharding.test_exchange import across
 from tests.inference.tier0 import law_error

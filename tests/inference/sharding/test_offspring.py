@@ -7,7 +7,7 @@ import pytest
 
 from lawful.inference.devices import exchanged
 from lawful.inference.devices.routing import ancestors, draw_ends, offspring_ends
-from lawful.inference.laws.strata import enumerate_systematic, push_systematic
+from lawful.inference.laws.systematic_resampling import enumerate_systematic, push_systematic
 from tests.inference.sharding.test_exchange import across
 
 KEY = jax.random.key(11)

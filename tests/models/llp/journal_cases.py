@@ -49,7 +49,7 @@ def killed_at(call):
     plain = journal.save
 
     def save(folder, header, arrays):
-        import lawful.inference.checkpoints.checkpoints as checkpoints
+        import lawful.inference.checkpoints.checkpoint_folder as checkpoints
 
         def counted(function):
             def counting(*args, **options):

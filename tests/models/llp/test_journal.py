@@ -10,7 +10,7 @@ import pytest
 
 from lawful.errors import CheckpointError, CheckpointMismatch, LawfulError
 from lawful.inference.checkpoints import journal
-from lawful.inference.checkpoints.checkpoints import CheckpointWarning, generations, load
+from lawful.inference.checkpoints.checkpoint_folder import CheckpointWarning, generations, load
 from lawful.models.llp.training import network
 from tests.models.llp.journal_cases import LEARNERS, answers, fitted, rows
 

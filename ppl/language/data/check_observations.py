@@ -1,4 +1,4 @@
-"""Checked data: observations are checked against their site before they are scored.
+"""Check observations: data are checked against their site before they are scored.
 
 Law: an observation has exactly the site's shape and, where its value is known, lies in the support; nothing is ever
 broadcast in silence. A number keeps its value or is refused: integers become floats only where they are exact, floats

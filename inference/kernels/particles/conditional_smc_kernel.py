@@ -1,4 +1,4 @@
-"""Particle Gibbs: a move of all choices by conditional SMC, with the choices of the state as the reference.
+"""Conditional SMC kernel: a move of all choices, particle Gibbs, with those of the state as the reference.
 
 Law: pi K = pi, for any number of particles; with more of them the new path depends less on the old one.
 
@@ -21,8 +21,8 @@ from lawful.passes.record import record
 
 from ...contract import Contract
 from ...laws.picks import PickLaw
-from ...laws.resampling import EssBelow
-from ...laws.resampling import scheme as scheme_named
+from ...laws.resampling_schemes import EssBelow
+from ...laws.resampling_schemes import scheme as scheme_named
 from ...registered import stored_as
 from ...representations.conditional import reference, retained, without_factors
 from ...representations.kernel_form import KernelForm, scored

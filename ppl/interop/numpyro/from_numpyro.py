@@ -1,4 +1,4 @@
-"""NumPyro models, unchanged: a model in NumPyro's language as a program of ours.
+"""From NumPyro: models, unchanged: a model in NumPyro's language as a program of ours.
 
 Law: the program has the sites of `numpyro.handlers.trace` and the density of `numpyro.infer.util.log_density`.
 """

@@ -1,6 +1,6 @@
-"""Cached: what is made of a form is made once, and kept in the form; what is made of a part of it, as long as that is.
+"""Pipeline: passes, from a form to a form, are declared with their laws, and run one after the other.
 
-A pass, from a form to a form, is declared with its law by `keeps`.
+What is made of a form is made once, and kept in the form; what is made of a part of it, as long as that is.
 
 Law: what is cached dies with what it was made of, though it may hold it: a form and its cache are collected together.
 """

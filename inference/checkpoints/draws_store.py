@@ -1,4 +1,4 @@
-"""Store: the draws of a run on disk while it goes on, as the DataTree that ArviZ reads.
+"""Draws store: those of a run on disk while it goes on, as the DataTree that ArviZ reads.
 
 Law: rows are written first and counted last, so a reader (`lawful.open_run`) sees exactly the finished part at any
 moment, also after a crash; rows written again with equal bits change nothing. Memory holds one write at most.

@@ -1,4 +1,4 @@
-"""Strata, of systematic and stratified resampling: one point in each of M equal strata of the running weights.
+"""Systematic resampling, and stratified: one point in each of M equal strata of the running weights.
 
 Law: with x_i = M (w_1 + ... + w_i) / sum(w), item i gets the points j + u_j in [x_{i-1}, x_i). Systematic has one u
 for all strata, so |offspring_i - M w_i| < 1; stratified one for each, so |offspring_i - M w_i| < 2. Ancestors
@@ -29,7 +29,7 @@ from lawful.distributions.protocol import product_grid
 from lawful.distributions.sampling.integer_weights import running_sum
 from lawful.errors import IndexRangeError, PathLimitError
 
-from .resampling import Scheme, named
+from .resampling_schemes import Scheme, named
 
 ONE_WORD = 1 << 17
 WORD = 2.0**32

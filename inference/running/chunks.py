@@ -1,4 +1,4 @@
-"""Driver: the loop on the host that takes a course chunk by chunk, and looks up between two chunks.
+"""Chunks: the loop on the host that takes a course chunk by chunk, and looks up between two chunks.
 
 Law: everything hangs on the boundary of a chunk and nothing on its inside, so what is watched or kept changes no draw.
 Whatever ends a run early, its finished chunks are a valid result.

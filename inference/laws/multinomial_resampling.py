@@ -1,4 +1,4 @@
-"""Multinomial and residual resampling: offspring picked independently, all of them or what is left after whole shares.
+"""Multinomial resampling, and residual: offspring picked independently, all of them or what is left after whole shares.
 
 Law: a pick is item i with probability proportional to its mass. Multinomial picks all M offspring from the weights.
 Residual gives item i floor(M w_i / sum(w)) offspring for certain, in the first slots, and picks the others from the
@@ -21,8 +21,8 @@ from lawful.distributions.sampling.integer_weights import cumulative, find, inte
 from lawful.distributions.sampling.uint64 import Wide
 
 from .log_sum import safe_log
-from .resampling import Scheme, named
-from .strata import ancestors_from_ends, untouched
+from .resampling_schemes import Scheme, named
+from .systematic_resampling import ancestors_from_ends, untouched
 
 
 def push_multinomial(u: Shaped[Array, "M 2"], weights: Float[Array, " N"], n_offspring: int) -> Int[Array, " M"]:

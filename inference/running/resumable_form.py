@@ -1,4 +1,4 @@
-"""Portions: a Form that runs a few steps at a time, with all that stands between two portions in one pytree of arrays.
+"""Resumable form: one that runs a few steps at a time; all that stands between two portions is one pytree of arrays.
 
 Law: outputs and log weight are those of the whole, bit for bit, however its steps are divided: the key of a step is
 that of its number, and the program that takes the steps does not know where a portion begins.
@@ -20,9 +20,9 @@ from lawful.backends.site_keys import Keys, step_keys
 from lawful.backends.xla import DEFAULT, Run, loop_start, loop_step, root_keys
 from lawful.errors import LawfulError
 from lawful.form import Form, Loop, Node, Var
-from lawful.form.cached import through
 from lawful.form.liveness import has_weight
 from lawful.form.operations.compensated_sum import Sum
+from lawful.form.pipeline import through
 
 from .placing import OneDevice, Placing
 from .row_stacks import Stacks, in_portion, pieces, steps_of_call, written

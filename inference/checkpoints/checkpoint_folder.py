@@ -1,4 +1,4 @@
-"""Checkpoints: the last two states of a run in a folder, each a file of its own.
+"""Checkpoint folder: the last two states of a run, each a file of its own.
 
 Law: a crash at any instruction leaves at least one generation whole, since a file has its name only once all of it is
 on the disk. `load` gives the newest one that is whole, and says which it had to pass over. A folder is for one run.

@@ -1,4 +1,4 @@
-"""Resampling: when a population is resampled, by which scheme, the law of the ancestors, and how many are distinct.
+"""Resampling schemes: when a population is resampled, the law of the ancestors, and how many are distinct.
 
 Law: a scheme gives N weighted items M offspring as one structured random choice, with E[offspring_i] = M w_i / sum(w);
 an item of weight zero never has offspring. A draw places the offspring by `push`, a pure function of uniforms, and
