@@ -26,6 +26,7 @@ from ..latent_classes.redrawing import one_class_redrawn
 from .density import Mixture
 from .estimator import GaussianMoE
 from .gates import Gate
+from .modes import heights, summed
 from .parameters import Parameters, Units, unstandardised
 from .program import Priors, mixture_with_priors, parameters_of
 from .reading import count, data
@@ -147,9 +148,7 @@ def posterior_of(
     key, given = one_key(key), (*inside, k, gate, priors.read_by(k, gate))
     if start == "optima" and k <= MOST_EXPERTS:
         modes = _search(program)(jax.random.fold_in(key, SEARCH), *given).optima
-        proper = np.array([mode.proper for mode in modes])
-        heights = np.where(proper | ~proper.any(), modes.log_density, -np.inf)
-        around = inference.laplace_mixture(_summed(program), "expert")(modes.values, *given, heights=heights)
+        around = inference.laplace_mixture(summed(program), "expert")(modes.values, *given, heights=heights(modes))
         result = _from_modes(program, k, particles, runs)(key, *given, around)
     else:
         result = _from_prior(program, particles, runs)(key, *given)
@@ -200,14 +199,8 @@ def started(program: Callable[..., Any]) -> Callable[..., None]:
 
 
 @lru_cache(maxsize=64)
-def _summed(program: Callable[..., Any]) -> Any:
-    """Sum the labels out."""
-    return inference.marginalise()(program)
-
-
-@lru_cache(maxsize=64)
 def _search(program: Callable[..., Any]) -> Any:
-    return inference.maximise(_summed(program), starts=STARTS)
+    return inference.maximise(summed(program), starts=STARTS)
 
 
 @lru_cache(maxsize=64)
@@ -217,7 +210,7 @@ def _from_modes(program: Callable[..., Any], k: int, particles: int, runs: int) 
         flow = inference.population_hmc(STEP, LEAPFROGS, jitter=0.5, exchangeable="expert", adapt=True)
         kernel = inference.kernels.cycle(flow, inference.kernels.redraw("expert", one_class_redrawn))
     return inference.tempered_smc(
-        _summed(started(program)), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
+        summed(started(program)), particles=particles, runs=runs, kernel=kernel, ladder=inference.by_ess(0.7),
         nonfinite="dead",  # tails of a start reach where a density overflows
     )  # fmt: skip
 
@@ -225,4 +218,4 @@ def _from_modes(program: Callable[..., Any], k: int, particles: int, runs: int) 
 @lru_cache(maxsize=64)
 def _from_prior(program: Callable[..., Any], particles: int, runs: int) -> Any:
     walk = inference.population_walk()  # a gate of the best few has edges that no gradient sees
-    return inference.tempered_smc(_summed(program), particles=particles, runs=runs, kernel=walk)
+    return inference.tempered_smc(summed(program), particles=particles, runs=runs, kernel=walk)

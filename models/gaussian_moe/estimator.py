@@ -5,7 +5,7 @@ Law: the fit that is kept has the largest likelihood of all starts; how many sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from .density import Mixture
 from .fitting import Fit, Settings, exact_fit, fit_from
 from .gates import Gate
 from .information import fisher
+from .modes import fits_of
 from .parameters import Parameters
 from .program import free_mixture, free_values
 from .reading import count, data
@@ -49,12 +50,13 @@ class GaussianMoE:
 
     Attributes:
         mixture_: the fitted `Mixture`.
-        log_likelihood_: of the data.
+        log_likelihood_: of the data; of a fit by `program`, its log density, priors and all.
         fit_: the `Fit` that was kept.
         optima_: log likelihoods of all starts, largest first.
         reached_: how many starts came within 0.01 of the largest.
         reasons_: what the fit says against itself, findings `CLIPPED` of experts whose variance is as small as it may
-            be (`value` and `limit` are the variance and its floor) and of a gate that is as steep as it may be.
+            be (`value` and `limit` are the variance and its floor) and of a gate that is as steep as it may be; or, of
+            a fit by `program`, the findings of `inference.maximise`.
 
     >>> x = np.linspace(0.0, 1.0, 60)
     >>> y = np.where(x < 0.3, 20 * x - 5, 15 - 20 * x) + 0.3 * np.sin(400 * x)
@@ -100,7 +102,7 @@ class GaussianMoE:
 
     def fit(
         self, X: Any, y: Any, *, starts: int = 10, key: Any = 0, init: Any = None, settings: Settings = Settings(),
-        map: Any = None,
+        map: Any = None, program: Callable[..., Any] | None = None,
     ) -> GaussianMoE:  # fmt: skip
         """Fit from several starts, and keep the best; top-K gates by annealing, or exactly where that can be done.
 
@@ -113,12 +115,15 @@ class GaussianMoE:
             settings: how long to look.
             map: an executor that fits from the random starts, with the same fit: anything with the `map` of
                 `concurrent.futures`, or "processes" for a pool of processes.
+            program: the joint, in standard units: of the arguments of `free_mixture`, (X, y, k, gate), and with the
+                same sites, which may have other laws. The fit is its mode by `inference.maximise` (the extra
+                `maximise`), compiled at each call; None: the maximum of `free_mixture`, by EM and Newton's method.
 
         Returns: itself.
 
         Raises:
             ObservationError: data are not finite, do not fit each other, or are too few; see `reading.data`.
-            LawfulError: a setting is out of its range.
+            LawfulError: a setting is out of its range, or cannot be had with `program`.
             NoFiniteStartError: no start has a finite likelihood.
         """
         names = _names(X)
@@ -127,14 +132,20 @@ class GaussianMoE:
         if not isinstance(settings, Settings):
             raise LawfulError(f"GaussianMoE.fit: settings={settings!r}. Fix: give Settings(...).")
         settings.check()
-        if self.exactly_solved and X.shape[1] == 1:
+        keys, said = jax.random.split(one_key(key), starts), None
+        if init is not None:
+            self._check_start(init, X.shape[1])
+        if program is not None:
+            self._check_with_program(map, settings)
+            one = partial(random_start, x=X, y=y, k=self.n_experts, gate=self.gate)
+            begin = jax.vmap(one)(keys) if init is None else jax.tree.map(lambda v: jnp.asarray(v)[None], init)
+            fits, said = fits_of(program, self.gate, self.tau == "free", self.n_experts, X, y, begin)
+        elif self.exactly_solved and X.shape[1] == 1:
             _separable(X[:, 0])
             fits = jax.tree.map(lambda v: v[None], jax.jit(exact_fit)(X, y, settings))
         elif init is not None:
-            self._check_start(init, X.shape[1])
             fits = jax.tree.map(lambda v: v[None], _one(self.gate, self.tau == "free", settings, X, y, init))
         else:
-            keys = jax.random.split(one_key(key), starts)
             fits = _fits_by(map, self.gate, self.tau == "free", self.n_experts, settings, X, y, keys)
         values = np.asarray(fits.log_likelihood)
         values = np.where(np.isfinite(values), values, -np.inf)
@@ -149,8 +160,9 @@ class GaussianMoE:
         self.log_likelihood_ = float(values[best])
         self.optima_ = np.sort(values)[::-1]
         self.reached_ = int(np.sum(values >= values[best] - SAME))
-        self.reasons_ = tuple(_limits_reached(self.fit_, settings, float(np.var(np.asarray(y)))))
-        self._X, self._names = X, names
+        limits = _limits_reached(self.fit_, settings, float(np.var(np.asarray(y))))
+        self.reasons_ = tuple(limits) if said is None else said
+        self._X, self._names, self._program = X, names, program
         return self
 
     def log_density(self, X: Any, y: Any) -> jax.Array:
@@ -190,6 +202,11 @@ class GaussianMoE:
         p = self._fitted.parameters
         if self.gate.kind == "topk":
             raise LawfulError("GaussianMoE.errors: a top-K gate jumps, and has none. Fix: fit another gate.")
+        if getattr(self, "_program", None) is not None:
+            raise LawfulError(
+                "GaussianMoE.errors: they are those of free_mixture, and the fit is the mode of another program. Fix: "
+                "inference.robust_errors(inference.log_marginals(program, ...), ..., prior=True)."
+            )
         x, y = data(self._same_columns(X), y, self.n_experts, "GaussianMoE.errors")
         found = inference.log_marginals(free_mixture, x, y, self.n_experts, self.gate, enumerate="all")
         return inference.robust_errors(found, free_values(self.gate, p))
@@ -210,6 +227,18 @@ class GaussianMoE:
             raise LawfulError(
                 f"GaussianMoE.fit: init has {init.a.shape[0]} experts of {init.a.shape[1]} covariates, expected "
                 f"{self.n_experts} of {d}. Fix: give a start for this model and these data."
+            )
+
+    def _check_with_program(self, map: Any, settings: Settings) -> None:
+        if self.gate.kind == "topk":
+            raise LawfulError(
+                "GaussianMoE.fit: program= with a top-K gate, which jumps, so that no gradient finds a mode. Fix: fit "
+                "another gate, or draw from the program by posterior_of(..., program=, start='prior')."
+            )
+        if map is not None or settings != Settings():
+            raise LawfulError(
+                "GaussianMoE.fit: map= and settings= are of EM and Newton's method, and a program is climbed from all "
+                "starts at once. Fix: leave them out; a prior of nu keeps variances above 0, one of beta1 a gate flat."
             )
 
     def _same_columns(self, X: Any) -> Any:

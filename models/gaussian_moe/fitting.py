@@ -82,7 +82,7 @@ class Fit(NamedTuple):
         iterations: of EM.
         steps: of Newton's method.
         slope: length of the gradient of the mean log density in the end, in coordinates of standardised data; NaN for
-            top-K gates, which have none.
+            top-K gates, which have none, and of a fit by a program of one's own.
         converged: whether the gradient is shorter than asked for, at no saddle; of top-K gates, whether EM has stopped.
         bound_active: whether a row of beta1 is as long as it may be: then the likelihood still grows with it.
         floor_active: whether a variance is as small as it may be.

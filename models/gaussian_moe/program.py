@@ -29,6 +29,7 @@ __all__ = [
     "Priors",
     "draw_parameters",
     "free_mixture",
+    "free_parameters",
     "free_values",
     "gaussian_moe",
     "mixture_with_priors",
@@ -146,14 +147,22 @@ def free_mixture(X: Any, y: Any, k: int, gate: Gate = Gate()) -> Parameters:
         return lawful.sample(name, dist.ImproperUniform(constraints.independent(support, len(shape)), (), shape))
 
     pinned = gate.kind != "activated"
-    beta1, beta0 = flat("beta1", k - pinned, d), flat("beta0", k - 1)
-    a, b, nu = flat("a", k, d), flat("b", k), flat("nu", k, support=constraints.positive)
-    heated = gate.kind in ("temperature", "activated")
-    tau = flat("tau", support=constraints.positive) if heated else jnp.ones((), nu.dtype)
-    beta1 = jnp.concatenate([beta1, jnp.zeros((1, d), nu.dtype)]) if pinned else beta1
-    found = Parameters(beta1, jnp.concatenate([beta0, jnp.zeros(1, nu.dtype)]), a, b, nu, tau)
+    drawn = {"beta1": flat("beta1", k - pinned, d), "beta0": flat("beta0", k - 1)}
+    drawn |= {"a": flat("a", k, d), "b": flat("b", k), "nu": flat("nu", k, support=constraints.positive)}
+    if gate.kind in ("temperature", "activated"):
+        drawn["tau"] = flat("tau", support=constraints.positive)
+    found = free_parameters(gate, drawn)
     gaussian_moe(X, y, found, gate)
     return found
+
+
+def free_parameters(gate: Gate, drawn: Any) -> Parameters:
+    """Give the parameters that values of the sites of `free_mixture` stand for, by name."""
+    beta1, beta0, nu = (jnp.asarray(drawn[name]) for name in ("beta1", "beta0", "nu"))
+    if gate.kind != "activated":
+        beta1 = jnp.concatenate([beta1, jnp.zeros((1, beta1.shape[1]), nu.dtype)])
+    tau = drawn.get("tau", jnp.ones((), nu.dtype))
+    return Parameters(beta1, jnp.concatenate([beta0, jnp.zeros(1, nu.dtype)]), drawn["a"], drawn["b"], nu, tau)
 
 
 def free_values(gate: Gate, parameters: Parameters) -> dict[str, jax.Array]:
