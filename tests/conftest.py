@@ -1,6 +1,8 @@
 """What every test runs under: float64, derandomised properties, no display, the reference data or a clear reason."""
 
+import contextlib
 import gc
+import importlib
 import os
 import shutil
 import signal
@@ -48,6 +50,20 @@ def pytest_configure(config: pytest.Config) -> None:
         shutil.rmtree(COMPILED, ignore_errors=True)
     compile_cache(COMPILED)
     mappings.count_compilations()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Import all files of tests from the last to the first, where another worker imports them from the first.
+
+    Both need all of them, and what pytest makes of their assertions is kept on disk: so each makes one half alone. What
+    cannot be imported is told when it is collected.
+    """
+    whole = session.config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and getattr(session.config, "workerinput", {}).get("workerid") == "gw1":
+        for file in sorted((ROOT / "tests").rglob("test_*.py"), reverse=True):
+            with contextlib.suppress(Exception, pytest.skip.Exception):
+                importlib.import_module(".".join(file.relative_to(ROOT).with_suffix("").parts))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -16,7 +16,7 @@ FAMILIES = {
     "Normal": dist.Normal(0.5, 2.0),
     "Gamma": dist.Gamma(2.0, 1.0),
     "Bernoulli": dist.Bernoulli(0.25),
-    "Categorical": dist.Categorical(probs=jnp.ones(4) / 4 + jnp.array([0.1, -0.1, 0.05, -0.05])),
+    "Categorical": dist.Categorical(probs=np.array([0.35, 0.15, 0.3, 0.2])),
     "Poisson": dist.Poisson(100.0),
     "Binomial": dist.Binomial(200, 0.5),
     "NegativeBinomial": dist.NegativeBinomial2(50.0, 3.0),

@@ -28,7 +28,7 @@ def bounded():
 
 FRAME = frame_of(lawful.trace(bounded), "test")
 D = FRAME.size
-ROOTS = [jnp.full(D, 0.7), jnp.linalg.cholesky(0.5 * jnp.eye(D) + 0.3)]
+ROOTS = [np.full(D, 0.7), np.linalg.cholesky(0.5 * np.eye(D) + 0.3)]
 
 
 def target(x):

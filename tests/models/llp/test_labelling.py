@@ -9,11 +9,11 @@ from lawful.models.llp.labelling import label_graph
 from tests.models.llp.truth import posterior
 
 FORESTS = {  # neighbours that close no cycle, with bags as vertices
-    "ragged": (Bags.from_ids([0, 0, 0, 1, 1, 1, -1, 2, 2], [1, 2, 1]), [[0, 3], [3, 6], [6, 7]]),
-    "extreme": (Bags.from_ids([0, 0, 1, 1, -1, 2], [0, 2, 1]), [[0, 2], [3, 4], [4, 5]]),
-    "missing": (Bags.from_ids([0, 0, 1, 1, 1], [1, np.nan]), [[0, 2], [2, 3], [3, 4]]),
-    "noisy": (Bags.from_ids([0, 0, 0, 1, 1], [1.4, 0.2], noise=Normal(0.7)), [[2, 3]]),
-    "overlapping": (Bags.from_membership([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]], [2, 1]), [[4, 0]][:0]),
+    "ragged": lambda: (Bags.from_ids([0, 0, 0, 1, 1, 1, -1, 2, 2], [1, 2, 1]), [[0, 3], [3, 6], [6, 7]]),
+    "extreme": lambda: (Bags.from_ids([0, 0, 1, 1, -1, 2], [0, 2, 1]), [[0, 2], [3, 4], [4, 5]]),
+    "missing": lambda: (Bags.from_ids([0, 0, 1, 1, 1], [1, np.nan]), [[0, 2], [2, 3], [3, 4]]),
+    "noisy": lambda: (Bags.from_ids([0, 0, 0, 1, 1], [1.4, 0.2], noise=Normal(0.7)), [[2, 3]]),
+    "overlapping": lambda: (Bags.from_membership([[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]], [2, 1]), [[4, 0]][:0]),
 }
 SETTINGS = {"max_iters": 400, "tol": 1e-11}
 
@@ -30,7 +30,7 @@ def near(edges, strength, base_rate):
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("name", FORESTS)
 def test_l10_on_a_forest_labels_are_those_of_all_labellings(name):
-    bags, edges = FORESTS[name]
+    bags, edges = FORESTS[name]()
     coupling, z = near(edges, 0.4, 0.35), logits(bags)
     log_z, marginals = posterior(z, bags, coupling.edges, coupling.log_table)
     found = labelled(z, bags, coupling, **SETTINGS)

@@ -10,10 +10,10 @@ from tests.models.llp.truth import labellings, log_weights_of_counts
 
 MEMBERSHIP = np.array([[1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0, 0], [1, 0, 0, 0, 1, 1, 0]])
 CASES = {
-    "counts": (Bags.from_membership(MEMBERSHIP, [1, 2, 2]), 0.35),
-    "missing": (Bags.from_membership(MEMBERSHIP, [1, np.nan, 2]), 0.35),
-    "noisy": (Bags.from_membership(MEMBERSHIP, [1.2, 1.6, -0.3], noise=Normal(0.5)), 0.35),
-    "classes": (Bags.from_membership(MEMBERSHIP, [[1, 1, 1], [0, 2, 1], [1, 1, 1]]), np.full(3, 1 / 3)),
+    "counts": lambda: (Bags.from_membership(MEMBERSHIP, [1, 2, 2]), 0.35),
+    "missing": lambda: (Bags.from_membership(MEMBERSHIP, [1, np.nan, 2]), 0.35),
+    "noisy": lambda: (Bags.from_membership(MEMBERSHIP, [1.2, 1.6, -0.3], noise=Normal(0.5)), 0.35),
+    "classes": lambda: (Bags.from_membership(MEMBERSHIP, [[1, 1, 1], [0, 2, 1], [1, 1, 1]]), np.full(3, 1 / 3)),
 }
 EDGES = np.array([[0, 3], [1, 2], [2, 6], [4, 5]])
 
@@ -21,7 +21,7 @@ EDGES = np.array([[0, 3], [1, 2], [2, 6], [4, 5]])
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("coupled", [False, True])
 def test_the_most_probable_labels_are_those_of_all_labellings(name, coupled):
-    bags, shares = CASES[name]
+    bags, shares = CASES[name]()
     coupling = Coupling(EDGES, np.array([0.6, 0.3, -0.2, 0.5]), shares, 2.0) if coupled else None
     y = labellings(7, bags.n_classes)
     for seed in range(3):

@@ -241,14 +241,14 @@ def test_curves_are_refused_where_their_bend_is_out_of_sight(two_lines, curve):
 @pytest.mark.parametrize(
     ("columns", "named"),
     [
-        ({"t_var": "Y"}, "both 'Y'"),
-        ({"start": {"mean": 1.0}}, "start is a dict, expected Parameters"),
-        ({"start": Design().parameters}, r"start.gate has shape \(2, 3\), expected \(1, 1\)"),
+        (lambda: {"t_var": "Y"}, "both 'Y'"),
+        (lambda: {"start": {"mean": 1.0}}, "start is a dict, expected Parameters"),
+        (lambda: {"start": Design().parameters}, r"start.gate has shape \(2, 3\), expected \(1, 1\)"),
     ],
 )
 def test_wrong_columns_and_starts_are_refused_before_any_climb(two_lines, columns, named):
     with pytest.raises(LawfulError, match=named) as error:
-        TrajectoryMixture(1, "LIN").fit(two_lines[0], **{"y_var": "Y", "t_var": "T", "records": range(1, 5)} | columns)
+        TrajectoryMixture(1, "LIN").fit(two_lines[0], **{"y_var": "Y", "t_var": "T", "records": range(1, 5)} | columns())
     assert "Fix:" in str(error.value)
 
 
