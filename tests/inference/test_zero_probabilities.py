@@ -93,8 +93,8 @@ CASES = [(program, way) for program in (labels, chain, counts) for way in WAYS]
 )
 def test_the_gradient_is_that_of_the_states_with_mass(program, way):
     made, tolerance = WAYS[way]
-    value, gradient = jax.value_and_grad(made(program))(LOGITS)
-    truth, slope = jax.value_and_grad(lambda logits: without(program, logits, Y))(LOGITS)
+    value, gradient = jax.jit(jax.value_and_grad(made(program)))(LOGITS)
+    truth, slope = jax.jit(jax.value_and_grad(lambda logits: without(program, logits, Y)))(LOGITS)
     assert value == pytest.approx(float(truth), rel=tolerance)
     np.testing.assert_allclose(gradient, slope, atol=tolerance)
 

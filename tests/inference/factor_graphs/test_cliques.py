@@ -110,8 +110,11 @@ def test_squares_send_what_their_pairs_send(kind, sizes, shared, dtype):
     )
     messages = plain.as_logs(net, messages)
     scores = scores_of(net, graph.potentials, net.by_block([1.0, 1.0]))
-    wanted = plain.sweep(net, scores, plain.prepared(net, scores), messages)
-    sent = fast.as_logs(net, fast.sweep(net, scores, fast.prepared(net, scores), fast.of_logs(net, messages)))
+
+    def send(form, messages):
+        return form.as_logs(net, form.sweep(net, scores, form.prepared(net, scores), form.of_logs(net, messages)))
+
+    wanted, sent = (jax.jit(send, static_argnums=0)(form, messages) for form in (plain, fast))
     for ours, theirs in zip(jax.tree.leaves(sent), jax.tree.leaves(wanted), strict=True):
         assert ours.dtype == dtype
         np.testing.assert_allclose(ours, theirs, atol=1e-13 if dtype == np.float64 else 1e-6)

@@ -1,5 +1,6 @@
 """Loopy belief propagation: one sweep is the textbook update, and what stays is its fixed point, exact on forests."""
 
+import functools
 import itertools
 
 import jax
@@ -123,14 +124,20 @@ def test_every_form_of_messages_sends_the_same(card, arity, kind):
     messages = tuple(
         tuple(jnp.asarray(_level(size * rng.normal(size=(8, card))).T) for _ in range(arity)) for _ in range(1)
     )
-    wanted = plain.sweep(net, scores, plain.prepared(net, scores), messages)
-    sent = fast.as_logs(net, fast.sweep(net, scores, fast.prepared(net, scores), fast.of_logs(net, messages)))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def send(form, messages):
+        return form.as_logs(net, form.sweep(net, scores, form.prepared(net, scores), form.of_logs(net, messages)))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def mix(form, *pair):
+        one, other = (form.of_logs(net, m) for m in pair)
+        return form.as_logs(net, jax.tree.map(lambda a, b: form.damped(a, b, 0.3), one, other))
+
+    wanted, sent = send(plain, messages), send(fast, messages)
     for ours, theirs in zip(jax.tree.leaves(sent), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
-    mixed = [
-        form.as_logs(net, jax.tree.map(lambda a, b, f=form: f.damped(a, b, 0.3), *(form.of_logs(net, m) for m in pair)))
-        for form, pair in ((plain, (sent, messages)), (fast, (sent, messages)))
-    ]
+    mixed = [mix(form, sent, messages) for form in (plain, fast)]
     for ours, theirs in zip(*map(jax.tree.leaves, mixed), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 

@@ -125,7 +125,7 @@ def run(program):
     kernel = kernels.mh().build(form)
     start = emit(lift(initial_state(form), Plate("chain", CHAINS), [False] * len(form.inputs)).form)
     k_start, k_run = jax.random.split(key_of(f"incremental/{program.__name__}"))
-    first = start(k_start, *inputs)[0]
+    first = jax.jit(start)(k_start, *inputs)[0]
     loop = chain_loop(kernels.mh(), form, CHAINS, 0, STEPS, 1)
     out = jax.jit(loop)(k_run, inputs, first)
     _, drawn = loop.parts(out["kept"])

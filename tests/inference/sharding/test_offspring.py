@@ -27,20 +27,23 @@ def weights_of(size, dtype=jnp.float64):
 @pytest.mark.parametrize("devices", [2, 3])
 def test_every_cell_of_the_uniform_gives_the_ancestors_of_one_device(devices):
     """The law of one device is enumerated elsewhere; the cells are its own, so E[offspring] = N w / sum(w), too."""
-    cases = jnp.array([[1, 2, 0, 4, 1, 1], [0, 0, 5, 0, 0, 0], [3, 3, 3, 3, 3, 3], [0, 1, 7, 0, 2, 9.5]], jnp.float64)
+    cases = np.array([[1, 2, 0, 4, 1, 1], [0, 0, 5, 0, 0, 0], [3, 3, 3, 3, 3, 3], [0, 1, 7, 0, 2, 9.5]])
+    cells = jax.jit(lambda weights: enumerate_systematic(weights, 6))
+    drawn = jax.jit(
+        jax.vmap(
+            lambda u, weights: across(devices, lambda axis, w: ancestors(axis, offspring_ends(axis, u, w)), weights),
+            (0, None),
+        )
+    )
     for weights in cases:
-        here, log_masses = enumerate_systematic(weights, 6)
+        here, log_masses = cells(weights)
         masses = np.exp(np.asarray(log_masses))
         starts = np.cumsum(masses) - masses
-        u = jnp.asarray(starts + masses / 2)[masses > 0]
-        there = jax.vmap(
-            lambda u: across(devices, lambda axis, w: ancestors(axis, offspring_ends(axis, u, w)), weights)
-        )(u)
-        there = np.asarray(there).reshape(len(u), devices, 6)
+        there = np.asarray(drawn(starts + masses / 2, weights)).reshape(len(masses), devices, 6)[masses > 0]
         np.testing.assert_array_equal(there, np.repeat(np.asarray(here)[masses > 0][:, None], devices, axis=1))
         shares = np.stack([(there[:, 0] == i).sum(axis=1) for i in range(6)], axis=1)
         mean = masses[masses > 0] @ shares
-        np.testing.assert_allclose(mean, 6 * np.asarray(weights) / float(weights.sum()), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(mean, 6 * weights / weights.sum(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.rest_slow

@@ -248,7 +248,8 @@ def test_curves_are_refused_where_their_bend_is_out_of_sight(two_lines, curve):
 )
 def test_wrong_columns_and_starts_are_refused_before_any_climb(two_lines, columns, named):
     with pytest.raises(LawfulError, match=named) as error:
-        TrajectoryMixture(1, "LIN").fit(two_lines[0], **{"y_var": "Y", "t_var": "T", "records": range(1, 5)} | columns())
+        named_columns = {"y_var": "Y", "t_var": "T", "records": range(1, 5)} | columns()
+        TrajectoryMixture(1, "LIN").fit(two_lines[0], **named_columns)
     assert "Fix:" in str(error.value)
 
 

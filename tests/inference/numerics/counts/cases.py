@@ -61,6 +61,7 @@ def bags(size):
     return np.repeat(h, len(g), axis=0), np.tile(g, (len(h), 1))
 
 
+@jax.jit
 def marginals(h, g):
     """P(y_i = 1) given the factor, by the messages; 0 in an impossible bag."""
     solved = counts.solve(h, g)

@@ -1,5 +1,6 @@
 """Draws: the law of the uniforms pushed through is the posterior, on the tree and in the log domain alike."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_draws_in_logs_have_the_law_of_the_table():
 def test_both_ways_to_draw_agree_in_law():
     h, g = members(4, "plain"), potentials(4)[18]
     u = jnp.asarray(np.random.default_rng(10).random((DRAWS, 1, 4)))
-    draws = sampling.backward(u, jnp.asarray(h)[None], jnp.asarray(g)[None])[..., 0]
+    draws = jax.jit(sampling.backward)(u, h[None], g[None])[..., 0]
     chi_square_fits(draws, h, g)
 
 
@@ -61,7 +62,7 @@ def test_a_uniform_is_cut_where_the_probabilities_say():
     h, g = jnp.asarray([0.4, -0.3]), counts.potentials.hard_count(1, 2)
     second = float(marginals(h, g)[1])
     u = jnp.asarray([[0.5, second - 1e-9], [0.5, second + 1e-9]])
-    assert counts.push_members(u, h, g).tolist() == [[False, True], [True, False]]
+    assert jax.jit(counts.push_members)(u, h, g).tolist() == [[False, True], [True, False]]
 
 
 @pytest.mark.slow
