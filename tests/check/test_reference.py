@@ -197,6 +197,7 @@ def test_deterministic_values_are_no_choices():
 # Algorithms are programs, so their measure is known too.
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     ("scheme", "threshold", "steps"), [("systematic", None, 3), ("systematic", 0.9, 3), ("multinomial", None, 2)]

@@ -57,7 +57,7 @@ KERNELS = [
 @pytest.mark.fault(1)
 @pytest.mark.tier1
 @pytest.mark.parametrize(
-    "kernel", [*KERNELS[:2], *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in KERNELS[2:])], ids=repr
+    "kernel", [*KERNELS[:1], *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in KERNELS[1:])], ids=repr
 )
 def test_f01_the_chain_targets_the_posterior_where_it_is_a_number(kernel):
     """False-alarm rate 1e-6 / 512 by Student's t on the means of 100 independent chains (fixed key)."""
@@ -101,7 +101,7 @@ EXACTLY = [
 @pytest.mark.parametrize(
     ("kernel", "bad"),
     [
-        (EXACTLY[0], jnp.nan), (EXACTLY[6], jnp.inf),
+        (EXACTLY[6], jnp.inf),
         *(pytest.param(k, b, marks=pytest.mark.slow) for k in EXACTLY for b in (jnp.nan, jnp.inf)),
     ],
     ids=repr,
@@ -113,7 +113,7 @@ def test_f01_the_transition_matrix_keeps_the_posterior_where_it_is_a_number(kern
     assert report.status == "passed" and report.tv < 1e-12, report
 
 
-@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf], ids=["nan", "inf"])
+@pytest.mark.parametrize("bad", rest_slow([jnp.nan, jnp.inf]), ids=["nan", "inf"])
 @pytest.mark.parametrize("kernel", [EXACTLY[0], *rest_slow([*EXACTLY[4:], kernels.slice(1.0)], 0)], ids=repr)
 def test_f01_what_is_no_number_is_never_visited_and_is_counted(kernel, bad):
     result = inference.mcmc(two_steps, kernel, chains=4, warmup=0, draws=100)(jax.random.key(0), jnp.asarray(bad))

@@ -40,7 +40,7 @@ def filter_of(scheme="systematic", **settings):
 
 @pytest.mark.fault(2)
 @pytest.mark.regression("15.5")
-@pytest.mark.parametrize("scheme", rest_slow(SCHEMES, 2))
+@pytest.mark.parametrize("scheme", rest_slow(SCHEMES))
 def test_f02_an_error_names_the_step_and_the_site(scheme):
     run = filter_of(scheme, particles=16)
     for bad, when in itertools.product([ALL, SOME], range(STEPS)):

@@ -29,7 +29,7 @@ def program(when):
 
 @pytest.mark.fault(3)
 @pytest.mark.regression("15.5")
-@pytest.mark.parametrize("policy", rest_slow(POLICIES, 2))
+@pytest.mark.parametrize("policy", rest_slow(POLICIES))
 def test_f03_the_error_names_site_and_step_under_every_policy(policy):
     plan = inference.smc(program, particles=5, runs=2, nonfinite=policy)
     places = [

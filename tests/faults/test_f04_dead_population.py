@@ -50,7 +50,7 @@ def assert_equal(first, second, rows):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "keep"), rest_slow([("systematic", "last"), *((scheme, "paths") for scheme in SCHEMES)], 2)
+    ("scheme", "keep"), rest_slow([("systematic", "last"), *((scheme, "paths") for scheme in SCHEMES)])
 )
 def test_f04_runs_that_die_change_no_other_run(scheme, keep):
     """Two particles, twelve runs, one compiled program for all steps: survivors are equal to the bit."""
@@ -131,7 +131,7 @@ def dead_from_the_start():
 
 @pytest.mark.regression("15.5")
 @pytest.mark.parametrize(
-    ("scheme", "resample_below"), rest_slow([("systematic", 0.5), *((scheme, None) for scheme in SCHEMES)], 3)
+    ("scheme", "resample_below"), rest_slow([("systematic", 0.5), *((scheme, None) for scheme in SCHEMES)])
 )
 def test_f04_a_dead_population_is_resampled_by_the_identity(scheme, resample_below):
     """Every particle keeps its own parameter, also where every step resamples, and no weight comes back."""

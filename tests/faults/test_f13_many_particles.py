@@ -33,7 +33,7 @@ def even(level):
 
 
 @pytest.mark.fault(13)
-@pytest.mark.parametrize("level", [-0.1, 1e4])
+@pytest.mark.parametrize("level", rest_slow([-0.1, 1e4]))
 @pytest.mark.parametrize("scheme", rest_slow(["systematic", "stratified", "residual"]))
 def test_f13_a_filter_of_equal_weights_loses_no_particle(scheme, level):
     plan = inference.smc(even, particles=MANY, resampling=scheme, resample_below=None)

@@ -209,6 +209,7 @@ def walk(jump):
     scan(step, 0.0, jnp.arange(4))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", [inference.smc, inference.importance])
 def test_f51_site_and_step_are_named(method):
     result = method(walk, particles=200, nonfinite="flag")(KEY, 1.5)

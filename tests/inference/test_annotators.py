@@ -142,6 +142,7 @@ def test_a_site_that_stays_in_a_plate_of_items_has_the_mixture():
     assert float(marginal.log_density(values, LABELS)) == pytest.approx(by_hand, rel=1e-12)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "sites", [["c"], inference.marginalise(method="graph")], ids=["element by element", "through the graph"]
 )

@@ -8,6 +8,7 @@ import pytest
 from lawful.errors import LawfulError
 from lawful.inference.laws.resampling_schemes import ess
 from lawful.inference.transformers.temperatures import by_ess, given, next_increase
+from tests.tiers import rest_slow
 
 N = 1000
 solved = jax.jit(next_increase, static_argnums=3)
@@ -24,7 +25,7 @@ LIKELIHOODS = {name: jnp.asarray(values) for name, values in LIKELIHOODS.items()
 
 
 @pytest.mark.regression("15.7c")
-@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("fraction", rest_slow([0.5, 0.1, 0.9]))
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_an_interior_temperature_leaves_the_wanted_effective_size(name, fraction):
     slope = LIKELIHOODS[name]

@@ -50,6 +50,7 @@ def run(name, model, kernel, *args, **settings):
 KERNELS = [kernels.random_walk(0.6), kernels.mh()]
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.parametrize("kernel", rest_slow(KERNELS), ids=repr)
 def test_a_coin_has_its_beta_posterior(kernel, data):

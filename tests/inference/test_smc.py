@@ -82,6 +82,7 @@ def test_the_evidence_of_the_whole_series_is_unbiased(name, particles, runs, dat
     assert report.detects(BIAS), report
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.optimised
 @pytest.mark.usefixtures("single_precision")

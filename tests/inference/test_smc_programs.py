@@ -53,6 +53,7 @@ def test_every_scheme_keeps_the_measure_of_a_program(scheme, resample_below):
     assert law_error(plan, constant_per_particle, Y).error < TOLERANCE
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", [plain, weighed_before_and_after, no_loop], ids=lambda program: program.__name__)
 def test_importance_sampling_keeps_the_measure(program):

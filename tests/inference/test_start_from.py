@@ -92,6 +92,7 @@ def test_masses_of_a_finite_mixture_are_those_of_its_draws_and_sum_to_one():
     assert abs(masses.sum() - 1) < 1e-14 and law.atoms == 9
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("elements", "nodes"), [(1, 400), (2, 400)])
 def test_the_density_of_the_first_measure_integrates_to_one(elements, nodes):
     """By the trapezoid rule in sinh, whose ends hold less than 1e-20 of a t law: of scales, in their own support."""

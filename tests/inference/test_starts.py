@@ -46,6 +46,7 @@ def first_values(model, init, kernel):
     return dict(zip((c.name for c in prepared.built.kernel.choices), map(np.asarray, state), strict=False))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kernel", [MOVES, kernels.nuts(), kernels.random_walk(0.1)], ids=repr)
 def test_a_site_that_is_not_given_is_drawn_given_those_that_are(kernel):
     found = first_values(nested, {"mu": np.array([-70.0, 0.0, 70.0])}, kernel)

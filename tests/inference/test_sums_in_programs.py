@@ -175,6 +175,7 @@ def read_by_a_latent(family, size):
     return in_plate if size else program
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("family", "size"), [("gamma", 0), ("normal", 2), *(
     pytest.param(*case, marks=pytest.mark.slow)
     for case in [("normal", 0), ("gamma", 2), ("simplex", 0), ("simplex", 2), ("shared bound", 0), ("shared bound", 2)]

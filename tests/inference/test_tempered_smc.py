@@ -274,6 +274,7 @@ def test_blocks_compose_as_the_documentation_says(false_alarm):
     assert ratio.std(ddof=1) < 1.0
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", [inference.tempered_smc, inference.annealed_importance])
 def test_a_program_without_latent_sites_is_refused_with_its_evidence(method):
     def observed(y):

@@ -40,6 +40,7 @@ def means(y):
 EIGHTS = np.full(4, 8.0)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("by", ["particles", "hand"])
 def test_a_normal_site_that_is_not_held_is_drawn_from_its_conditional(by):
     if by == "particles":

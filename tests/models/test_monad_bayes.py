@@ -86,6 +86,7 @@ def test_the_states_summed_out_give_the_published_evidence(y, expected):
     assert abs(summed(jnp.array(y)) - expected) < 1e-10
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("length", UNIFORM)
 def test_long_sequences_have_the_published_evidence(length):
     y = jnp.array(np.random.default_rng(0).integers(0, 3, length).astype(float))
@@ -209,6 +210,7 @@ def test_a_log_precision_has_the_law_of_the_log_of_a_gamma():
     assert abs(share - expected) < 5.0 * math.sqrt(expected * (1 - expected) / 2000) + 0.01
 
 
+@pytest.mark.slow
 def test_the_model_with_its_own_precisions_has_finite_weights():
     result = inference.smc(monad_bayes.nonlinear_sequence, particles=200, runs=2)(jax.random.key(0), jnp.array(JUMPS))
     assert np.isfinite(result.log_evidence).all()

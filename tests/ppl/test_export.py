@@ -86,6 +86,7 @@ def _coordinates(name, value):
     return value[..., :-1] if name == "p" else value
 
 
+@pytest.mark.rest_slow
 def test_the_gradient_equals_finite_differences(start):
     density, position = start
     flat, unravel = density.ravel(position)
@@ -99,6 +100,7 @@ def test_the_gradient_equals_finite_differences(start):
         np.testing.assert_allclose(gradient[i], slope / (12 * step), rtol=1e-7, atol=1e-8)
 
 
+@pytest.mark.rest_slow
 def test_jit_and_vmap_keep_the_density(start):
     density, position = start
     flat, unravel = density.ravel(position)
@@ -112,6 +114,7 @@ def test_jit_and_vmap_keep_the_density(start):
     np.testing.assert_allclose(jax.jit(score)(points[0]), one_by_one[0], rtol=1e-12)
 
 
+@pytest.mark.rest_slow
 def test_values_go_to_coordinates_and_back(start):
     """`unconstrain` is the inverse of `constrain` on both sides, one point or many, by name or by step."""
     density, position = start
@@ -149,6 +152,7 @@ def test_each_kind_of_support_is_carried(name):
     assert all(jnp.isfinite(g).all() for g in jax.tree.leaves(jax.grad(density.logp)(position)))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "name", ["Beta", "Gamma", "HalfCauchy", "LogNormal", "Pareto", "TruncatedNormal", "Uniform", "Weibull"]
 )
@@ -252,6 +256,7 @@ def test_no_finite_start_names_the_site_at_fault():
     assert caught.value.sites == (("wall",),)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", ["plates", "loop", "arms"])
 def test_an_eager_run_scores_the_constrained_values_alike(name):
     program, args = MODELS[name]

@@ -61,6 +61,7 @@ def test_data_that_no_site_observes_and_no_value_reads_are_found():
     assert named(lambda n, y: lawful.factor("f", jnp.sum(y)), 3, Y) == []
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     "build",
     [

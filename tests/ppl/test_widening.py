@@ -142,6 +142,7 @@ def test_categorical_lanes_have_their_own_probabilities(kind, dtype, precision):
         assert stats.chisquare(np.bincount(block, minlength=3), expected).pvalue > ALPHA
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("laned", [False, True])
 def test_dirichlet_lanes_have_beta_marginals(laned):
     rng = np.random.default_rng(4)
@@ -298,6 +299,7 @@ def test_runs_can_be_mapped_over_keys():
     np.testing.assert_array_equal(together[2], widened.function(keys[2], 2.0))
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("make", "law"), [(lambda a: dist.Normal(a, 1.0), stats.norm), (lambda a: dist.Gamma(a, 1.0), stats.gamma)]
 )

@@ -15,6 +15,7 @@ from lawful import cond, factor, handlers, inference, sample
 from lawful.inference import kernels
 from lawful.inference.check import invariant, preserves
 from tests.inference.kernels.transition import Transition
+from tests.tiers import rest_slow
 
 Y = 3.0
 
@@ -75,7 +76,7 @@ def test_the_scores_of_both_traces_differ_by_the_weight(program, update, toleran
 @pytest.mark.regression("15.2a")
 @programs
 @pytest.mark.parametrize("update", UPDATES)
-@pytest.mark.parametrize("kernel", KERNELS, ids=repr)
+@pytest.mark.parametrize("kernel", rest_slow(KERNELS), ids=repr)
 def test_a_move_over_a_branch_weighs_the_difference_of_the_scores(program, update, kernel, tolerance):
     """There, and back: the two weights add up to nothing."""
     value, weight = UPDATES[update]
@@ -128,6 +129,7 @@ def test_a_finite_copy_keeps_its_posterior_exactly(name, kernel):
     assert report.tv < 1e-12
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.2b")
 @pytest.mark.tier0
 @pytest.mark.parametrize("name", FINITE)

@@ -77,7 +77,7 @@ SAMPLERS = [the_sampler, mapped_site, particles, ancestors, final_pick, eager_si
 
 
 @pytest.mark.regression("15.4a")
-@pytest.mark.parametrize("sampler", rest_slow(SAMPLERS, 4), ids=lambda s: s.__name__)
+@pytest.mark.parametrize("sampler", rest_slow(SAMPLERS, 2), ids=lambda s: s.__name__)
 def test_a_tail_of_a_million_rare_items_has_its_mass(sampler, dtype):
     draws = np.asarray(sampler(key_of(f"r04/{sampler.__name__}"), jnp.asarray(np.log(WEIGHTS), dtype)))
     assert draws.shape == (DRAWS,) and draws.min() == 0 and draws.max() <= ITEMS
@@ -89,6 +89,7 @@ def test_a_tail_that_lacks_two_fifths_of_its_mass_would_be_found():
     assert stats.binom.cdf(stats.binom.ppf(ALPHA / 2, DRAWS, 0.1) - 1, DRAWS, 0.0575) > 0.999
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.4b")
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_the_implied_probability_of_every_item_is_right(dtype, shuffled):

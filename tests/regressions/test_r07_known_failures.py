@@ -155,6 +155,7 @@ def model(request):
     return program
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.7h")
 def test_a_site_in_a_construct_is_simulated(model):
     population = inference.importance(model, particles=200)(KEY, 0.1)

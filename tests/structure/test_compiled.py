@@ -169,7 +169,7 @@ BUILDERS = {
 }
 
 
-@pytest.mark.parametrize("name", rest_slow(BUILDERS, 4))
+@pytest.mark.parametrize("name", rest_slow(BUILDERS, 1))
 def test_a_second_call_traces_and_compiles_nothing(name, compiled):
     calls = []
 

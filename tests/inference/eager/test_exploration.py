@@ -14,9 +14,10 @@ from lawful.errors import ImpureProgramError, PathLimitError, UnsupportedProgram
 from lawful.inference.check import enumerate_measure, random_program
 from lawful.inference.eager.exploration import explore
 from lawful.models import dynamic
+from tests.tiers import rest_slow
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", rest_slow(range(12), 4))
 def test_it_gives_the_measure_of_the_reference_enumerator(seed):
     finite = random_program(seed, statements=4, max_paths=200)
     print(finite)  # shown where the test fails

@@ -88,6 +88,7 @@ def test_it_converts_to_a_datatree_and_summarises(result):
     assert repr(result).startswith("Result: ")
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", BUILDS)
 def test_equal_keys_give_equal_results_and_others_do_not(name):
     plan = BUILDS[name](lists)

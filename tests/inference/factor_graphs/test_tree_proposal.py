@@ -82,6 +82,7 @@ def usable(graph):
     return not any(np.isneginf(np.asarray(u)).all(axis=1).any() for u in graph.potentials.unary)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     "case",

@@ -25,8 +25,9 @@ gibbs_module = importlib.import_module(
 )  # the package gives the name to a function
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
-@pytest.mark.parametrize("program", [labels, hidden], ids=lambda p: p.__name__)
+@pytest.mark.parametrize("program", [hidden, labels], ids=lambda p: p.__name__)
 def test_the_posterior_stays_exactly(program):
     report = invariant(GIBBS, program)
     assert report.passed and report.tv < 1e-14, report

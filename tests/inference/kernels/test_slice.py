@@ -54,6 +54,7 @@ def transition(kernel, tries):
     )
 
 
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("tries", [1, 3])
 def test_a_slice_of_whole_numbers_keeps_their_law_exactly(tries):

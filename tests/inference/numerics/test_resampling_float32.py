@@ -51,6 +51,7 @@ def weights_of(kind, n):
 KINDS = ["exponential", "heavy", "half dead"]
 
 
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.6b")
 @pytest.mark.parametrize(
     ("kind", "n"),

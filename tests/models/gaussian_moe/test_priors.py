@@ -31,6 +31,7 @@ def log_density(gate, named, X, y, priors):
     return form.log_density(named, X, y, 3, gate, priors)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("gate", [Gate(), Gate("topk", top_k=2), Gate("activated")], ids=lambda gate: gate.kind)
 def test_the_density_is_the_prior_times_the_closed_form(gate):
     """Rows of a linear gate count less their mean: of an activated one, whose slopes a shift changes, beta0 alone."""

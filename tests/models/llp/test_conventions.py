@@ -19,6 +19,7 @@ from lawful.models.llp.scoring import bag_score, bag_scorer
 from tests.models.llp.test_classifier import SIZE, N, classifier, rows_of
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("base", ["logistic", LogisticRegression(), GaussianNB()])
 def test_any_classifier_that_takes_weights_can_be_the_learner(base):
     X, y, bags = rows_of()

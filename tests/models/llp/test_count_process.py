@@ -121,6 +121,7 @@ def test_counts_that_part_the_rows_altogether_have_a_finite_fit():
     assert np.isfinite(fitted.details["out_of_bag"]()).all()
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("size", [1, 6])
 def test_rows_whose_label_is_told_by_others_count_for_less(size):
     """With labels known (bags of one) it is logistic regression with a normal prior."""

@@ -44,6 +44,7 @@ def logits(bags):
     return np.random.default_rng(0).normal(size=shape)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("name", MODELS)
 def test_l10_elimination_of_the_program_is_the_sum_of_all_labellings(name):
     bags, near = MODELS[name]

@@ -207,6 +207,7 @@ def test_classes_have_densities_of_their_own():
     np.testing.assert_allclose(class_log_densities(at, made, model).T + prior[None], joint, rtol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_no_density_is_above_that_of_the_residuals_at_zero_however_far_out(dtype):
     """M >= I and the quadratic form is none below 0, so -J/2 log(2 pi th) bounds it, where all is no number it is none.

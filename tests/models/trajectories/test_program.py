@@ -134,6 +134,7 @@ def test_the_program_meets_the_fixture_of_sixty_digits(data, order):
     assert float(found) == pytest.approx(known["exact"]["log_likelihood"], abs=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.reference
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_program_meets_the_closed_form_on_the_demonstration(demo, order):

@@ -47,6 +47,7 @@ def test_all_answers_are_those_of_the_list_of_paths(kind, method):
     assert float(best.value) == float(path_score(given, best.path).high)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("each", [False, True])
 def test_a_prediction_is_the_last_law_of_a_chain_without_further_evidence(method, each):
@@ -73,6 +74,7 @@ def test_both_methods_agree_in_float32_to_its_precision():
             np.testing.assert_allclose(found.node, node, atol=2e-6)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 def test_steps_that_are_masked_out_leave_the_chain_without_them(method):
     short = random_chain(4, steps=4)

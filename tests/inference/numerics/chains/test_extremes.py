@@ -178,7 +178,7 @@ def test_long_chains_in_float32_are_right_to_a_millionth(steps, method):
     np.testing.assert_allclose(found.node, exact.node, atol=2e-5)
 
 
-@pytest.mark.parametrize("steps", [600, pytest.param(1_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [60, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_a_long_chain_has_one_log_z_by_both_methods(steps):
     given = long(steps, 2)
     step, tree = float(log_z(given, "sequential")), float(log_z(given, "associative"))
