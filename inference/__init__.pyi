@@ -84,6 +84,9 @@ from .transformers.gaussian.integrate_normals import integrate_normals as integr
 from .transformers.gaussian.moments import NormalMoments as NormalMoments
 from .transformers.gaussian.moments import filtered as filtered
 from .transformers.gaussian.moments import smoothed as smoothed
+from .transformers.gaussian.share_regression import ShareRegression as ShareRegression
+from .transformers.gaussian.share_regression import share_regression as share_regression
+from .transformers.gaussian.share_regression import share_regression_of_sums as share_regression_of_sums
 from .transformers.log_marginals import log_marginals as log_marginals
 from .transformers.log_predictives import log_predictives as log_predictives
 from .transformers.marginalise import marginalise as marginalise

@@ -30,6 +30,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import logsumexp
 
+from lawful import inference
 from lawful.errors import ObservationError
 
 from .bags.bags import Bags
@@ -100,7 +101,7 @@ class BagProcess:
         for number, kernel in enumerate(self.kernels):
             phi = feature_map(scaled, kernel, self.features, seed * len(self.kernels) + number)
             sides.append(_solve(phi, X, part, target, rate, shares, self.unusual))
-        joint = np.array([side.log_evidence for side in sides]) + log_prior(shares, self.prior) - np.log(len(sides))
+        joint = np.array([side.fit.log_evidence for side in sides]) + log_prior(shares, self.prior) - np.log(len(sides))
         evidence = float(logsumexp(joint))
         weights = np.exp(joint - evidence)  # (kernels, shares)
         return Evidence(tuple(sides), shares, weights, evidence, part, rate)
@@ -117,25 +118,20 @@ def log_prior(shares: np.ndarray, prior: tuple[float, float]) -> np.ndarray:
 
 
 class _Side(NamedTuple):
-    """The fit with one kernel, for all shares (R,): the centred sums of bags are Z = U diag(s) V^T.
+    """The fit with one kernel: a regression of the centred sums of bags, Z, on the means of their counts.
 
-    Nothing here grows with the number of bags; U is made again, for some bags at a time, where it is wanted.
+    Nothing here grows with the number of bags.
     """
 
     phi: FeatureMap
     mean: np.ndarray
     size: np.ndarray  # what centred features are divided by
     ahead: float  # prior mean of the last feature's weight
-    s: np.ndarray
-    V: np.ndarray
-    ratio: np.ndarray  # noise over prior variance (R,)
-    projected: np.ndarray  # U^T target
-    log_evidence: np.ndarray
+    fit: inference.ShareRegression
 
     def score(self, X: np.ndarray, w: np.ndarray) -> np.ndarray:
         """Return the posterior mean of f of rows (n,), averaged over shares with weights w (R,)."""
-        gain = (self.s / (self.s**2 + self.ratio[:, None]) * w[:, None]).sum(axis=0)
-        beta = self.V @ (gain * self.projected)
+        beta = self.fit.weights(w)
         beta[-1] += w.sum() * self.ahead
         beta /= self.size
         found = [self.phi(X[part], float) @ beta for part in parts(len(X))]
@@ -148,13 +144,8 @@ class _Side(NamedTuple):
             members = members_of(self.phi, X, bags, few)
             sums, root = _sums(members(), few, self.phi.width)[0], np.sqrt(bags.sizes[few].astype(float))[:, None]
             Z = (sums / root - root * self.mean) / self.size
-            U, left = Z @ self.V / self.s, target[few] - self.ahead * Z[:, -1]
-            change = np.zeros_like(U)
-            for at in np.flatnonzero(w > NEGLIGIBLE * w.sum()):
-                shrink = self.s**2 / (self.s**2 + self.ratio[at])
-                error = (left - U @ (shrink * self.projected)) / np.maximum(1 - U**2 @ shrink, 1e-12)
-                change += w[at] * (U * error[:, None]) * (self.s / (self.s**2 + self.ratio[at]))
-            moved = (change @ self.V.T / self.size).astype(np.float32)
+            change = self.fit.without_each(Z, target[few] - self.ahead * Z[:, -1], w)
+            moved = (change / self.size).astype(np.float32)
             level = moved @ self.mean.astype(np.float32)
             for rows, owner, features in members():
                 shift = np.einsum("nd,nd->n", features, moved[owner]) - level[owner]
@@ -205,7 +196,7 @@ def _solve(
     phi: FeatureMap, X: np.ndarray, bags: Bags, target: np.ndarray, rate: float, shares: np.ndarray,
     unusual: tuple[float, float],
 ) -> _Side:  # fmt: skip
-    """Sum features over bags, split the sums into directions, and weigh every share.
+    """Sum features over bags, and regress their counts on the sums.
 
     The product of Z with itself is added up over bags, with a first guess of the mean taken off, so that large bags
     lose no digits; Z itself is kept where there are fewer bags than features.
@@ -231,28 +222,17 @@ def _solve(
     size = np.append(np.full(width - 1, spread), max(more, 1e-12) ** -0.5) * (1 + more) ** 0.5
     ahead = correlation * (1 - 2 * rate) * (rate * (1 - rate)) ** 0.5 * size[-1]
     moved, root = mean - guess, np.sqrt(bags.sizes.astype(float))
+    given: dict[str, Any] = {"variance": rate * (1 - rate), "shares": shares}
     if small:
         Z = (np.concatenate(kept) - root[:, None] * moved) / size
-        left = target - ahead * Z[:, -1]
-        s, basis = _directions(*np.linalg.eigh(Z @ Z.T))
-        V, projected, square = Z.T @ basis / s, basis.T @ left, left @ left
-    else:
-        product = (product - total * np.outer(moved, moved)) / np.outer(size, size)
-        seen = (seen - moved * (root @ target)) / size
-        s, V = _directions(*np.linalg.eigh(product))
-        projected = V.T @ (seen - ahead * product[:, -1]) / s
-        square = target @ target - 2 * ahead * seen[-1] + ahead**2 * product[-1, -1]
-    ratio = (1 - shares) / shares
-    shrink = s**2 / (s**2 + ratio[:, None])
-    noise = rate * (1 - rate) * (1 - shares)
-    misfit = (square - shrink @ projected**2) / noise
-    log_det = np.log1p(s**2 / ratio[:, None]).sum(axis=1) + bags.n_bags * np.log(noise)
-    return _Side(phi, mean, size, ahead, s, V, ratio, projected, -0.5 * (misfit + log_det))
-
-
-def _directions(squares: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    kept = squares > 1e-10 * max(float(squares[-1]), 1e-300)
-    return np.sqrt(squares[kept]), basis[:, kept]
+        return _Side(phi, mean, size, ahead, inference.share_regression(Z, target - ahead * Z[:, -1], **given))
+    product = (product - total * np.outer(moved, moved)) / np.outer(size, size)
+    seen = (seen - moved * (root @ target)) / size
+    square = target @ target - 2 * ahead * seen[-1] + ahead**2 * product[-1, -1]
+    seen = seen - ahead * product[:, -1]
+    return _Side(
+        phi, mean, size, ahead, inference.share_regression_of_sums(product, seen, square, bags.n_bags, **given)
+    )
 
 
 def _sums(members: Iterable[Members], few: slice, width: int) -> tuple[np.ndarray, float]:
