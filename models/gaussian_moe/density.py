@@ -9,6 +9,7 @@ data anew, which takes .2 s, and here single rows and grids are asked for.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -63,7 +64,7 @@ class Mixture:
 
     def weights(self, X: Any) -> jax.Array:
         """Give the weights of the experts (n, k) at covariates (n, d)."""
-        return jnp.exp(log_weights(self.gate, self.parameters, self._columns(X))).T
+        return _weights(self.gate, self.parameters, self._columns(X))
 
     def log_density(self, X: Any, y: Any) -> jax.Array:
         """Give log p(y | x) of each row (n,), for covariates (n, d) and answers (n,).
@@ -73,18 +74,16 @@ class Mixture:
         [-1.4189]
         """
         x, y = self._data(X, y)
-        return jax.nn.logsumexp(log_terms(self.gate, self.parameters, x, y), axis=0)
+        return _log_density(self.gate, self.parameters, x, y)
 
     def responsibilities(self, X: Any, y: Any) -> jax.Array:
         """Give the probabilities of the experts given x and y (n, k)."""
         x, y = self._data(X, y)
-        return jax.nn.softmax(log_terms(self.gate, self.parameters, x, y), axis=0).T
+        return _responsibilities(self.gate, self.parameters, x, y)
 
     def predict(self, X: Any) -> jax.Array:
         """Give E[y | x] of each row (n,)."""
-        x = self._columns(X)
-        means = self.parameters.a @ x + self.parameters.b[:, None]
-        return jnp.sum(jnp.exp(log_weights(self.gate, self.parameters, x)) * means, axis=0)
+        return _means(self.gate, self.parameters, self._columns(X))
 
     def sample(self, key: Any, X: Any) -> jax.Array:
         """Draw an answer for each row (n,), by the inverse of the cumulated weights of the experts.
@@ -97,14 +96,7 @@ class Mixture:
         >>> Mixture(Gate(), told).sample(jax.random.key(0), jnp.zeros((3, 1))).shape
         (3,)
         """
-        x = self._columns(X)
-        choose, noise = jax.random.split(one_key(key))
-        below = jnp.cumsum(jnp.exp(log_weights(self.gate, self.parameters, x)), axis=0)
-        u = jax.random.uniform(choose, (1, x.shape[1]), x.dtype) * below[-1:]
-        # An expert of weight zero ends where it begins, so that no u falls on it.
-        label = jnp.minimum(jnp.sum(below <= u, axis=0), len(below) - 1)
-        mean = jnp.sum(self.parameters.a[label].T * x, axis=0) + self.parameters.b[label]
-        return mean + jnp.sqrt(self.parameters.nu[label]) * jax.random.normal(noise, (x.shape[1],), x.dtype)
+        return _drawn(self.gate, self.parameters, one_key(key), self._columns(X))
 
     def _columns(self, X: Any) -> jax.Array:
         return columns_of(X, self.parameters.beta1.shape[1])
@@ -118,3 +110,38 @@ class Mixture:
                 "flat array, as y.ravel()."
             )
         return x, found
+
+
+# Each is compiled once for a shape of the data, where its operations one by one were compiled each.
+
+
+@partial(jax.jit, static_argnums=0)
+def _weights(gate: Gate, parameters: Parameters, x: jax.Array) -> jax.Array:
+    return jnp.exp(log_weights(gate, parameters, x)).T
+
+
+@partial(jax.jit, static_argnums=0)
+def _log_density(gate: Gate, parameters: Parameters, x: jax.Array, y: jax.Array) -> jax.Array:
+    return jax.nn.logsumexp(log_terms(gate, parameters, x, y), axis=0)
+
+
+@partial(jax.jit, static_argnums=0)
+def _responsibilities(gate: Gate, parameters: Parameters, x: jax.Array, y: jax.Array) -> jax.Array:
+    return jax.nn.softmax(log_terms(gate, parameters, x, y), axis=0).T
+
+
+@partial(jax.jit, static_argnums=0)
+def _means(gate: Gate, parameters: Parameters, x: jax.Array) -> jax.Array:
+    means = parameters.a @ x + parameters.b[:, None]
+    return jnp.sum(jnp.exp(log_weights(gate, parameters, x)) * means, axis=0)
+
+
+@partial(jax.jit, static_argnums=0)
+def _drawn(gate: Gate, parameters: Parameters, key: jax.Array, x: jax.Array) -> jax.Array:
+    choose, noise = jax.random.split(key)
+    below = jnp.cumsum(jnp.exp(log_weights(gate, parameters, x)), axis=0)
+    u = jax.random.uniform(choose, (1, x.shape[1]), x.dtype) * below[-1:]
+    # An expert of weight zero ends where it begins, so that no u falls on it.
+    label = jnp.minimum(jnp.sum(below <= u, axis=0), len(below) - 1)
+    mean = jnp.sum(parameters.a[label].T * x, axis=0) + parameters.b[label]
+    return mean + jnp.sqrt(parameters.nu[label]) * jax.random.normal(noise, (x.shape[1],), x.dtype)

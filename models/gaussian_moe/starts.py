@@ -5,6 +5,7 @@ Law: a random start is the same mixture whatever the units of the data are.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from .parameters import Parameters, Units, unstandardised
 __all__ = ["random_start"]
 
 
+@partial(jax.jit, static_argnames=("k", "gate"))
 def random_start(key: Any, x: Float[Array, "n d"], y: Float[Array, " n"], k: int, gate: Gate = Gate()) -> Parameters:
     """Start with lines about that of least squares, as far off as the answers spread, and a gate that is almost even.
 

@@ -29,15 +29,15 @@ def test_scales_do_not_know_names_and_are_one_for_all_elements():
     apart = np.array([-9.0, 0.0, 9.0])[None, :, None] + rng.normal(size=(400, 3, 2)) * [0.1, 1.0]
     gate = np.array([-5.0, 0.0, 5.0]) + rng.normal(size=(400, 3))
     gate -= gate.mean(axis=1, keepdims=True)
-    log_weight = jnp.asarray(rng.normal(size=400))
+    log_weight, scales = rng.normal(size=400), jax.jit(PopulationScales((part, zero)))
     found = []
     for shuffled in (False, True):
         order = np.stack([rng.permutation(3) if shuffled else np.arange(3) for _ in range(400)])
         named = np.take_along_axis(apart, order[:, :, None], axis=1)
         contrast = np.take_along_axis(gate, order, axis=1) @ np.linalg.svd(np.ones((1, 3)))[2][1:].T
         points = np.concatenate([rng.normal(size=(400, 1)) * 0, named.reshape(400, 6), contrast], axis=1)
-        values = jnp.asarray(np.take_along_axis(gate, order, axis=1))
-        found.append(np.asarray(PopulationScales((part, zero))(log_weight, jnp.asarray(points), values)))
+        values = np.take_along_axis(gate, order, axis=1)
+        found.append(np.asarray(scales(log_weight, points, values)))
     np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
     assert found[0][0] == 1.0  # where all agree
     within = found[0][1:7].reshape(3, 2)

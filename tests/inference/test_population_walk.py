@@ -90,9 +90,9 @@ def test_the_covariance_is_that_of_the_weighted_particles():
     log_weight[:20] = -np.inf
     values[0][:20] = np.inf  # the dead lie anywhere
     points = np.concatenate(
-        [np.asarray(jax.vmap(m.coordinates)(jnp.asarray(v))) for m, v in zip(maps, values, strict=True)], axis=1
+        [np.asarray(jax.jit(jax.vmap(m.coordinates))(v)) for m, v in zip(maps, values, strict=True)], axis=1
     )
-    root = np.asarray(PopulationRoot()(jnp.asarray(log_weight), jnp.asarray(points)))
+    root = np.asarray(jax.jit(PopulationRoot())(log_weight, points))
     weight = np.exp(log_weight[20:])
     wanted = np.cov(points[20:], rowvar=False, ddof=0, aweights=weight)
     apart = wanted / np.sqrt(np.outer(np.diag(wanted), np.diag(wanted))) - np.eye(len(wanted))

@@ -109,5 +109,5 @@ def test_an_enumeration_inside_vmap_names_what_can_be_mapped(mode):
     listed, summed = inference.enumerate(coin, mode=mode), inference.bp(coin)
     with pytest.raises(UnsupportedProgramError, match=r"Fix: inference\.bp\(model\)\.beliefs\(\*arguments\)"):
         jax.vmap(lambda y: listed(y).log_evidence)(jnp.stack([Y, Y]))
-    mapped = jax.vmap(lambda y: summed.beliefs(y).log_evidence)(jnp.stack([Y, Y]))
+    mapped = jax.jit(jax.vmap(lambda y: summed.beliefs(y).log_evidence))(jnp.stack([Y, Y]))
     np.testing.assert_allclose(mapped, listed(Y).log_evidence, rtol=1e-12)

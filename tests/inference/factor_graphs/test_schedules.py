@@ -51,7 +51,7 @@ def test_a_step_sends_what_flooding_would_send_from_there():
     for turn in range(turns.max() + 1):
         new, sent = whole(wanted), shape(jnp.asarray(turns == turn, float))
         wanted = jax.tree.map(lambda a, b, s: jnp.where(s[None] > 0, logs.damped(a, b, 0.3), b), new, wanted, sent)
-    found = swept(net, scores, logs, steps_of(graph.structure), first, 0.3)
+    found = jax.jit(lambda first: swept(net, scores, logs, steps_of(graph.structure), first, 0.3))(first)
     for ours, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 

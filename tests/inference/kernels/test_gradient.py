@@ -237,8 +237,8 @@ def test_emitting_needs_no_more_than_the_form():
     """The kernel of a form runs by the XLA back end, as any other program."""
     form = lawful.trace(positive, Y)
     built = NUTS.build(form)
-    state = emit(lawful.inference.kernels.base.base.initial_state(form))(jax.random.key(0), jnp.asarray(Y))[0]
-    outputs, weight = emit(built.form)(jax.random.key(1), jnp.asarray(Y), *state)
+    state = jax.jit(emit(lawful.inference.kernels.base.base.initial_state(form)))(jax.random.key(0), jnp.asarray(Y))[0]
+    outputs, weight = jax.jit(emit(built.form))(jax.random.key(1), jnp.asarray(Y), *state)
     assert len(outputs) == built.size + len(built.info) and float(weight) == 0.0
 
 

@@ -1,5 +1,6 @@
 """Moves that are weighed: the measure stays, by whatever programs; perfect programs make weights equal."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -41,18 +42,27 @@ def alone(now):
 
 def weights(forward, backward, particles, key=0):
     """Log weights of the whole measure and values, after draws from the prior, weighed, and one move."""
+    return weighing(forward, backward, particles)(key)
+
+
+@functools.cache
+def weighing(forward, backward, particles):
     population = inference.Trace >> inference.spawn(particles) >> inference.move(kernels.smcp3(forward, backward))
-    (returned, log_evidence) = _run(population >> inference.PushEvidence, particles, key)
-    return returned, log_evidence
+    return compiled(population >> inference.PushEvidence)
 
 
-def _run(transformer, particles, key):
+def compiled(transformer):
     form = lawful.trace(normal, Y)
     population = transformer(form)
     block, names = population.block, (population.values[population.source.recorded.own], population.log_weight)
     closed = block.form(population.inputs, names)
-    outputs, log_weight = lawful.backends.xla.emit(closed)(jax.random.key(key), jnp.asarray(Y))
-    return [np.asarray(x) for x in outputs], float(log_weight)
+    run = jax.jit(lawful.backends.xla.emit(closed))
+
+    def at(key):
+        outputs, log_weight = run(jax.random.key(key), jnp.asarray(Y))
+        return [np.asarray(x) for x in outputs], float(log_weight)
+
+    return at
 
 
 def test_programs_that_are_the_posterior_and_the_prior_make_every_weight_the_evidence():

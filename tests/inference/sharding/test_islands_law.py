@@ -58,9 +58,10 @@ def test_devices_draw_what_the_laws_draw():
     x = jnp.arange(16)
     weights = jnp.exp(jax.random.normal(KEY, (16,)))
     kept = across(4, lambda axis, w, x: resampled(Within(axis, systematic), KEY, w, x), weights, x)
-    np.testing.assert_array_equal(kept, WithinLaw(4, 16, systematic).draw(KEY, weights))
+    np.testing.assert_array_equal(kept, jax.jit(WithinLaw(4, 16, systematic).draw)(KEY, weights))
     size = jnp.asarray(2.0)
-    owns, wholes = across(4, lambda axis, w: OwnLevel(axis, Levels(4))(w, size), weights), Levels(4)(weights, size)
+    wholes = jax.jit(Levels(4))(weights, size)
+    owns = across(4, lambda axis, w: OwnLevel(axis, Levels(4))(w, size), weights)
     for own, whole in zip(owns, wholes, strict=True):
         np.testing.assert_allclose(own, whole, rtol=1e-12)
 

@@ -85,4 +85,5 @@ def test_one_device_draws_what_the_scheme_of_one_array_does():
     weights = weights_of(64)
     u = jnp.asarray(0.37)
     ends = np.asarray(counts(4, u, weights))
-    np.testing.assert_array_equal(np.repeat(np.arange(64), np.diff(ends, prepend=0)), push_systematic(u, weights, 64))
+    drawn = jax.jit(lambda u, weights: push_systematic(u, weights, 64))(u, weights)
+    np.testing.assert_array_equal(np.repeat(np.arange(64), np.diff(ends, prepend=0)), drawn)

@@ -187,7 +187,7 @@ def brute_force(x, y, floor):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_exact_solver_finds_the_best_of_all_cuts(seed):
     x, y = drawn(80, Gate("topk", top_k=1), seed=seed)
-    found, value = fit_top_one(x[:, 0], y)
+    found, value = jax.jit(fit_top_one)(x[:, 0], y)
     exact, boundary, lines = brute_force(x[:, 0], y, 1e-6 * float(jnp.var(y)))
     assert value == pytest.approx(exact, rel=1e-10)
     assert -found.beta0[0] == pytest.approx(boundary, rel=1e-12)
@@ -208,7 +208,7 @@ def test_single_precision_finds_the_cut_of_double_precision():
 
 
 def test_rows_that_no_boundary_cuts_have_no_likelihood():
-    assert fit_top_one(jnp.zeros(9), jnp.arange(9.0))[1] == -jnp.inf
+    assert jax.jit(fit_top_one)(jnp.zeros(9), jnp.arange(9.0))[1] == -jnp.inf
 
 
 def test_random_starts_are_the_same_mixture_in_other_units():
