@@ -105,6 +105,13 @@ def trees(package: str = "") -> dict[str, tuple[Path, ast.Module]]:
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def trees_are_let_go() -> Iterator[None]:
+    """A search for garbage would look at each of their nodes."""
+    yield
+    trees.cache_clear()
+
+
 def room(module: str, package: str) -> str:
     """The part of a package that a module stands in."""
     inner = module.removeprefix(package).removeprefix(".").partition(".")[0]

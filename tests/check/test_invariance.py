@@ -76,7 +76,7 @@ def test_a_lawful_kernel_passes(kernel, model):
     assert report.repro in repr(report)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.usefixtures("single_precision")
 @pytest.mark.parametrize("kernel", [WALK, kernels.mh()], ids=repr)
 def test_a_lawful_kernel_passes_in_single_precision(kernel):

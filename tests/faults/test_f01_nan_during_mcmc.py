@@ -113,6 +113,7 @@ def test_f01_the_transition_matrix_keeps_the_posterior_where_it_is_a_number(kern
     assert report.status == "passed" and report.tv < 1e-12, report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", rest_slow([jnp.nan, jnp.inf]), ids=["nan", "inf"])
 @pytest.mark.parametrize("kernel", [EXACTLY[0], *rest_slow([*EXACTLY[4:], kernels.slice(1.0)], 0)], ids=repr)
 def test_f01_what_is_no_number_is_never_visited_and_is_counted(kernel, bad):

@@ -194,6 +194,7 @@ def test_chains_have_the_conjugate_mean(name):
     close(result(KEY, *CASES[name].args).posterior[site], truth)
 
 
+@pytest.mark.slow
 def test_particles_have_the_conjugate_evidence_and_mean():
     result = inference.smc(program_of("queue"), particles=20_000, runs=8)(KEY, *CASES["queue"].args)
     a, b = 6.0, 3.5

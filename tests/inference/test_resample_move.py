@@ -115,6 +115,7 @@ def test_at_a_pause_in_a_loop_the_target_is_the_program_of_the_steps_so_far(prog
     assert invariant(kernels.mh(), target, Y, np.int32(steps)).passed
 
 
+@pytest.mark.slow
 def test_moves_bring_back_what_resampling_lost():
     """A level that is drawn once: without moves few values are left after twenty steps, with them all differ."""
 

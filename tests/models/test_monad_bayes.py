@@ -183,6 +183,7 @@ def jumps_on_a_grid(y, variance_x, variance_y, points):
 JUMPS = (3.0, 8.0, 1.5, 0.2, 12.0)
 
 
+@pytest.mark.slow
 def test_the_grid_of_the_jumps_has_converged():
     assert abs(jumps_on_a_grid(JUMPS, 10.0, 1.0, 3000) - jumps_on_a_grid(JUMPS, 10.0, 1.0, 1500)) < 1e-9
 
@@ -195,6 +196,7 @@ def test_the_evidence_of_the_jumps_is_unbiased():
     check_evidence(plan, (jnp.array(JUMPS), (10.0, 1.0)), jumps_on_a_grid(JUMPS, 10.0, 1.0, 2000), n=1_000)
 
 
+@pytest.mark.slow
 def test_a_log_precision_has_the_law_of_the_log_of_a_gamma():
     """E exp(s log p) = Gamma(a + s) / Gamma(a) scale^s, by quadrature over the two draws that make it."""
     a, scale = 0.01, 0.01

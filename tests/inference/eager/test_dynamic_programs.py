@@ -37,6 +37,7 @@ def weighted_events(case, result):
     return evidence / case.evidence, evidence * drawn / (case.evidence * case.probability)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "case", "particles"),
     [

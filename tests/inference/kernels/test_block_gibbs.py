@@ -101,6 +101,7 @@ def test_labels_of_a_bag_are_drawn_with_their_count():
     assert abs(share - joint[1].sum()) < 5 * 0.5 / 300**0.5
 
 
+@pytest.mark.slow
 @pytest.mark.tier1
 def test_it_keeps_exact_draws_beside_continuous_sites():
     both = kernels.cycle(kernels.block_gibbs(), kernels.on("mean", kernels.mh(kernels.random_walk(0.5))))

@@ -72,6 +72,7 @@ COMPOSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kernel",
     [COMPOSED[0], *(pytest.param(kernel, marks=pytest.mark.slow) for kernel in COMPOSED[1:])],

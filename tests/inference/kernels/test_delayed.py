@@ -67,6 +67,7 @@ def test_several_cheap_steps_make_one_proposal():
     assert report.tv < 1e-14
 
 
+@pytest.mark.slow
 @pytest.mark.tier0
 def test_a_program_that_is_its_own_cheap_one_accepts_whatever_moved():
     result = inference.mcmc(model, kernels.delayed_acceptance(model), chains=2, warmup=0, draws=100)(0)

@@ -60,6 +60,7 @@ def test_a_lawful_step_keeps_exact_draws(make):
     assert report.alpha_spent == 1e-6 / 512 and report.detects(0.2)
 
 
+@pytest.mark.slow
 def test_a_step_in_a_loop_of_sites_keeps_the_joint_law():
     kernel = kernels.cycle(kernels.foreign(random_walk), kernels.mh())
     report = geweke(chain, kernel, Y, n=1_000, steps=3)

@@ -321,6 +321,7 @@ def test_wrong_input_is_told(make, kind, message):
         make()
 
 
+@pytest.mark.slow
 def test_a_shift_of_the_start_changes_no_fit():
     x, y = drawn(300)
     starts = TRUTH, shifted(TRUTH, np.ones(1), 2.0)

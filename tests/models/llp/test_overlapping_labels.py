@@ -25,6 +25,7 @@ def test_l10_overlapping_bags_with_neighbours_on_a_forest_are_exact():
     assert abs(posterior(z, bags)[1] - marginals).max() > 1e-3  # the neighbour is heard
 
 
+@pytest.mark.slow
 def test_l10_overlapping_bags_with_neighbours_in_cycles_are_close_and_have_their_sums():
     bags = Bags.from_membership(MEMBERSHIP, [2, 1])
     near = Coupling(np.array([[0, 3], [1, 4], [2, 5]]), 0.3, 0.35, np.nan)

@@ -76,6 +76,7 @@ def test_l1_the_reference_bags_as_a_program_and_summed_out(data):
     assert float(np.ravel(summed.log_evidence)[0]) == pytest.approx(total, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_l1_block_gibbs_has_the_same_means():
     bags = MODELS["exact"][0]
     z = logits(bags)

@@ -8,6 +8,7 @@ from lawful.models.trajectories import TrajectoryMixture
 from .test_estimator import of_demo, of_school
 
 
+@pytest.mark.slow
 def test_a_regular_fit_hardly_moves_and_a_singular_covariance_becomes_regular(two_lines, one_class):
     data, _, plain = two_lines
     fit = TrajectoryMixture(2, "LIN", n_starts=4, penalty="weak").fit(data, y_var="Y", t_var="T", records=range(1, 5))

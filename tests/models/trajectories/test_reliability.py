@@ -68,6 +68,7 @@ def check_edge_is_told(fit):
     assert np.isfinite(told[["estimate", "se", "se_robust"]]).all(axis=None) and len(told) > 0
 
 
+@pytest.mark.slow
 def test_t16_growth_factors_of_rank_two_are_told_as_an_edge_whose_errors_are_refused():
     data = of_rank_two("QUAD", 1, seed=6)
     check_edge_is_told(TrajectoryMixture(1, "QUAD", n_starts=4).fit(data, y_var="Y", t_var="T", records=range(6)))

@@ -73,6 +73,7 @@ def test_covariates_are_drawn_with_the_mean_of_the_class_and_their_slopes_move_o
     np.testing.assert_allclose(drawn.y, 1.0 + 2.0 * drawn.growth * (1.0 + np.array([[0.0, 1.0]])), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_shape_of_ones_own_is_drawn_as_its_density_has_it():
     """To first order the mean log density is minus the entropy; exactly, no noisier draws have a higher one."""
     rng = np.random.default_rng(0)
