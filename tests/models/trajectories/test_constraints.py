@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 from scipy.stats import halfnorm, multivariate_normal
 
 import lawful
+from lawful import inference
 from lawful.errors import LawfulError
 from lawful.models.trajectories import (
     Bounds,
@@ -25,11 +26,13 @@ from lawful.models.trajectories import (
     panel,
     parameters_of,
     sites_of,
+    trajectory_mixture,
     unpack,
 )
 from lawful.models.trajectories.fitting.objective import Problem, curvature
 from lawful.models.trajectories.fitting.problem import problem_of, read_columns
 from lawful.models.trajectories.model.parameters import free_shape
+from lawful.models.trajectories.model.scaling import in_user_units
 from lawful.models.trajectories.posterior.bayes import Posed, posterior_program
 from lawful.models.trajectories.reading.settings import check_settings
 
@@ -126,6 +129,31 @@ def test_the_optimum_is_that_of_the_plain_likelihood_over_the_constrained_set(tw
     )
     with pytest.raises(LawfulError, match="held equal in the first"):
         likelihood_ratio(free, held)
+
+
+def test_a_fit_ends_at_the_maximum_of_its_program(two_lines, held):
+    """The joint, summed, has the value that the fit tells and no slope; with other data or noises it is otherwise."""
+    y, t = (np.stack([two_lines[0][f"{name}{j}"] for j in range(1, 5)], axis=1) for name in "YT")
+    summed = inference.integrate_normals(["eta"]) >> inference.marginalise(["z"])
+
+    def at(free):
+        return in_user_units(unpack(free, held.model, held.problem.bounds), held.model, held.scaling)
+
+    @jax.jit
+    @jax.value_and_grad
+    def score(free, data, factor):
+        found = at(free)
+        return program.log_density({}, data, found._replace(noise=factor * found.noise))
+
+    with jax.enable_x64(True):
+        free, data = jnp.asarray(held.free), panel(y, t, two_lines[0]["x"][:, None])
+        form = lawful.trace(lambda data, at: trajectory_mixture(data, at, held.model), data, at(free))
+        program = inference.enumeration(form, summed).marginal
+        value, slope = score(free, data, 1.0)
+        assert float(value) == pytest.approx(-0.5 * held.minus2ll, rel=1e-10) and np.abs(slope).max() < 1e-3
+        for changed in ((data._replace(y=data.y.at[0, 0].add(1.0)), 1.0), (data, 1.1)):
+            value, slope = score(free, *changed)
+            assert abs(value + 0.5 * held.minus2ll) > 0.1 and np.abs(slope).max() > 1.0
 
 
 def test_tables_errors_and_criteria_know_what_is_equal(held):
