@@ -15,7 +15,7 @@ from .hellinger import hellinger
 from .information import fisher
 from .merging import MergeTree, merge_tree
 from .parameters import Parameters
-from .program import Priors, gaussian_moe, mixture_with_priors
+from .program import Priors, free_mixture, gaussian_moe, mixture_with_priors
 from .top_one import fit_top_one
 from .voronoi import align, voronoi_loss
 
@@ -36,6 +36,7 @@ __all__ = [
     "fisher",
     "fit_from",
     "fit_top_one",
+    "free_mixture",
     "gaussian_moe",
     "hellinger",
     "merge_tree",

@@ -10,8 +10,7 @@ import pytest
 
 import lawful
 from lawful.errors import LawfulError
-from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Parameters, Settings
-from lawful.models.gaussian_moe.program import free_mixture
+from lawful.models.gaussian_moe import Gate, GaussianMoE, Mixture, Parameters, Settings, free_mixture
 from tests.models.gaussian_moe.cases import TRUTH
 
 TO_THE_END = Settings(slope=1e-11)
