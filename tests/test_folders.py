@@ -110,6 +110,13 @@ def trees_are_let_go() -> Iterator[None]:
     """A search for garbage would look at each of their nodes."""
     yield
     trees.cache_clear()
+    nodes.cache_clear()
+
+
+@functools.cache
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    """All nodes of a syntax tree."""
+    return list(ast.walk(tree))
 
 
 def room(module: str, package: str) -> str:
@@ -123,7 +130,7 @@ def room(module: str, package: str) -> str:
 def imported(module: str, file: Path, tree: ast.AST) -> Iterator[str]:
     """The modules of lawful that a piece of a module imports, wherever the statements stand."""
     package = module.split(".") if file.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "lawful")
         elif isinstance(node, ast.ImportFrom):
@@ -168,8 +175,8 @@ def test_no_modules_import_each_other_in_a_circle():
 
 def private(tree: ast.AST, public: Iterable[str]) -> list[str]:
     """What is imported from below `models` and is no public name of the library."""
-    asked = [alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names]
-    froms = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and not n.level]
+    asked = [alias.name for n in nodes(tree) if isinstance(n, ast.Import) for alias in n.names]
+    froms = [n for n in nodes(tree) if isinstance(n, ast.ImportFrom) and not n.level]
     asked += [f"{n.module}.{alias.name}" for n in froms for alias in n.names]
     ours = (name for name in asked if name.startswith("lawful.") and not name.startswith("lawful.models"))
     return [name for name in ours if name not in public and name not in HOMES]
@@ -183,7 +190,7 @@ def test_models_import_public_names_alone():
 
 def late(tree: ast.Module) -> set[str]:
     """The libraries that functions import, "" for a module of the same package."""
-    inner = [function for function in ast.walk(tree) if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inner = [function for function in nodes(tree) if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)]
     found = [node for function in inner for node in ast.walk(function)]
     names = [alias.name for node in found if isinstance(node, ast.Import) for alias in node.names]
     names += ["" if node.level else str(node.module) for node in found if isinstance(node, ast.ImportFrom)]
@@ -244,16 +251,14 @@ def test_whether_two_things_are_the_same_is_asked_of_one_digest():
 
 def asks(tree: ast.AST) -> int:
     """Count the calls of isinstance that name loops or branches."""
-    calls = (n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "isinstance")
+    calls = (n for n in nodes(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "isinstance")
     kinds = ({name.id for name in ast.walk(call.args[1]) if isinstance(name, ast.Name)} for call in calls)
     return sum(not names.isdisjoint({"Loop", "Branch"}) for names in kinds)
 
 
 def carries(tree: ast.AST) -> bool:
     """Tell whether loops or branches are made, or are given other forms together with other inputs or outputs."""
-    calls = [
-        (getattr(n.func, "id", ""), {k.arg for k in n.keywords}) for n in ast.walk(tree) if isinstance(n, ast.Call)
-    ]
+    calls = [(getattr(n.func, "id", ""), {k.arg for k in n.keywords}) for n in nodes(tree) if isinstance(n, ast.Call)]
     return any(
         name in ("Loop", "Branch") or (name == "replace" and {"body", "forms"} & set(given) and CARRIED & set(given))
         for name, given in calls
@@ -262,20 +267,20 @@ def carries(tree: ast.AST) -> bool:
 
 def weak(tree: ast.AST) -> int:
     """Count the weak dictionaries."""
-    calls = (n.func for n in ast.walk(tree) if isinstance(n, ast.Call))
+    calls = (n.func for n in nodes(tree) if isinstance(n, ast.Call))
     names = ("WeakKeyDictionary", "WeakValueDictionary")
     return sum(getattr(call, "attr", getattr(call, "id", "")) in names for call in calls)
 
 
 def texts(tree: ast.AST) -> list[str]:
     """All texts of an expression, each word by itself."""
-    found = (n.value for n in ast.walk(tree) if isinstance(n, ast.Constant))
+    found = (n.value for n in nodes(tree) if isinstance(n, ast.Constant))
     return [word for text in found if isinstance(text, str) for word in text.split()]
 
 
 def primitives_read(tree: ast.AST) -> Iterator[str]:
     """The places that read an equation of JAX, compare with a primitive's name, or are a table by such names."""
-    for node in ast.walk(tree):
+    for node in nodes(tree):
         if isinstance(node, ast.Attribute) and node.attr in INSIDES:
             yield f"{node.lineno}: .{node.attr}"
         elif isinstance(node, ast.Compare) and not ROWS.keys().isdisjoint(texts(node)):
@@ -321,7 +326,7 @@ def test_few_modules_remember_something_of_a_form():
 def asked_of_laws(tree: ast.AST) -> tuple[int, int]:
     """Count the calls of getattr and hasattr on laws, and those of isinstance that name a class of laws."""
     by_name = by_class = 0
-    for call in (n for n in ast.walk(tree) if isinstance(n, ast.Call) and len(n.args) > 1):
+    for call in (n for n in nodes(tree) if isinstance(n, ast.Call) and len(n.args) > 1):
         asked, first = getattr(call.func, "id", ""), call.args[0]
         of_law = "law" in (getattr(first, "id", ""), getattr(first, "attr", ""))
         by_name += asked in ("getattr", "hasattr") and of_law

@@ -59,6 +59,7 @@ def test_the_data_of_w2_have_their_check_values():
     assert (covariates[:, 0] == 1).all()
 
 
+@pytest.mark.slow
 def test_the_exact_answers_of_w2_are_those_of_importance_sampling():
     """20 000 of the published 200 000 draws: the log evidence within 0.02, means and scales within 2 % of a scale."""
     log_evidence, mean, scale = workloads.regression_evidence(20_000)

@@ -167,6 +167,7 @@ def test_what_cannot_be_drawn_is_refused_by_name():
         invariant(WALK, positive, Y, steps=(0,))
 
 
+@pytest.mark.slow
 def test_false_alarms_are_as_rare_as_stated():
     """Exchangeable pairs, 2,000 times at 1 %: more than 42 alarms has probability 1e-6."""
     rng = np.random.default_rng(0)

@@ -87,6 +87,7 @@ def step(x, y):
     return x, None
 
 
+@pytest.mark.slow
 def test_a_filter_by_normals_has_an_unbiased_evidence():
     """20 000 runs of 8 particles; the mean lies within 6 standard errors, but once in 10^9."""
     form = by_normals(Filter(8, scheme("systematic"), None)(lawful.trace(lambda y: lawful.scan(step, 0.0, y), Y)))

@@ -160,6 +160,7 @@ def test_a_pause_at_no_factor_is_an_error_that_lists_the_factors(cuts):
 # ---- lineages
 
 
+@pytest.mark.slow
 def test_the_roots_tell_how_many_starts_are_left():
     result = inference.smc(plain, particles=50, runs=4, resample_below=None)(jax.random.key(0), Y)
     roots, share = result.stats["n_roots"], result.stats["root_share"]

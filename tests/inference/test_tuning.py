@@ -199,6 +199,7 @@ def test_the_sampler_gives_the_draws_of_the_plan():
     np.testing.assert_allclose(draws["x"], plan(0).posterior["x"].reshape(20, 3), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_thinned_draws_are_every_second_of_all():
     """With all settings given, thinning only leaves states out; counts add up."""
     kernel = kernels.hmc(0.3, 2)

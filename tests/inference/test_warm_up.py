@@ -32,6 +32,7 @@ def begun_badly(chains, bad):
 BAD = [(1, 1), (2, 1), (4, 1), (4, 2), (8, 1), (8, 2), (8, 4), (16, 4), (64, 1), (64, 16), (64, 32)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "chains", "bad"),
     [

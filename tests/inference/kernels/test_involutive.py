@@ -154,6 +154,7 @@ def test_the_log_density_that_it_carries_is_that_of_the_state():
     assert not info["n_no_return"] and not info["n_unmatched"]
 
 
+@pytest.mark.slow
 def test_single_precision_leads_back_within_rounding(single_precision):
     run = inference.mcmc(level, kernels.involutive(stretch, step), chains=2, warmup=0, draws=200)(0, np.float32(Y))
     assert run.stats["n_no_return"].sum() == 0 and run.stats["acceptance_rate"].mean() > 0.05

@@ -67,6 +67,7 @@ def test_an_activated_gate_has_information_in_every_direction():
     assert scaled_eigenvalues(information("slow"))[0][0] == pytest.approx(0.0015, abs=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plain", "activated"])
 def test_scores_of_drawn_data_have_the_information_as_their_mean_product(name):
     places, answers = jax.random.split(jax.random.key(3))

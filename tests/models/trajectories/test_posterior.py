@@ -201,6 +201,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_drawn(found):
         found.to_datatree(predictive=-1)
 
 
+@pytest.mark.slow
 def test_halving_the_smoothing_of_kinks_moves_the_knot_by_less_than_a_twentieth_of_its_sd(monkeypatch):
     """The posterior of the knot given all else, on a grid; all were seen at the same times, so kinks are sharpest."""
     rng, t = np.random.default_rng(4), np.linspace(0.0, 1.0, 5)

@@ -50,6 +50,7 @@ def test_draws_in_logs_have_the_law_of_the_table():
     chi_square_fits(counts.push_members(jnp.asarray(u), jnp.asarray(h), jnp.asarray(g)), h, g)
 
 
+@pytest.mark.slow
 def test_both_ways_to_draw_agree_in_law():
     h, g = members(4, "plain"), potentials(4)[18]
     u = jnp.asarray(np.random.default_rng(10).random((DRAWS, 1, 4)))

@@ -34,7 +34,7 @@ def check(h, g, bound, method="auto"):
         assert exact.error(solved.log_evidence[row] / max(abs(log_z), 1), log_z / max(abs(log_z), 1)) <= 1e-5, row
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["auto", "blocks", "fourier"])
 def test_the_targets_of_the_benchmark(method):
     for share in (0.8, 0.4):
