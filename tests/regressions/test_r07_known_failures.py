@@ -50,6 +50,7 @@ def finite_flips():
     return side + 2 * sample("after", dist.Bernoulli(0.3))
 
 
+@pytest.mark.optimised
 @pytest.mark.regression("15.7a")
 def test_the_evidence_of_a_program_whose_particles_die_counts_the_dead():
     """(1 - e^-10) / 2; a library that dropped the dead returned 1."""
