@@ -6,7 +6,9 @@ Law: `log_weights(observed, sizes, width)` is log p(observed | s) for s = 0..wid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -50,7 +52,7 @@ class Normal:
 
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give normal log densities."""
-        return potentials.normal_count(jnp.asarray(observed, float), self.scale, width)
+        return _of_counts(potentials.normal_count, jnp.asarray(observed, float), self.scale, width)
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports, within the bag."""
@@ -77,7 +79,7 @@ class Thinned:
 
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give binomial log probabilities."""
-        return potentials.thinned_count(jnp.asarray(observed, float), self.keep, width)
+        return _of_counts(potentials.thinned_count, jnp.asarray(observed, float), self.keep, width)
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports over the probability of being seen."""
@@ -105,7 +107,7 @@ class Geometric:
 
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give log probabilities of the differences."""
-        return potentials.geometric_count(jnp.asarray(observed, float), self.decay, width)
+        return _of_counts(potentials.geometric_count, jnp.asarray(observed, float), self.decay, width)
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports, within the bag."""
@@ -131,7 +133,7 @@ class Soft:
 
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give the penalties."""
-        return potentials.soft_count(jnp.asarray(observed, float), self.strength, width)
+        return _of_counts(potentials.soft_count, jnp.asarray(observed, float), self.strength, width)
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports, within the bag."""
@@ -161,7 +163,7 @@ class Rounded:
     def log_weights(self, observed: np.ndarray, sizes: np.ndarray, width: int) -> Any:
         """Give zero within half a unit of the last decimal, ends included, whichever way they were rounded."""
         half = (0.5 * 10.0**-self.decimals + 1e-9) * sizes
-        return potentials.interval(jax.device_put(observed - half), jax.device_put(observed + half), width)
+        return _of_counts(potentials.interval, jax.device_put(observed - half), jax.device_put(observed + half), width)
 
     def estimate(self, observed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Give the reports, within the bag."""
@@ -249,3 +251,9 @@ def is_noise(value: Any) -> bool:
     (True, False, False)
     """
     return isinstance(value, Noise) and not isinstance(value, type)
+
+
+@partial(jax.jit, static_argnums=(0, 3))
+def _of_counts(potential: Callable[..., jax.Array], first: Any, second: Any, width: int) -> jax.Array:
+    """Give the weights of all counts: one program for a shape, where each operation was compiled."""
+    return potential(first, second, width)
