@@ -161,6 +161,7 @@ def test_the_published_rule_takes_the_epoch_that_validation_labels_like_best(cel
     assert (last["selection"], last["auc"]) == ("last", 0) and (chosen["epoch"], chosen["auc"]) == (2, 1)
 
 
+@pytest.mark.slow
 def test_neighbours_at_scale_are_given_once_and_found_where_widths_differ():
     edges = scale.near_pairs(500)
     assert np.all(edges[:, 0] < edges[:, 1]) and len(np.unique(edges, axis=0)) == len(edges)

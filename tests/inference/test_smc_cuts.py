@@ -174,6 +174,7 @@ def test_without_resampling_every_particle_is_its_own_root():
     assert result.stats["n_roots"].tolist() == [50] and result.stats["root_share"].tolist() == [0.02]
 
 
+@pytest.mark.slow
 def test_one_root_in_the_end_is_found():
     def selects(y):
         """One particle in a thousand survives the first step."""

@@ -46,6 +46,7 @@ def line_by_quadrature(x, label, query):
     return math.log(mass.sum()), float((mass * true(query)).sum() / mass.sum())
 
 
+@pytest.mark.slow
 def test_quadrature_gives_the_published_answers_of_the_line():
     """Its own error is about 1e-3: the scores of large noise are not smooth on sixty nodes."""
     evidence, output = line_by_quadrature(np.asarray(LINE[0]), np.asarray(LINE[1]), 8.0)

@@ -43,6 +43,7 @@ def test_the_density_of_states_and_observations_is_that_of_the_equations():
     assert abs(float(form.log_density({"x": x}, MODEL, Y)) - expected) < 1e-10
 
 
+@pytest.mark.slow
 def test_the_grid_sum_of_two_steps_is_the_evidence_of_the_kalman_filter():
     y = Y[:1]
     form = lawful.trace(state_space.linear_gaussian, MODEL, y)

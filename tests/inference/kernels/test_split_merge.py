@@ -82,7 +82,7 @@ def faults(proposal, program, *args):
     return np.abs(pi @ matrix - pi).max(), np.abs(flow - flow.T).max()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("proposal", "items"), [(COINS, 4), (SCANS, 3)], ids=["coins", "scans"])
 def test_the_labels_of_a_finite_mixture_keep_their_law(proposal, items):

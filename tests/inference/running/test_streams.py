@@ -117,6 +117,7 @@ def test_the_store_is_the_tree_of_the_result(whole, tmp_path):
             assert shown[name].to_dataset().equals(group.to_dataset()), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kernel", "settings"),
     rest_slow([(kernels.random_walk(0.8), {"thin": 3}), (kernels.hmc(n_steps=2), {"thin": 2})]),

@@ -161,7 +161,7 @@ def long(steps, states):
     return chain(rng.normal(size=(steps, states)) - 3, np.log(rng.dirichlet([0.5] * states, states)))
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "method"),
     [
