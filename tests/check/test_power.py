@@ -107,6 +107,7 @@ def simulated_failures(rule, effect, repetitions, rng, m=1):
     return failed / repetitions
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("stages", [1, 3, 5, 7])
 def test_simulated_false_alarms_stay_below_alpha(stages):
     # 10,000 repetitions at alpha 1e-2: a lawful rule is above alpha by 4.3 binomial sd with probability below 1e-5.
@@ -120,6 +121,7 @@ def test_simulated_false_alarms_of_one_stage_reach_alpha():
     assert abs(rate - 1e-2) <= 4.3 * math.sqrt(1e-2 * 0.99 / 10_000)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("stages", "m"), [(1, 1), (3, 20), (5, 1), (5, 20)])
 def test_simulated_power_is_as_stated(stages, m):
     # Power 0.9 at 10,000 repetitions has a binomial sd of 0.003; the bound is 2 %.

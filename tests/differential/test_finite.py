@@ -95,6 +95,7 @@ def test_d4_one_key_gives_one_run_on_every_side(sides):
     assert same_runs(sides, jax.random.split(jax.random.key(4), 3))
 
 
+@pytest.mark.rest_slow
 def test_d6_a_run_scored_again_has_the_density_it_was_drawn_with(sides):
     for key in jax.random.split(jax.random.key(6), 3):
         record = sides.eager(key)

@@ -80,6 +80,7 @@ def _all(form, heads):
     return empty | {("heads",): np.asarray(heads)}
 
 
+@pytest.mark.rest_slow
 @programs
 def test_f10_staged_and_vmapped_runs_weigh_nothing(program):
     run = compile(lawful.trace(program, NONE))

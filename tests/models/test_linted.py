@@ -33,13 +33,13 @@ EXPERTS = gaussian_moe.Parameters.of([25.0, 0.0], [-8.0, 0.0], [-20.0, 20.0], [1
 BAGS = llp.Bags.from_ids([0, 0, 1, 1], [1, 2])
 
 CASES = {
+    networks.sprinkler: (np.array(1),),
     hierarchical.eight_schools_noncentered: hierarchical.SCHOOLS,
     mixtures.finite_mixture: (Y, np.array([0.4, 0.6])),
     mixtures.dirichlet_process_mixture: (Y, 1.0, 4),
     regression.bayesian_logistic: (X, YES),
     state_space.linear_gaussian: (LEVEL, Y[:, None]),
     monad_bayes.hidden_markov: (Y,),
-    networks.sprinkler: (np.array(1),),
     gaussian_moe.gaussian_moe: (X[:, :1], Y, EXPERTS),
 }
 SLOW = {

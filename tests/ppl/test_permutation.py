@@ -33,6 +33,7 @@ def test_every_transformation_is_that_of_reading_at_the_places(order: tuple[int,
         np.testing.assert_array_equal(mine, other)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("steps", [9, 25])
 def test_the_gradient_of_a_vector_of_written_out_sites_writes_nowhere(steps: int) -> None:
     def walk() -> None:

@@ -188,6 +188,7 @@ def test_one_block_of_random_bits_serves_all_lanes(name):
     assert all(v.aval.shape == () for e in found for v in (*e.invars, *e.outvars) if is_key(v.aval))
 
 
+@pytest.mark.rest_slow
 @every_family
 def test_no_key_gets_a_lane_unless_the_plan_says_so(name):
     arguments, flags = arguments_of(name, True, jnp.float64)

@@ -59,6 +59,7 @@ def test_every_row_keeps_its_law(row):
 # ---- both enumerators
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("instance", instances_of(3, max_paths=PATHS), ids=["first", "second", "third"])
 def test_both_enumerators_give_one_measure(instance):
     form = trace(instance.program, *instance.args)

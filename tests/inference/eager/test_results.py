@@ -50,6 +50,7 @@ def result(request):
     return BUILDS[request.param](lists)(KEY, 0.3)
 
 
+@pytest.mark.rest_slow
 def test_a_choice_that_a_run_did_not_make_is_nan(result):
     posterior = result.posterior
     assert posterior["longer"].shape == (2, 20)

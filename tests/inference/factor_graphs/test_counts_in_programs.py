@@ -148,6 +148,7 @@ def test_parameters_of_what_reads_a_count_may_be_traced():
     np.testing.assert_allclose(slope, jax.grad(truth)(x), rtol=1e-10)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(
     ("kwargs", "g"),
     [

@@ -28,6 +28,7 @@ def traces(monkeypatch):
     return counted
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("schedule", ["flooding", "residual"])
 def test_bp_18_no_number_compiles_messages_again(traces, schedule):
     graph, rng = grid(np.random.default_rng(11), 2, 4), np.random.default_rng(0)

@@ -72,6 +72,7 @@ def test_every_way_to_have_offspring_is_moved_as_by_a_gather(devices, each):
         np.testing.assert_array_equal(found["x"], whole["x"])
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize(("devices", "each"), [(2, 3), (3, 2), (4, 1)])
 def test_where_offspring_are_near_the_borders_tell_all(devices, each):
     ends = every_count(devices * each)

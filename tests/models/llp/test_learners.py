@@ -62,6 +62,7 @@ def test_every_seed_left_open_inside_a_base_is_set_and_no_other():
     assert own.get_params()["estimator__random_state"] == 3
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("steps", [1, 25])
 def test_a_climb_that_was_cut_off_says_so(monkeypatch, steps):
     monkeypatch.setattr(count_process, "STEPS", steps)

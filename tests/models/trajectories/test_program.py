@@ -118,6 +118,7 @@ def test_masked_outcomes_are_rows_that_never_were(order):
     assert float(density(model, more, at, ORDERS[order])(more, at)) == pytest.approx(float(whole), rel=1e-13)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.reference
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_program_meets_the_fixture_of_sixty_digits(data, order):

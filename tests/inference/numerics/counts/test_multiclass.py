@@ -27,6 +27,7 @@ def table(logits, target):
     return told - np.maximum(told.max(axis=1, keepdims=True), -1e300), log_z
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("target", [(2, 1, 1), (0, 3, 1), (4, 0, 0)])
 def test_the_recursion_is_the_table(target):
     logits = np.random.default_rng(0).normal(size=(2, 4, 3))
