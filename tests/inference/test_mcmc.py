@@ -50,7 +50,6 @@ def run(name, model, kernel, *args, **settings):
 KERNELS = [kernels.random_walk(0.6), kernels.mh()]
 
 
-@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.parametrize("kernel", rest_slow(KERNELS), ids=repr)
 def test_a_coin_has_its_beta_posterior(kernel, data):
@@ -185,7 +184,6 @@ def test_a_path_has_its_smoother(kernel, data):
     assert_means(result, expected)
 
 
-@pytest.mark.slow
 def test_a_wrong_moment_is_found():
     """The statistic has power: a mean that is off by a tenth of a standard deviation fails."""
     result = run("power", lambda: sample("x", dist.Normal(0.0, 1.0)), kernels.random_walk(2.0))

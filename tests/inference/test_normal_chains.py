@@ -89,8 +89,7 @@ def test_evidence_gradient_and_posterior_are_those_of_dense_algebra(seed):
     check(seed, draws=2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [4, 9])
+@pytest.mark.parametrize("seed", [4, pytest.param(9, marks=pytest.mark.slow)])
 def test_second_derivatives_are_those_of_dense_algebra(seed):
     kind = random_kind(seed)
     at = arrays_of(kind, seed)

@@ -54,7 +54,6 @@ def standard_errors(result):
     return np.array([abs(v.mean()) / (v.std(ddof=1) / np.sqrt(len(v))) for v in (ratio - 1, means)])
 
 
-@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.tier2
 @pytest.mark.parametrize("options", rest_slow([{"steps": 2}, {"chains": 20}]), ids=["steps", "waste-free"])
