@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import itemgetter
+from operator import index, itemgetter
 from typing import Any
 
 import jax
@@ -189,6 +189,8 @@ def split(distribution: Any) -> tuple[Any, Sequence[Any]]:
     """Split a distribution into its law and its parameters as they were given, numbers among them."""
     if isinstance(distribution, BoundLaw):
         return distribution.law, distribution.parameters
+    for size in (*distribution.batch_shape, *distribution.event_shape):
+        index(size)  # of a law that keeps its sizes as they are given, a traced one has to be a number
     leaves, tree = jax.tree.flatten(distribution)
     law = _remembered_law(distribution, leaves, tree)
     return law, [leaves[place] for place in law.order]

@@ -213,6 +213,14 @@ def test_numbers_that_are_needed_as_numbers_stay_numbers(program):
         assert abs(evidence(program, value) - written(program, (value,))) < 1e-12
 
 
+def test_the_size_of_a_law_that_keeps_it_as_given_stays_a_number():
+    def flat(n):
+        lawful.sample("x", dist.ImproperUniform(dist.constraints.real, (), (n,)))
+
+    assert with_inputs(flat, (2,)) == (2,) and with_inputs(flat, (3,)) == (3,)
+    assert [site.law.shape for site in lawful.trace(flat, 3).sites()] == [(3,)]
+
+
 def test_truth_values_add_up_to_integers():
     def model(a, b):
         about(0.5 * (a + b))
