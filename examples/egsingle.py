@@ -48,7 +48,7 @@ def load(pupils: int | None = None, seed: int = 0) -> pd.DataFrame:
 def fitted(table: pd.DataFrame, curve: str, classes: int, starts: int, gate: Sequence[str] = ()) -> TrajectoryFit:
     """Fit by maximum likelihood."""
     model = TrajectoryMixture(n_classes=classes, curve=curve, n_starts=starts, seed=0)
-    return model.fit(table, cluster_TIC=list(gate), **COLUMNS)
+    return model.fit(table, gate=list(gate), **COLUMNS)
 
 
 def main(given: Sequence[str] | None = None) -> dict[str, Any]:

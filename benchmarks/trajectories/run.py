@@ -48,7 +48,7 @@ THREE = Design(
     explained=(0.13, 0.26, 0.2), gate=((0.3, 0.4, 0.5), (-0.3, -0.5, 0.3)),
 )  # fmt: skip
 NAMES: dict[str, Any] = {
-    "y_var": "Y", "t_var": "T", "records": range(1, 11), "cluster_TIC": ["gx1", "gx2"], "growth_TIC": ["ex1", "ex2"],
+    "y_var": "Y", "t_var": "T", "records": range(1, 11), "gate": ["gx1", "gx2"], "growth": ["ex1", "ex2"],
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The estimator: a mixture of trajectories fitted to a frame by maximum likelihood, in the words of nlpsem.
+"""The estimator: a mixture of trajectories fitted to a frame by maximum likelihood.
 
 Law: the fit is a function of data, settings and seed; wide and long forms of one data set give one fit, and the order
 of the persons changes nothing but rounding.
@@ -26,6 +26,7 @@ from .fitting.search import searched
 from .model.scaling import in_standard_units
 from .posterior.bayes import climbed_for, posed, sampled, settings_of
 from .posterior.priors import Priors
+from .reading.column_words import also_in_words_of_nlpsem
 from .reading.read_frames import Measured
 from .reading.settings import check_origins, check_settings, check_start, check_times
 from .results import TrajectoryFit, TrajectoryPosterior
@@ -128,6 +129,7 @@ class TrajectoryMixture:
             setattr(self, name, value)
         return self
 
+    @also_in_words_of_nlpsem
     def fit(
         self,
         data: Any,
@@ -135,9 +137,9 @@ class TrajectoryMixture:
         t_var: str,
         records: Any = None,
         id: str | None = None,
-        cluster_TIC: str | Sequence[str] | None = (),
-        growth_TIC: str | Sequence[str] | None = (),
-        TVC: str | Sequence[str] | None = (),
+        gate: str | Sequence[str] | None = (),
+        growth: str | Sequence[str] | None = (),
+        time_varying: str | Sequence[str] | None = (),
         center_time: str | None = None,
         start: Any = None,
         map: Any = None,
@@ -150,10 +152,11 @@ class TrajectoryMixture:
             t_var: the time, likewise.
             records: numbers of the waves of wide data.
             id: column of the person in long data.
-            cluster_TIC: gate covariates.
-            growth_TIC: growth covariates.
-            TVC: time-varying covariates, named like the outcome, each of which adds its direct effect to the outcome of
-                the same wave. (Forms that split such a covariate into a trait and states are not there.)
+            gate: gate covariates; `cluster_TIC` of nlpsem, whose words are taken too.
+            growth: growth covariates; `growth_TIC` of nlpsem.
+            time_varying: covariates that change from wave to wave (`TVC`), named like the outcome, each of which adds
+                its direct effect to the outcome of the same wave. (Forms that split such a covariate into a trait and
+                states are not there.)
             center_time: "own_first" subtracts the first time of each person, whether or not an outcome was seen then;
                 else times are taken as they are.
             start: `Parameters` in the user's units, as those of another fit: one more start, alone where `n_starts=0`.
@@ -169,7 +172,7 @@ class TrajectoryMixture:
             NoFiniteStartError: no start ended at a finite likelihood.
         """
         check_settings(self.get_params(), start is not None)
-        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
+        read = read_columns(data, y_var, t_var, records, id, gate, growth, time_varying, center_time)
         with jax.enable_x64(True):
             return self._fitted(read, start, map)
 
@@ -177,6 +180,7 @@ class TrajectoryMixture:
         """Fit, and give the most probable class of each person, from 1 (n,)."""
         return self.fit(data, **columns).predict()
 
+    @also_in_words_of_nlpsem
     def bayes(
         self,
         data: Any,
@@ -184,9 +188,9 @@ class TrajectoryMixture:
         t_var: str,
         records: Any = None,
         id: str | None = None,
-        cluster_TIC: str | Sequence[str] | None = (),
-        growth_TIC: str | Sequence[str] | None = (),
-        TVC: str | Sequence[str] | None = (),
+        gate: str | Sequence[str] | None = (),
+        growth: str | Sequence[str] | None = (),
+        time_varying: str | Sequence[str] | None = (),
         center_time: str | None = None,
         *,
         key: Any,
@@ -203,9 +207,9 @@ class TrajectoryMixture:
             t_var: the time.
             records: numbers of the waves of wide data.
             id: column of the person in long data.
-            cluster_TIC: gate covariates.
-            growth_TIC: growth covariates.
-            TVC: time-varying covariates, which are not among those that `select` shrinks.
+            gate: gate covariates; `cluster_TIC` of nlpsem, whose words are taken too.
+            growth: growth covariates; `growth_TIC` of nlpsem.
+            time_varying: time-varying covariates, which are not among those that `select` shrinks.
             center_time: "own_first", or None.
             key: a key of `jax.random`, or a seed.
             priors: scales, in standard units; None for the default ones.
@@ -231,11 +235,11 @@ class TrajectoryMixture:
                 "bayes: penalty='pooled' is one of fits, and priors do not pool. Fix: leave it out, or call fit."
             )
         settings_of(method, settings, select is not None)
-        read = read_columns(data, y_var, t_var, records, id, cluster_TIC, growth_TIC, TVC, center_time)
+        read = read_columns(data, y_var, t_var, records, id, gate, growth, time_varying, center_time)
         if select and not (read.gate_names or read.growth_names):
             raise LawfulError(
-                "bayes: select='horseshoe', and there are no covariates. Fix: name candidates in cluster_TIC= or "
-                "growth_TIC=, or leave select out."
+                "bayes: select='horseshoe', and there are no covariates. Fix: name candidates in gate= or growth=, or "
+                "leave select out."
             )
         with jax.enable_x64(True):
             model, problem, scaling = problem_of(read, self.get_params())

@@ -92,8 +92,8 @@ def criteria_table(fits: Sequence[TrajectoryFit]) -> Any:
         if set(modelled[0] or ()) != set(modelled[1] or ()) or not _penalised_alike(first, fit):
             raise LawfulError(
                 "criteria_table: with covariate_density='joint' growth covariates belong to the data, and fits "
-                "differ in them, or penalties differ. Fix: compare fits with the same growth_TIC, TVC, penalty and "
-                "pooling, or fit with covariate_density='conditional'."
+                "differ in them, or penalties differ. Fix: compare fits with the same growth=, time_varying=, penalty "
+                "and pooling, or fit with covariate_density='conditional'."
             )
     return pandas.DataFrame([
         {"classes": fit.model.n_classes, "curve": fit.model.curve, "parameters": fit.n_parameters,

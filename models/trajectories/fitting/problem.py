@@ -61,8 +61,8 @@ def read_columns(
         )
     if y_var == t_var:
         raise LawfulError(f"fit: y_var and t_var are both {y_var!r}. Fix: name the outcome and its time.")
-    gates, movers = names_of(cluster, "cluster_TIC"), names_of(growth, "growth_TIC")
-    moving = names_of(varying, "TVC")
+    gates, movers = names_of(cluster, "gate"), names_of(growth, "growth")
+    moving = names_of(varying, "time_varying")
     if records is not None:
         return read_wide(data, y_var, t_var, records, gates, movers, moving, center_time=center_time)
     return read_long(data, str(id), y_var, t_var, gates, movers, moving, center_time=center_time)
@@ -95,7 +95,7 @@ def problem_of(read: Measured, settings: Mapping[str, Any]) -> tuple[Model, Prob
     )  # fmt: skip
     if "shape" in held.equal and model.intrinsic and model.exact and model.p_growth and "slope" not in held.equal:
         raise LawfulError(
-            f"TrajectoryMixture: equal={list(held.equal)} with knot='exact' and growth_TIC=, where the "
+            f"TrajectoryMixture: equal={list(held.equal)} with knot='exact' and growth=, where the "
             f"{model.form.shape} of a class depends on where covariates are 0. Fix: hold 'slope' equal, too, or leave "
             "'shape' out."
         )

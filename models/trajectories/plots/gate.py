@@ -37,7 +37,7 @@ def plot_gate(fit: FitSummaries, axes: Any = None) -> np.ndarray:
     names = fit.data.gate_names
     if not names or fit.model.n_classes == 1:
         what = "there is one class" if fit.model.n_classes == 1 else "the gate has no covariates"
-        raise LawfulError(f"plot.gate: {what}. Fix: fit two classes or more with cluster_TIC=[...].")
+        raise LawfulError(f"plot.gate: {what}. Fix: fit two classes or more with gate=[...].")
     axes = new_row(axes, 1 + len(names), "plot.gate")
     _odds(fit, axes[0])
     for j, name in enumerate(names):

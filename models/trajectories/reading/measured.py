@@ -87,8 +87,8 @@ def usable(read: Measured, new: bool = False) -> Measured:
             person=read.persons[i],
         )
     for names, values, use in (
-        (read.gate_names, read.gate, "cluster_TIC"),
-        (read.growth_names, read.growth, "growth_TIC"),
+        (read.gate_names, read.gate, "gate covariate"),
+        (read.growth_names, read.growth, "growth covariate"),
     ):
         _check_covariates(names, values, use, read.persons, new)
     if read.varying is not None:
@@ -129,13 +129,13 @@ def _checked_varying(read: Measured, seen: np.ndarray, new: bool) -> np.ndarray:
         if lost.any():
             i, j = map(int, np.argwhere(lost)[0])
             raise ObservationError(
-                f"data: TVC {name!r} is missing for person {named(read.persons[i])} at record {j + 1}, where the "
-                f"outcome {read.y_name!r} is {read.y[i, j]:g} ({int(lost.sum())} such). Fix: impute it, or drop the "
-                "outcome.",
+                f"data: time-varying {name!r} is missing for person {named(read.persons[i])} at record {j + 1}, where "
+                f"the outcome {read.y_name!r} is {read.y[i, j]:g} ({int(lost.sum())} such). Fix: impute it, or drop "
+                "the outcome.",
                 person=read.persons[i],
             )
         if not new and np.ptp(values[seen]) == 0:
-            raise ObservationError(f"data: TVC {name!r} is {values[seen][0]:g} everywhere. Fix: leave it out.")
+            raise ObservationError(f"data: time-varying {name!r} is {values[seen][0]:g} everywhere. Fix: leave it out.")
     return np.where(seen[..., None], read.varying, np.nan)
 
 
@@ -154,5 +154,5 @@ def _check_covariates(names: Sequence[str], values: np.ndarray, use: str, person
         if vectors[0][0] < COLLINEAR:
             which = [name for name, part in zip(names, vectors[1][:, 0], strict=True) if abs(part) > 1e-4]
             raise ObservationError(
-                f"data: {use} {', '.join(map(repr, which))} are collinear. Fix: leave one of them out.", names=which
+                f"data: {use}s {', '.join(map(repr, which))} are collinear. Fix: leave one of them out.", names=which
             )

@@ -87,7 +87,7 @@ def check_settings(settings: Mapping[str, Any], started: bool = False) -> None:
 def names_of(given: Any, what: str) -> list[str]:
     """Give names of columns as a list, those of one name or of none too.
 
-    >>> names_of("x", "cluster_TIC"), names_of(None, "cluster_TIC")
+    >>> names_of("x", "gate"), names_of(None, "gate")
     (['x'], [])
     """
     if given is None:
@@ -166,7 +166,7 @@ def check_start(start: Any, model: Model) -> None:
         if not np.isfinite(np.asarray(start._asdict()[name], float)).all():
             raise LawfulError(f"fit: start.{name} is not finite everywhere. Fix: give finite numbers.")
     if (start.varying is None) != (like.varying is None):
-        raise LawfulError("fit: start.varying and TVC= do not go together. Fix: give both, or neither.")
+        raise LawfulError("fit: start.varying and time_varying= do not go together. Fix: give both, or neither.")
 
 
 def check_level(level: Any, what: str) -> None:
@@ -261,7 +261,7 @@ def check_origins(data: Measured, model: Model, stacklevel: int = 2) -> None:
         for name, column in zip(data.growth_names, data.growth.T, strict=True):
             if abs(column.mean()) > OFF * column.std(ddof=1):
                 raise LawfulError(
-                    f"bayes: growth_TIC {name!r} has mean {column.mean():g} and SD {column.std(ddof=1):g}; with "
+                    f"bayes: growth covariate {name!r} has mean {column.mean():g} and SD {column.std(ddof=1):g}; with "
                     "knot='taylor' factors are linearised, and priors are set, where it is 0. Fix: subtract its mean, "
                     "or take knot='exact'."
                 )

@@ -63,5 +63,5 @@ def two_lines():
     y = y + 0.5 * rng.normal(size=y.shape)
     data = {"x": x} | {f"Y{j + 1}": y[:, j] for j in range(4)} | {f"T{j + 1}": np.full(n, t[j]) for j in range(4)}
     model = TrajectoryMixture(2, "LIN", n_starts=4)
-    gated = model.fit(data, y_var="Y", t_var="T", records=range(1, 5), cluster_TIC="x")
+    gated = model.fit(data, y_var="Y", t_var="T", records=range(1, 5), gate="x")
     return data, gated, model.fit(data, y_var="Y", t_var="T", records=range(1, 5))

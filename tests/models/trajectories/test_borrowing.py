@@ -78,7 +78,7 @@ def test_a_wave_that_nobody_was_seen_at_counts_for_nothing(two_lines):
     found = {}
     for waves in (4, 5):
         model = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled", pooling=100)
-        fit = model.fit(data, **(GIVEN | {"records": range(1, waves + 1)}), TVC="V")
+        fit = model.fit(data, **(GIVEN | {"records": range(1, waves + 1)}), time_varying="V")
         found[waves] = [
             log_evidence(fit.free, fit.search.value[fit.search.best], with_pooling(fit.problem, m), fit.model)
             for m in (100.0, 400.0)

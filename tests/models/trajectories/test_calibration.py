@@ -120,7 +120,7 @@ def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
     The bar of a quarter holds for most; variances have skew posteriors, whose means lie above their modes.
     """
     found = TrajectoryMixture(2).bayes(
-        demo, "Y", "T", range(1, 11), cluster_TIC=["gx1", "gx2"], growth_TIC=["ex1", "ex2"], key=0, runs=2
+        demo, "Y", "T", range(1, 11), gate=["gx1", "gx2"], growth=["ex1", "ex2"], key=0, runs=2
     )
     table, known = found.estimates(), published.table("full")
     swapped = np.argmin(table[table.parameter == "mug"]["estimate"].to_numpy()) == 1
@@ -211,7 +211,7 @@ def test_t13_and_t5_hold_on_a_data_set_of_full_size():
     design = Design(factors=((100.0, -5.0, -2.2), (100.0, -5.0, -3.8)))
     data, _ = simulate_trajectories(jax.random.key(72), design=design)
     words = {"y_var": "Y", "t_var": "T", "records": range(1, 11)}
-    words |= {"cluster_TIC": ["gx1", "gx2"], "growth_TIC": ["ex1", "ex2"]}
+    words |= {"gate": ["gx1", "gx2"], "growth": ["ex1", "ex2"]}
     found = TrajectoryMixture(1).compare_classes(
         data, range(1, 4), key=0, settings={"particles": 512, "runs": 4}, **words
     )

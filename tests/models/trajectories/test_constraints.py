@@ -98,7 +98,7 @@ def test_a_constrained_tree_is_the_plain_one_at_a_linear_map_of_the_free_vector(
 @pytest.fixture(scope="module")
 def held(two_lines):
     """A fit with variances equal in all classes, as Mplus and lcmm have it."""
-    return TrajectoryMixture(2, "LIN", n_starts=4, equal=COMMON).fit(two_lines[0], cluster_TIC="x", **COLUMNS)
+    return TrajectoryMixture(2, "LIN", n_starts=4, equal=COMMON).fit(two_lines[0], gate="x", **COLUMNS)
 
 
 COLUMNS = {"y_var": "Y", "t_var": "T", "records": range(1, 5)}

@@ -1,5 +1,7 @@
 """The best known fits of the reference data are found from random starts, with their errors, and edges are told."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from lawful.errors import LawfulError
 from lawful.models.trajectories import Design, TrajectoryMixture, simulate_trajectories
 from lawful.models.trajectories.model.curves import curve_of
+from lawful.models.trajectories.reading.column_words import NLPSEM
 from lawful.models.trajectories.reading.settings import names_of
 
 from . import published
@@ -19,15 +22,15 @@ GATE, GROWTH = ["gx1", "gx2"], ["ex1", "ex2"]
 
 def of_school(school, classes, gate=(), starts=32, seed=0, **settings):
     return TrajectoryMixture(classes, n_starts=starts, seed=seed, **settings).fit(
-        school, y_var="M", t_var="T", records=range(1, 10), cluster_TIC=list(gate)
+        school, y_var="M", t_var="T", records=range(1, 10), gate=list(gate)
     )
 
 
 def of_demo(demo, variant="full", starts=8, seed=0, **settings):
     gate, growth = published.COVARIATES[variant]
     return TrajectoryMixture(2, n_starts=starts, seed=seed, **settings).fit(
-        demo, y_var="Y", t_var="T", records=range(1, 11), cluster_TIC=GATE if gate else [],
-        growth_TIC=GROWTH if growth else [],
+        demo, y_var="Y", t_var="T", records=range(1, 11), gate=GATE if gate else [],
+        growth=GROWTH if growth else [],
     )  # fmt: skip
 
 
@@ -163,14 +166,14 @@ def test_t10_wide_and_long_frames_gaps_and_the_order_of_persons_are_one_fit():
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     drawn = simulate_trajectories(jax.random.key(3), n=80, waves=5, missing=0.2).data
     model = TrajectoryMixture(1, "LIN", n_starts=2)
-    wide = model.fit(drawn, y_var="Y", t_var="T", records=range(1, 6), growth_TIC=["ex1"])
+    wide = model.fit(drawn, y_var="Y", t_var="T", records=range(1, 6), growth=["ex1"])
     rows = [
         {"id": i, "t": drawn[f"T{j}"][i], "y": drawn[f"Y{j}"][i], "ex1": drawn["ex1"][i]}
         for j in range(5, 0, -1) for i in range(80) if np.isfinite(drawn[f"Y{j}"][i])
     ]  # fmt: skip
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     for frame in (pandas.DataFrame(columns), polars.DataFrame(columns)):
-        long = model.fit(frame, id="id", y_var="y", t_var="t", growth_TIC=["ex1"])
+        long = model.fit(frame, id="id", y_var="y", t_var="t", growth=["ex1"])
         assert long.minus2ll == pytest.approx(wide.minus2ll, rel=1e-10)
         np.testing.assert_allclose(long.values, wide.values, rtol=1e-4)
 
@@ -254,12 +257,24 @@ def test_wrong_columns_and_starts_are_refused_before_any_climb(two_lines, column
     assert "Fix:" in str(error.value)
 
 
+@pytest.mark.parametrize("call", ["fit", "fit_predict", "bayes"])
+@pytest.mark.parametrize(("theirs", "ours"), NLPSEM.items())
+def test_a_word_of_nlpsem_is_the_word_beside_it_and_both_are_refused(two_lines, call, theirs, ours):
+    columns = {"y_var": "Y", "t_var": "T", "records": range(1, 5)} | ({"key": 0} if call == "bayes" else {})
+    ask = functools.partial(getattr(TrajectoryMixture(1, "LIN"), call), two_lines[0], **columns)
+    for word in (theirs, ours):
+        with pytest.raises(LawfulError, match="no column 'nowhere"):
+            ask(**{word: "nowhere"})
+    with pytest.raises(LawfulError, match=f"{ours}= and {theirs}= are one. Fix"):
+        ask(**{theirs: "nowhere", ours: "nowhere"})
+
+
 def test_one_person_is_refused_and_no_covariates_may_be_said_as_none(two_lines):
     data, _, plain = two_lines
     one = {name: column[:1] for name, column in data.items()}
-    with pytest.raises(LawfulError, match="cluster_TIC=3, expected names"):
-        names_of(3, "cluster_TIC")
-    given = {"y_var": "Y", "t_var": "T", "records": range(1, 5), "cluster_TIC": None, "growth_TIC": None}
+    with pytest.raises(LawfulError, match="gate=3, expected names"):
+        names_of(3, "gate")
+    given = {"y_var": "Y", "t_var": "T", "records": range(1, 5), "gate": None, "growth": None}
     with pytest.raises(LawfulError, match="one person alone"):
         TrajectoryMixture(1, "LIN").fit(one, **given)
     fit = TrajectoryMixture(2, "LIN", n_starts=0).fit(data, **given, start=plain.parameters)

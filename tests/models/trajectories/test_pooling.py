@@ -154,7 +154,7 @@ def test_covariates_are_borrowed_too(two_lines, density):
     apart = {}
     for pooling in (0, 100):
         model = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled", pooling=pooling, covariate_density=density)
-        at = model.fit(data, growth_TIC="x", TVC="V", **GIVEN).parameters
+        at = model.fit(data, growth="x", time_varying="V", **GIVEN).parameters
         moved = [at.slope, at.varying.effect, *((at.x_mean, at.varying.spread) if density == "joint" else ())]
         apart[pooling] = np.array([np.abs(each[0] - each[1]).mean() for each in moved])
     assert (apart[100] < 0.7 * apart[0]).all(), apart

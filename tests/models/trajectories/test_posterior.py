@@ -24,7 +24,7 @@ from lawful.models.trajectories import (
 from lawful.models.trajectories.posterior.priors import usable_priors
 
 CHAINS, DRAWS, N = 3, 12, 18
-COLUMNS = {"y_var": "size", "t_var": "T", "records": [1, 2, 3], "cluster_TIC": ["g"], "growth_TIC": ["e"]}
+COLUMNS = {"y_var": "size", "t_var": "T", "records": [1, 2, 3], "gate": ["g"], "growth": ["e"]}
 
 
 def frame(seed=0):
@@ -180,7 +180,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_drawn(found):
             model.bayes(data, **COLUMNS, **{"key": 0, **settings_})
     with pytest.raises(LawfulError, match="expected scales of priors. Fix: give Priors"):
         usable_priors({"level": 1.0})
-    plain = {name: value for name, value in COLUMNS.items() if "TIC" not in name}
+    plain = {name: value for name, value in COLUMNS.items() if name not in ("gate", "growth")}
     with pytest.raises(LawfulError, match="no covariates. Fix"):
         model.bayes(data, **plain, key=0, select="horseshoe")
     for classes in ([], [1, 1], [0, 1]):
@@ -242,7 +242,7 @@ def test_times_far_from_nought_are_told_of_and_covariates_far_from_it_refused_wh
     ends = np.array([float(end) for end in spline.at.knots]) * float(spline.scaling.t_scale)
     np.testing.assert_allclose(ends, np.quantile(spline.data.t[np.isfinite(spline.data.t)], [0.05, 0.95]))
     model = TrajectoryMixture(1, "EXP", intrinsic=True)
-    with pytest.raises(LawfulError, match="growth_TIC 'e' has mean 10.* Fix: subtract its mean"):
+    with pytest.raises(LawfulError, match="growth covariate 'e' has mean 10.* Fix: subtract its mean"):
         model.bayes(data | {"e": data["e"] + 1000.0}, **COLUMNS, key=0)
 
 

@@ -115,7 +115,7 @@ def test_persons_have_their_own_curves_and_rows_their_own_residuals(two_lines):
     y, t = (np.stack([data[f"{name}{j}"] for j in range(1, 5)], axis=1) for name in "YT")
     rows = {"id": np.repeat(np.arange(80), 4), "y": y.ravel(), "t": t.ravel(), "x": np.repeat(data["x"], 4)}
     rows = {name: column[order] for name, column in rows.items()}
-    long = TrajectoryMixture(2, "LIN", n_starts=4).fit(rows, "y", "t", id="id", cluster_TIC="x")
+    long = TrajectoryMixture(2, "LIN", n_starts=4).fit(rows, "y", "t", id="id", gate="x")
     np.testing.assert_allclose(long.fitted_values(), fit.fitted_values().ravel()[order], rtol=1e-4)
     np.testing.assert_array_equal(long.residuals(), rows["y"] - long.fitted_values())
 

@@ -42,7 +42,7 @@ def test_wide_and_long_are_one_in_every_kind_of_frame():
         (lambda: wide(["town"]), "'town'.*Fix: code categories"),
         (lambda: wide(["same"]), "'same' is 1 for all"),
         (lambda: wide(growth=["income", "twice"]), "'income', 'twice' are collinear"),
-        (lambda: wide(["sex"], sex=[0.0, np.nan, 1.0]), "cluster_TIC 'sex' is missing for 1 persons"),
+        (lambda: wide(["sex"], sex=[0.0, np.nan, 1.0]), "gate covariate 'sex' is missing for 1 persons"),
         (lambda: wide(T2=[1.0, 1.0, np.nan]), "person 2 has an outcome 3.5 at record 2"),
         (lambda: wide(Y1=[1.0, np.inf, 2.0]), "'Y1' is infinite in row 1"),
         (lambda: wide(Y1=[np.nan] * 3, Y2=[np.nan] * 3), "no outcome was seen"),

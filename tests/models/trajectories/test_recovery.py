@@ -29,7 +29,7 @@ COVARIATES = {"full": (["gx1", "gx2"], ["ex1", "ex2"]), "gating": (["gx1", "gx2"
 def fitted(data, variant="full", **settings):
     gate, growth = COVARIATES[variant]
     return TrajectoryMixture(2, n_starts=8, **settings).fit(
-        data, y_var="Y", t_var="T", records=range(1, 11), cluster_TIC=gate, growth_TIC=growth
+        data, y_var="Y", t_var="T", records=range(1, 11), gate=gate, growth=growth
     )
 
 

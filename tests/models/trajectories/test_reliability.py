@@ -21,7 +21,7 @@ def test_t7_nearly_every_seed_reaches_the_best_known(school, demo, classes, know
     for seed in range(SEEDS):
         if classes == "demo":
             fit = TrajectoryMixture(2, seed=seed).fit(
-                demo, y_var="Y", t_var="T", records=range(1, 11), cluster_TIC=["gx1", "gx2"], growth_TIC=["ex1", "ex2"]
+                demo, y_var="Y", t_var="T", records=range(1, 11), gate=["gx1", "gx2"], growth=["ex1", "ex2"]
             )
         else:
             fit = TrajectoryMixture(classes, seed=seed).fit(school, y_var="M", t_var="T", records=range(1, 10))

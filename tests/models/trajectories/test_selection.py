@@ -73,7 +73,7 @@ def forest_then_fit(data, p):
     chosen = np.flatnonzero(SelectFromModel(forest, prefit=True).get_support())
     names = [f"x{j}" for j in chosen]
     fit = TrajectoryMixture(2, "LIN", covariate_density="conditional", n_starts=8).fit(
-        data, **columns, cluster_TIC=names, growth_TIC=names
+        data, **columns, gate=names, growth=names
     )
     z = {row.parameter + str(row[1]): abs(row.estimate / row.se) for row in fit.estimates().itertuples()}
     kept = {("gate", int(j)) for i, j in enumerate(chosen) if z[f"beta{i + 1}2"] > stats.norm.isf(0.025)}
@@ -90,7 +90,7 @@ def test_t14_true_covariates_are_selected_and_noise_is_not():
     for seed in range(10):
         data = candidates(seed)
         found = TrajectoryMixture(2, "LIN", covariate_density="conditional").bayes(
-            data, "Y", "T", range(1, 6), cluster_TIC=names, growth_TIC=names, key=seed, select="horseshoe", runs=1,
+            data, "Y", "T", range(1, 6), gate=names, growth=names, key=seed, select="horseshoe", runs=1,
             particles=2048,
         )  # fmt: skip
         table = found.inclusion()

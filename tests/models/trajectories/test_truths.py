@@ -34,7 +34,7 @@ def nearness(fit, truth, model):
 def test_two_classes_of_each_curve_are_found(design):
     data, labels = simulate_trajectories(jax.random.key(21), n=250, waves=8, design=design)
     fit = TrajectoryMixture(2, design.curve, n_starts=8).fit(
-        data, y_var="Y", t_var="T", records=range(1, 9), cluster_TIC=["gx1", "gx2"], growth_TIC=["ex1", "ex2"]
+        data, y_var="Y", t_var="T", records=range(1, 9), gate=["gx1", "gx2"], growth=["ex1", "ex2"]
     )
     model = Model(design.curve, 2, 2, 2)
     truth = design.parameters

@@ -119,8 +119,11 @@ def test_wide_and_long_frames_give_the_same_arrays():
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"V2": [np.nan, np.nan, 1.0]}, "TVC 'V' is missing for person 0 at record 2, where the outcome 'Y' is 1.5"),
-        ({"V1": [2.0] * 3, "V2": [2.0] * 3}, "TVC 'V' is 2 everywhere"),
+        (
+            {"V2": [np.nan, np.nan, 1.0]},
+            "time-varying 'V' is missing for person 0 at record 2, where the outcome 'Y' is 1.5",
+        ),
+        ({"V1": [2.0] * 3, "V2": [2.0] * 3}, "time-varying 'V' is 2 everywhere"),
         ({"V1": ["a"] * 3}, "'V1' holds"),
     ],
 )
@@ -146,7 +149,7 @@ def test_a_fit_recovers_the_effects():
     data = {f"{name}{j + 1}": each[:, j] for name, each in (("Y", drawn.y), ("T", t), ("V", drawn.varying[..., 0]))
             for j in range(4)}  # fmt: skip
     model = TrajectoryMixture(2, "LIN", covariate_density="conditional", n_starts=4)
-    fit = model.fit(data, y_var="Y", t_var="T", records=range(1, 5), TVC="V")
+    fit = model.fit(data, y_var="Y", t_var="T", records=range(1, 5), time_varying="V")
     names, errors = fit.to_nlpsem_names(), dict(zip(fit.rows, fit.standard_errors.observed, strict=True))
     found = sorted((names[f"c{k}kappa"], errors[row]) for k in (1, 2) for row in fit.rows
                    if (row.label, row.parameter) == (k, "kappa"))  # fmt: skip
@@ -174,8 +177,8 @@ def test_the_shared_file_is_fitted_and_most_starts_agree(data):
     """No value of this model is published for the file; the value is our own, found by 7 of 8 starts."""
     read = columns(data / "trajectories" / "sim_moe_bls_tvc_k2_n500.csv")
     model = TrajectoryMixture(2, covariate_density="conditional", n_starts=8)
-    named = {"cluster_TIC": ["gx1", "gx2"], "growth_TIC": ["ex1", "ex2"]}
-    fit = model.fit(read, y_var="Y", t_var="T", records=range(1, 11), TVC="TVC", **named)
+    named = {"gate": ["gx1", "gx2"], "growth": ["ex1", "ex2"]}
+    fit = model.fit(read, y_var="Y", t_var="T", records=range(1, 11), time_varying="TVC", **named)
     assert fit.n_parameters == 39 and fit.minus2ll == pytest.approx(20925.7804, abs=0.01)
     assert (fit.starts.minus2ll < fit.minus2ll + 0.1).sum() >= 4 and fit.accuracy(read["class"]) > 0.94
     effects = fit.estimates().query("parameter == 'kappa'")

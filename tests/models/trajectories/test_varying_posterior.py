@@ -129,7 +129,7 @@ def moved_lines(n=30, y_unit=1.0, v_unit=1.0):
 
 @pytest.fixture(scope="module")
 def found():
-    return TrajectoryMixture(2, "LIN").bayes(moved_lines()[0], **WIDE, TVC="V", key=0, **SMALL)
+    return TrajectoryMixture(2, "LIN").bayes(moved_lines()[0], **WIDE, time_varying="V", key=0, **SMALL)
 
 
 @pytest.mark.slow
@@ -198,7 +198,7 @@ def test_replicates_are_moved_by_covariates_drawn_anew(found):
 def test_a_change_of_units_changes_the_evidence_by_its_jacobian_alone(found):
     """Powers of two, which are exact: both runs see the same numbers in standard units."""
     del found  # compiled it
-    model, columns = TrajectoryMixture(2, "LIN"), {**WIDE, "TVC": "V"}
+    model, columns = TrajectoryMixture(2, "LIN"), {**WIDE, "time_varying": "V"}
     one, two = (
         model.compare_classes(data, [2], key=0, criteria=False, settings=SMALL, **columns).log_evidence[2]
         for data in (moved_lines()[0], moved_lines(y_unit=8.0, v_unit=0.25)[0])
@@ -212,7 +212,7 @@ def test_a_change_of_units_changes_the_evidence_by_its_jacobian_alone(found):
 def test_evidence_is_that_of_importance_sampling_from_the_prior(density):
     """Three persons, two waves, one class: 400,000 draws of the prior against 20 tempered runs."""
     data = {name: column[:3] for name, column in moved_lines()[0].items()}
-    columns = {"y_var": "Y", "t_var": "T", "records": [1, 3], "TVC": "V"}
+    columns = {"y_var": "Y", "t_var": "T", "records": [1, 3], "time_varying": "V"}
     model = TrajectoryMixture(1, "LIN", covariate_density=density)
     found = model.bayes(data, **columns, key=2, **{**SMALL, "runs": 20})
     with jax.enable_x64(True):
