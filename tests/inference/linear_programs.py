@@ -5,7 +5,8 @@ singular covariances, regimes that a counter in the state switches, a first stat
 coefficient that all steps share, data inside the loop or after it, loops that run backwards.
 """
 
-from dataclasses import dataclass, fields
+import contextlib
+from dataclasses import dataclass, fields, replace
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,10 @@ import lawful
 
 @dataclass(frozen=True)
 class Kind:
-    """What a program has; `start` is 0 for a known first state, 1 for a drawn one, 2 for one that is seen."""
+    """What a program has; `start` is 0 for a known first state, 1 for a drawn one, 2 for one that is seen.
+
+    Where steps are `alike`, they read one matrix and no mask.
+    """
 
     start: int
     after: bool
@@ -31,14 +35,21 @@ class Kind:
     n: int
     d: int
     steps: int
+    alike: bool = False
 
 
 def random_kind(seed: int) -> Kind:
     """Draw a kind of program."""
     r = np.random.default_rng(seed)
-    flags = {f.name: bool(r.integers(2)) for f in fields(Kind) if f.type is bool}
+    flags = {f.name: bool(r.integers(2)) for f in fields(Kind) if f.type is bool and f.name != "alike"}
     sizes = {"n": int(r.integers(1, 4)), "d": int(r.integers(1, 3)), "steps": int(r.integers(2, 7))}
     return Kind(**flags, start=int(r.integers(3)), **sizes)
+
+
+def alike_kind(seed: int) -> Kind:
+    """Draw a kind of program whose steps are alike."""
+    apart = dict.fromkeys(("after", "shared", "varying", "missing", "regimes"), False)
+    return replace(random_kind(seed), alike=True, **apart)
 
 
 def arrays_of(kind: Kind, seed: int):
@@ -74,10 +85,11 @@ def program_of(kind: Kind):
         def step(state, row):
             (x, k), (moves, inputs, weights, y, seen) = state, row
             gain = jnp.where(k % 2 == 0, 1.0, 0.5) if kind.regimes else 1.0
+            moves = at["moves"][0] if kind.alike else moves
             x = lawful.sample("x", dist.MultivariateNormal(gain * (moves @ x) + inputs, scale_tril=at["root"]))
             mean = at["reads"] @ x + beta * weights
             if not kind.after:
-                with lawful.mask(seen):
+                with contextlib.nullcontext() if kind.alike else lawful.mask(seen):
                     lawful.sample("y", dist.Normal(mean, at["noise"]), obs=y)
             return (x, k + 1), (x, mean)
 
@@ -107,7 +119,7 @@ def dense(kind: Kind, at):
         x, states, own = first, [None] * steps, noise[1 + n :].reshape(steps, n)
         for k, t in enumerate(reversed(range(steps)) if kind.backwards else range(steps)):
             gain = 0.5 if kind.regimes and k % 2 else 1.0
-            states[t] = x = gain * (at["moves"][t] @ x) + at["inputs"][t] + at["root"] @ own[t]
+            states[t] = x = gain * (at["moves"][0 if kind.alike else t] @ x) + at["inputs"][t] + at["root"] @ own[t]
         means = jnp.stack(states) @ at["reads"].T + beta * at["weights"]
         kept = [jnp.stack(states).ravel(), beta[None], first, x]
         return jnp.concatenate(kept), jnp.append(means.ravel(), jnp.sum(first))

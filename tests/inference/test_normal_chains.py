@@ -1,5 +1,7 @@
 """Normals in loops: the integral, its gradient and what is drawn back are those of dense algebra."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,15 +16,15 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form.choices import choices_of
 from lawful.inference import integrate_normals
+from lawful.inference.transformers.gaussian.alike_steps import weights_alike
 from lawful.inference.transformers.gaussian.groups import Joint
 from lawful.models.state_space import LinearGaussian, linear_gaussian
 from lawful.passes.condition import conditioned
-from tests.inference.linear_programs import arrays_of, dense, program_of, random_kind
+from tests.inference.linear_programs import alike_kind, arrays_of, dense, program_of, random_kind
 
 
-def check(seed, draws):
+def check(kind, seed, draws):
     """Compare a kind of program with dense algebra, at several draws of its arrays."""
-    kind = random_kind(seed)
     program, cases = program_of(kind), [arrays_of(kind, 1000 * seed + k) for k in range(draws)]
     form = lawful.trace(program, cases[0])
     marginal, collapsed = inference.enumeration(form, integrate_normals()).marginal, integrate_normals()(form)
@@ -86,7 +88,26 @@ def compare(found, kind, steps, mean, covariance):
 
 @pytest.mark.parametrize("seed", [4, pytest.param(9, marks=pytest.mark.slow)])
 def test_evidence_gradient_and_posterior_are_those_of_dense_algebra(seed):
-    check(seed, draws=2)
+    check(random_kind(seed), seed, draws=2)
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
+def test_alike_steps_are_taken_from_one_and_have_the_integral_of_dense_algebra(seed):
+    kind = alike_kind(seed)
+    check(kind, seed, draws=2)
+    assert alike(kind, seed)
+
+
+@pytest.mark.parametrize("kind", ["varying", "missing", "regimes", "after", "shared"])
+def test_steps_that_differ_are_not_alike(kind):
+    """A matrix, a mask or a regime of its own, data after the loop, or a coefficient that all share."""
+    assert not alike(replace(alike_kind(1), alike=False, **{kind: True}), 1)
+
+
+def alike(kind, seed):
+    form = lawful.trace(program_of(kind), arrays_of(kind, seed))
+    chain = Joint.of(form, choices_of(form)).chain
+    return chain is not None and weights_alike(chain) is not None
 
 
 @pytest.mark.parametrize("seed", [4, pytest.param(9, marks=pytest.mark.slow)])
@@ -180,4 +201,4 @@ def test_values_of_other_sites_are_given_and_what_is_no_chain_is_refused():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(25))
 def test_two_hundred_random_programs_are_those_of_dense_algebra(seed):
-    check(seed, draws=8)
+    check(random_kind(seed), seed, draws=8)

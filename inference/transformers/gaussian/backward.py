@@ -15,7 +15,8 @@ posterior.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +29,9 @@ class Steps(NamedTuple):
     """Steps, seen from a path (T, ...): states of n numbers, and m noises of each step after them.
 
     Attributes:
-        moves: the derivative of the state after a step by state and noises (T, n, n + m).
-        curvature: minus the second derivative of the log weight by them (T, n + m, n + m).
+        moves: the derivative of the state after a step by state and noises (T, n, n + m), or (1, n, n + m) where it is
+            the same at all steps.
+        curvature: minus the second derivative of the log weight by them (T, n + m, n + m), or (1, n + m, n + m).
     """
 
     moves: jax.Array
@@ -55,23 +57,54 @@ class Gains(NamedTuple):
     after: jax.Array
 
 
-def gains(steps: Steps, last: jax.Array) -> tuple[Gains, jax.Array]:
+def over_rows[S, R](
+    step: Callable[[S, Any, Any], tuple[S, R]], first: S, steps: Any, rows: Any, length: int, reverse: bool = False
+) -> tuple[S, R]:
+    """Go over the steps of a chain: what is the same at all of them is read once, and rows of the others.
+
+    Args:
+        step: from what is carried, what belongs to the steps, and the rows of one, to what is carried and given.
+        first: what is carried at first.
+        steps: what belongs to the steps, each (length, ...), or (1, ...) where it is the same at all.
+        rows: of the steps, each (length, ...).
+        length: number of steps.
+        reverse: whether from the last.
+
+    >>> def add(total, by, row): return total + by * row, total
+    >>> [over_rows(add, 0.0, by, jnp.arange(3.0), 3)[0].tolist() for by in (jnp.ones(1), jnp.ones(3))]
+    [3.0, 3.0]
+    """
+    leaves, tree = jax.tree.flatten(steps)
+    alike = [len(leaf) != length for leaf in leaves]
+    kept = [leaf[0] if same else None for leaf, same in zip(leaves, alike, strict=True)]
+    moving = [None if same else leaf for leaf, same in zip(leaves, alike, strict=True)]
+
+    def one(carry: S, own: tuple[list[Any], Any]) -> tuple[S, R]:
+        here = [x if x is not None else y for x, y in zip(kept, own[0], strict=True)]
+        return step(carry, jax.tree.unflatten(tree, here), own[1])
+
+    found: tuple[S, R] = jax.lax.scan(one, first, (moving, rows), length=length, reverse=reverse)
+    return found
+
+
+def gains(steps: Steps, last: jax.Array, length: int) -> tuple[Gains, jax.Array]:
     """Go back from the last step to the first.
 
     Args:
         steps: of the chain.
         last: minus the second derivative of the log weight by the last state (n, n).
+        length: number of steps.
 
     Returns: the gains, and minus the second derivative of the log integral by the first state (n, n).
 
     >>> one = jnp.ones((1, 1, 1))  # s' = s + u, and a square of s' + u, in one step
-    >>> found, first = gains(Steps(jnp.ones((1, 1, 2)), jnp.zeros((1, 2, 2))), jnp.ones((1, 1)))
+    >>> found, first = gains(Steps(jnp.ones((1, 1, 2)), jnp.zeros((1, 2, 2))), jnp.ones((1, 1)), 1)
     >>> round(float(found.white[0, 0, 0] ** -2), 6), round(float(first[0, 0]), 6)  # 1 + 1, and 1 / (1 + 1)
     (2.0, 0.5)
     """
     n = steps.states
 
-    def step(after: jax.Array, own: Steps) -> tuple[jax.Array, Gains]:
+    def step(after: jax.Array, own: Steps, _: None) -> tuple[jax.Array, Gains]:
         precision = own.curvature + times(own.moves.T, times(after, own.moves))
         noises = precision[n:, n:] + jnp.eye(precision.shape[0] - n, dtype=precision.dtype)
         white, mixed = whitening(noises), precision[n:, :n]
@@ -80,7 +113,7 @@ def gains(steps: Steps, last: jax.Array) -> tuple[Gains, jax.Array]:
         before = precision[:n, :n] + times(mixed.T, gain) + times(gain.T, rest)
         return 0.5 * (before + before.T), Gains(white, gain, after)
 
-    first, found = jax.lax.scan(step, last, steps, reverse=True)
+    first, found = over_rows(step, last, steps, None, length, reverse=True)
     return found, first
 
 
@@ -100,12 +133,14 @@ def slopes_back(
     """
     n = steps.states
 
-    def step(after: jax.Array, own: tuple[Steps, Gains, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        (moves, _), (white, gain, _), slope = own
+    def step(
+        after: jax.Array, moves: jax.Array, own: tuple[Gains, jax.Array]
+    ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        (white, gain, _), slope = own
         whole = slope + times(moves.T, after)
         return whole[:n] + times(gain.T, whole[n:]), (times(white, whole[n:]), after)
 
-    first, (whitened, later) = jax.lax.scan(step, last, (steps, found, slopes), reverse=True)
+    first, (whitened, later) = over_rows(step, last, steps.moves, (found, slopes), len(slopes), reverse=True)
     return whitened, later, first
 
 
@@ -171,11 +206,17 @@ def _(primals: tuple[Parts, Solution], tangents: tuple[Parts, Solution]) -> tupl
     moved = times_each(found.gains.after, times_each(parts.steps.moves, steps.square))
     by_moves = found.later[:, :, None] * steps.mean[:, None] - moved
     by_start = found.slope[:, None] * early.mean - times(found.inner, times(parts.start, early.square))
-    change = jnp.sum(by.slopes * steps.mean) - 0.5 * jnp.sum(by.steps.curvature * steps.square)
+    squares, by_moves = _like(steps.square, by.steps.curvature), _like(by_moves, by.steps.moves)
+    change = jnp.sum(by.slopes * steps.mean) - 0.5 * jnp.sum(by.steps.curvature * squares)
     change += jnp.sum(by.steps.moves * by_moves) + jnp.sum(by.start * by_start)
     change += jnp.sum(by.early * early.mean) - 0.5 * jnp.sum(by.curvature * early.square)
     change += jnp.sum(by.last * last.mean) - 0.5 * jnp.sum(by.ended * last.square)
     return log_integral(parts, found), change
+
+
+def _like(rows: jax.Array, other: jax.Array) -> jax.Array:
+    """Add up the rows of all steps where another array has one row for them."""
+    return rows if len(rows) == len(other) else jnp.sum(rows, axis=0, keepdims=True)
 
 
 class Moments(NamedTuple):
@@ -193,8 +234,8 @@ class Moments(NamedTuple):
 def moments(parts: Parts, found: Solution) -> tuple[Moments, Moments, Moments]:
     """Give the moments of the noises before the first step, of state and noises of each step, and of the last state."""
 
-    def step(state: Moments, own: tuple[jax.Array, Gains, jax.Array]) -> tuple[Moments, Moments]:
-        moves, (white, gain, _), towards = own
+    def step(state: Moments, moves: jax.Array, own: tuple[Gains, jax.Array]) -> tuple[Moments, Moments]:
+        (white, gain, _), towards = own
         noises = times(white.T, towards) + times(gain, state.mean)
         mixed = times(gain, state.covariance)
         apart = times(white.T, white) + times(mixed, gain.T)
@@ -207,7 +248,7 @@ def moments(parts: Parts, found: Solution) -> tuple[Moments, Moments, Moments]:
 
     early = Moments(times(found.white.T, found.first), times(found.white.T, found.white))
     start = Moments(times(parts.start, early.mean), times(parts.start, times(early.covariance, parts.start.T)))
-    last, steps = jax.lax.scan(step, start, (parts.steps.moves, found.gains, found.whitened))
+    last, steps = over_rows(step, start, parts.steps.moves, (found.gains, found.whitened), len(found.whitened))
     return early, steps, last
 
 
@@ -215,18 +256,18 @@ def forward(moves: jax.Array, found: Gains, whitened: jax.Array, first: jax.Arra
     """Give the noises of all steps, as differences from the path (T, m).
 
     Args:
-        moves: of the steps (T, n, n + m).
+        moves: of the steps (T, n, n + m), or (1, n, n + m).
         found: its gains.
         whitened: w of each step, plus standard normals for a draw (T, m).
         first: the first state, as a difference from the path (n,).
     """
 
-    def step(state: jax.Array, own: tuple[jax.Array, Gains, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        moves, (white, gain, _), towards = own
+    def step(state: jax.Array, moves: jax.Array, own: tuple[Gains, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        (white, gain, _), towards = own
         noises = times(white.T, towards) + times(gain, state)
         return times(moves, jnp.concatenate([state, noises])), noises
 
-    return jax.lax.scan(step, first, (moves, found, whitened))[1]
+    return over_rows(step, first, moves, (found, whitened), len(whitened))[1]
 
 
 FEW = 4  # numbers, up to which operations on single ones are written out
@@ -243,8 +284,8 @@ def times(matrix: jax.Array, other: jax.Array) -> jax.Array:
 
 
 def times_each(matrices: jax.Array, others: jax.Array) -> jax.Array:
-    """Multiply the matrices of all steps."""
-    return jax.vmap(times)(matrices, others)
+    """Multiply the matrices of all steps, or one that they share."""
+    return jax.vmap(times, (None, 0))(matrices[0], others) if len(matrices) == 1 else jax.vmap(times)(matrices, others)
 
 
 def whitening(precision: jax.Array) -> jax.Array:

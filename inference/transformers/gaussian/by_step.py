@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from lawful.errors import UnsupportedProgramError
 
 from ...summing.axes import Mixed
-from .backward import Moments, times
+from .backward import Moments, Steps, over_rows, times
 from .chain_integral import ChainIntegral, Shape
 
 
@@ -61,9 +61,9 @@ def evidence(
     point, still = chain.walk(before, steps, operands)
     slope = jax.grad(lambda point: chain.apart(point, still, operands)[0])(point)
     slopes = integral.ordered(jnp.concatenate([slope.states, slope.noises], -1))
-    rows = (shape.steps.moves, shape.steps.curvature, slopes, integral.ordered(steps))
     ends = (before, shape.curvature, slope.before, shape.start, slope.last, shape.ended)
-    ended, masses = integral.each(_through, ((0,) * 6, (1,) * 4), (0, 1))(ends, rows)
+    through = integral.each(_through, ((0,) * 6, 1, (1, 1)), (0, 1))
+    ended, masses = through(ends, shape.steps, (slopes, integral.ordered(steps)))
     try:
         rest, terms = chain.terms(point, still, operands)
     except Mixed as error:
@@ -74,19 +74,19 @@ def evidence(
     return rest + jnp.sum(ended), terms + jnp.sum(own, axis=tuple(range(1, own.ndim)))
 
 
-def _through(ends: Sequence[jax.Array], rows: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+def _through(ends: Sequence[jax.Array], steps: Steps, rows: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
     """Go through the steps of a lane: what the data before and after them weigh, and those of each (T,)."""
     before, curvature, slope, start, last, ended = ends
 
-    def forward(state: Moments, own: Sequence[jax.Array]) -> tuple[Moments, jax.Array]:
-        moves, curvature, slope, noises = own
+    def forward(state: Moments, step: Steps, own: Sequence[jax.Array]) -> tuple[Moments, jax.Array]:
+        (moves, curvature), (slope, noises) = step, own
         unit = jnp.eye(len(noises), dtype=noises.dtype)
         both = Moments(jnp.concatenate([state.mean, -noises]), jax.scipy.linalg.block_diag(state.covariance, unit))
         found, mass = _weighed(both, curvature, slope)
         return _moved(moves, found), mass
 
     early, mass = _weighed(Moments(-before, jnp.eye(len(before), dtype=before.dtype)), curvature, slope)
-    state, masses = jax.lax.scan(forward, _moved(start, early), rows)
+    state, masses = over_rows(forward, _moved(start, early), steps, rows, len(rows[0]))
     return mass + _weighed(state, ended, last)[1], masses
 
 

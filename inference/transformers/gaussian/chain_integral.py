@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lawful.form import Var
 from lawful.form.builder import Block
@@ -20,6 +22,7 @@ from lawful.form.operations.compensated_sum import over_steps
 
 from ...representations.standard_normals import normal_site
 from ...summing.tables import PREFIX
+from .alike_steps import steps_alike, weights_alike
 from .backward import (
     Gains,
     Moments,
@@ -82,6 +85,11 @@ class ChainIntegral:
 
     chain: Chain
 
+    @cached_property
+    def alike(self) -> list[np.ndarray] | None:
+        """What the steps weigh, where all have the same derivatives."""
+        return weights_alike(self.chain)
+
     def __call__(self, *operands: jax.Array) -> tuple[jax.Array, ...]:
         """Integrate."""
         value, _, conditional = self.solved(operands)
@@ -105,7 +113,7 @@ class ChainIntegral:
         length, (_, m, p) = chain.loop.length, chain.sizes
         zero = jnp.zeros((*chain.lanes, p), dtype), jnp.zeros((length, *chain.lanes, m), dtype)
         steps, start, curvature, ended = self._derivatives(*zero, operands)
-        found, inner = self.each(gains, (1, 0), (1, 0))(steps, ended)
+        found, inner = self.each(partial(gains, length=length), (1, 0), (1, 0))(steps, ended)
         white = whitening(jnp.eye(p, dtype=dtype) + curvature + _t(start) @ inner @ start)
         shape = Shape(steps, start, curvature, ended, found, inner, white)
         solution = self._seen(shape, *zero, operands)[2]
@@ -182,7 +190,13 @@ class ChainIntegral:
                 (by, after) if place < 3 else (Point._make([*(x[..., :k] for x in by[:3]), by.before]), after[..., :k])
             )
 
-        (state, moved), (noise, pushed), (last, _), (early, shifted) = map(along, range(4))
+        (last, _), (early, shifted) = along(2), along(3)
+        own = jnp.broadcast_to(jnp.eye(p, dtype=dtype)[:k], (*chain.lanes, k, p))
+        start = jnp.concatenate([self._first(before, operands), own], -2)
+        if self.alike is not None:
+            one = steps_alike(chain, self.alike, chain.reads(before, steps, operands)[0])
+            return one, start, -early.before, -last.last
+        (state, moved), (noise, pushed) = along(0), along(1)
         lead = steps.shape[:-1]
         shared, none = jnp.zeros((*lead, k, k), dtype), jnp.zeros((*lead[1:], k, k), dtype)
         curvature = _blocks([
@@ -194,8 +208,6 @@ class ChainIntegral:
         zeros = [jnp.zeros((*lead, k, size), dtype) for size in (n, m)]
         moves = _blocks([[moved, shifted, pushed], [zeros[0], identity, zeros[1]]])
         ended = _blocks([[last.last, early.last], [_t(early.last), none]])
-        own = jnp.broadcast_to(jnp.eye(p, dtype=dtype)[:k], (*lead[1:], k, p))
-        start = jnp.concatenate([self._first(before, operands), own], -2)
         ordered = Steps(self.ordered(moves), self.ordered(-curvature))
         return ordered, start, -early.before, -ended
 

@@ -107,6 +107,12 @@ class Chain:
         types = tuple(jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in operands)
         return cls(loop, start, rest, tuple(v.shape for v in own), rows, _moving_state(loop, moving), types)
 
+    @cached_property
+    def stacked(self) -> tuple[Var, ...]:
+        """What the density reads of what the loop stacks."""
+        read = {v for node in self.rest.nodes for v in node.ins}
+        return tuple(v for v in self.loop.ys if v in read)
+
     # How values are laid out.
 
     @property
@@ -121,20 +127,18 @@ class Chain:
     def noises(self, before: jax.Array, steps: jax.Array) -> Arrays:
         """Cut numbers into the noises: those before the loop (*lanes, p), and those of the steps (T, *lanes, m)."""
         lead = len(self.lanes)
-        early = iter(_cut(before, [s for s, row in zip(self.shapes, self.rows, strict=True) if row is None], lead))
-        rest = iter(
-            _cut(steps, [s for s, row in zip(self.shapes, self.rows, strict=True) if row is not None], lead + 1)
-        )
+        early = iter(cut(before, [s for s, row in zip(self.shapes, self.rows, strict=True) if row is None], lead))
+        rest = iter(cut(steps, [s for s, row in zip(self.shapes, self.rows, strict=True) if row is not None], lead + 1))
         return [next(early if row is None else rest) for row in self.rows]
 
-    def _parts(self, moving: jax.Array, still: Arrays, lead: int) -> Arrays:
+    def parts(self, moving: jax.Array, still: Arrays, lead: int) -> Arrays:
         """Cut the numbers of states into the values of the loop, with those that do not move."""
         before = moving.shape[:lead]
         shapes = [(*before, *self.loop.init[i].shape) for i in self.moving]
-        found, rest = iter(_cut(moving, shapes, lead + len(self.lanes))), iter(still)
+        found, rest = iter(cut(moving, shapes, lead + len(self.lanes))), iter(still)
         return [next(found if i in self.moving else rest) for i in range(len(self.loop.init))]
 
-    def _split(self, states: Sequence[jax.Array], lead: int) -> tuple[jax.Array, Arrays]:
+    def split(self, states: Sequence[jax.Array], lead: int) -> tuple[jax.Array, Arrays]:
         """Take the numbers that move out of states with some leading axes."""
         none = jnp.zeros((*(self.loop.length,) * lead, *self.lanes, 0))  # of steps that are apart
         lead += len(self.lanes)
@@ -143,11 +147,11 @@ class Chain:
 
     # What it computes.
 
-    def _reads(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Arrays, Arrays, Arrays]:
+    def reads(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Arrays, Arrays, Arrays]:
         """Give what the loop reads: constants, state, rows."""
         noises = self.noises(before, steps)
         early = [x for x, row in zip(noises, self.rows, strict=True) if row is None]
-        found = _emitted(self.start)(*early, *operands)
+        found = emitted(self.start)(*early, *operands)
         first, count = len(self.loop.constants), len(self.loop.init)
         constants, init, others = found[:first], found[first : first + count], found[first + count :]
         own = {row: x for x, row in zip(noises, self.rows, strict=True) if row is not None}
@@ -157,18 +161,18 @@ class Chain:
     def first(self, before: jax.Array, operands: Sequence[Any]) -> jax.Array:
         """Give the numbers of the first state that move (*lanes, n)."""
         steps = jnp.zeros((self.loop.length, *self.lanes, self.sizes[1]), before.dtype)
-        return self._split(self._reads(before, steps, operands)[1], 0)[0]
+        return self.split(self.reads(before, steps, operands)[1], 0)[0]
 
     def walk(self, before: jax.Array, steps: jax.Array, operands: Sequence[Any]) -> tuple[Point, Any]:
         """Run the loop; gives the point, and what does not move, before each step and after the last."""
-        constants, init, rows = self._reads(before, steps, operands)
-        body, count = _emitted(self.loop.body), len(init)
+        constants, init, rows = self.reads(before, steps, operands)
+        body, count = emitted(self.loop.body), len(init)
 
         def step(state: Arrays, row: Arrays) -> tuple[Arrays, Arrays]:
             return body(*constants, *state, *row)[:count], state
 
         last, states = jax.lax.scan(step, init, rows, reverse=self.loop.reverse)
-        (moving, still), (after, ended) = self._split(states, 1), self._split(last, 0)
+        (moving, still), (after, ended) = self.split(states, 1), self.split(last, 0)
         return Point(moving, steps, after, before), (still, ended)
 
     def apart(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
@@ -179,25 +183,24 @@ class Chain:
     def outputs(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[Arrays, jax.Array]:
         """Give what the form returns, and the states that the steps lead to, each from a state of its own."""
         after, given = self._stepped(point, still, operands)
-        return self._returned(point.last, given, point.before, still, operands), self._split(after, 1)[0]
+        return self._returned(point.last, given, point.before, still, operands), self.split(after, 1)[0]
 
     def terms(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[jax.Array, jax.Array]:
         """Give the log density by step: what belongs to none, and the terms of the steps (T,)."""
         weight, arguments, rows = self._weight_of_stacks()
-        read = {v for node in self.rest.nodes for v in node.ins}
         given = self._stepped(point, still, operands)[1]
-        stacked = [x for x, v in zip(given, self.loop.ys, strict=True) if v in read]
+        stacked = [x for x, v in zip(given, self.loop.ys, strict=True) if v in self.stacked]
         values = [*stacked, point.last, point.before, *jax.tree.leaves((still, list(operands)))]
         if not rows:
             return weight(*values), jnp.zeros(self.loop.length)
         apart = terms_apart(_listed(weight), arguments, [0] * len(rows) + [None] * (len(arguments) - len(rows)))
-        terms, rest = _emitted(apart)(*values)
+        terms, rest = emitted(apart)(*values)
         return rest, terms
 
     def _stepped(self, point: Point, still: Any, operands: Sequence[Any]) -> tuple[Arrays, Arrays]:
         """Take each step from a state of its own: the states after them, and what the loop stacks."""
-        constants, _, rows = self._reads(point.before, point.noises, operands)
-        state, body = self._parts(point.states, still[0], 1), _emitted(self.loop.body)
+        constants, _, rows = self.reads(point.before, point.noises, operands)
+        state, body = self.parts(point.states, still[0], 1), emitted(self.loop.body)
         outs = jax.vmap(lambda state, row: body(*constants, *state, *row))(state, rows)
         return outs[: len(state)], outs[len(state) :]
 
@@ -206,7 +209,7 @@ class Chain:
     ) -> Arrays:
         steps = jnp.zeros((self.loop.length, *self.lanes, self.sizes[1]), before.dtype)
         early = [x for x, row in zip(self.noises(before, steps), self.rows, strict=True) if row is None]
-        return _emitted(self.rest)(*early, *self._parts(last, still[1], 0), *given, *operands)
+        return emitted(self.rest)(*early, *self.parts(last, still[1], 0), *given, *operands)
 
     # That it is one.
 
@@ -253,15 +256,14 @@ class Chain:
         Raises: Mixed.
         """
         constants, state, row = self.loop.split(self.loop.body.inputs)
-        body, count = _emitted(self.loop.body), len(constants)
+        body, count = emitted(self.loop.body), len(constants)
         own = {i for i, v in enumerate(self.loop.xs) if i in self.rows}
         moves = [False] * count + [i in self.moving for i in range(len(state))] + [i in own for i in range(len(row))]
         flows = [(0,) if moving else None for moving in moves]
         types = [jax.ShapeDtypeStruct(v.full_shape, v.dtype) for v in self.loop.body.inputs]
         found = flow(body, [tuple(x.shape) for x in types], flows, types)
         after, given = found[: len(state)], found[len(state) :]
-        read = {v for node in self.rest.nodes for v in node.ins}
-        stacked = [lanes for lanes, v in zip(given, self.loop.ys, strict=True) if v in read]
+        stacked = [lanes for lanes, v in zip(given, self.loop.ys, strict=True) if v in self.stacked]
         return {after[i] for i in self.moving} <= {(0,)} and set(stacked) <= {(0,), SUM, None}
 
     def _rest_in_lanes(self) -> bool:
@@ -285,7 +287,7 @@ class Chain:
             flow = moved(function, [x.shape for x in rows], others, 1) if rows else None
         except Mixed:
             return False
-        slope = self._slope(range(len(rows)))
+        slope = self.slope(range(len(rows)))
         return flow in (SUM, None) and dependents(slope, [slope.inputs[len(rows)]]).isdisjoint(slope.outputs)
 
     @cached_property
@@ -297,10 +299,10 @@ class Chain:
         if not dependents(self.start, early).isdisjoint(self.start.outputs[: len(self.loop.constants)]):
             return True
         places = range(len(self._weight_of_stacks()[2]) + 1)
-        slope = self._slope(places)
+        slope = self.slope(places)
         return not dependents(slope, [slope.inputs[len(places)]]).isdisjoint(slope.outputs)
 
-    def _slope(self, places: Sequence[int]) -> Form:
+    def slope(self, places: Sequence[int]) -> Form:
         """Write the derivative of the density by some of what the loop gives."""
         function, arguments, _ = self._weight_of_stacks()
         if not places:
@@ -309,9 +311,8 @@ class Chain:
 
     def _weight_of_stacks(self) -> tuple[Callable[..., jax.Array], list[Any], list[Any]]:
         """The density by what is read of what the loop stacks, the last state, the noises before, and all else."""
-        read = {v for node in self.rest.nodes for v in node.ins}
         given = [jax.ShapeDtypeStruct(v.shape, v.dtype) for v in self.loop.ys]
-        used = [v in read for v in self.loop.ys]
+        used = [v in self.stacked for v in self.loop.ys]
         (_, _, last, before), still = self._types
         rows = [x for x, is_read in zip(given, used, strict=True) if is_read]
         leaves, tree = jax.tree.flatten((still, self.operands))
@@ -330,7 +331,7 @@ class Chain:
         return replace(self, rest=with_operations(self.rest, _plainly_summed))
 
 
-def _cut(numbers: jax.Array, shapes: Sequence[Shape], lead: int) -> Arrays:
+def cut(numbers: jax.Array, shapes: Sequence[Shape], lead: int) -> Arrays:
     """Cut the last axis of an array into values of some shapes, which all have the axes before it."""
     sizes = [math.prod(shape[lead:]) for shape in shapes]
     places = itertools.accumulate(sizes, initial=0)
@@ -350,7 +351,8 @@ def _moving_state(loop: Loop, moving: set[Var]) -> tuple[int, ...]:
         found = grown
 
 
-def _emitted(form: Form) -> Callable[..., Arrays]:
+def emitted(form: Form) -> Callable[..., Arrays]:
+    """Make a function of a form without choices."""
     run = emit(form, ())
     return lambda *values: run(jax.random.key(0), *values)[0]
 

@@ -29,7 +29,7 @@ from lawful.passes.record import record
 from lawful.tracing.trace import trace
 
 from ..noncentred import is_normal
-from .backward import FEW, Moments, times, whitening
+from .backward import FEW, Moments, Steps, over_rows, times, whitening
 from .chain_integral import ChainIntegral, Shape
 from .chains import Arrays, Chain, Point
 from .groups import Joint
@@ -256,20 +256,22 @@ def _filtered(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequen
         towards = times(root, slope - times(curvature, prior.mean))
         return _Root(prior.mean + times(root.T, towards), root)
 
-    def forward(state: _Root, own: Sequence[jax.Array]) -> tuple[_Root, Moments]:
-        moves, curvature, slope, noises = own
+    def forward(state: _Root, step: Steps, own: Sequence[jax.Array]) -> tuple[_Root, Moments]:
+        (moves, curvature), (slope, noises) = step, own
         both = _Root(jnp.concatenate([state.mean, -noises]), _diagonal(state.root, len(noises)))
         found = seen(both, curvature, slope)
         return _Root(times(moves, found.mean), _reduced(times(found.root, moves.T))), found.moments()
 
-    def through(before: jax.Array, curvature: jax.Array, slope: jax.Array, start: jax.Array, *rows: jax.Array) -> Any:
+    def through(
+        before: jax.Array, curvature: jax.Array, slope: jax.Array, start: jax.Array, steps: Steps, *rows: jax.Array
+    ) -> Any:
         early = seen(_Root(-before, jnp.eye(len(before), dtype=before.dtype)), curvature, slope)
         first = _Root(start @ early.mean, _reduced(early.root @ start.T))
-        return early.moments(), jax.lax.scan(forward, first, rows)[1]
+        return early.moments(), over_rows(forward, first, steps, rows, len(rows[0]))[1]
 
-    rows = (shape.steps.moves, shape.steps.curvature, slopes, integral.ordered(steps))
-    function = integral.each(through, (0, 0, 0, 0, 1, 1, 1, 1), (0, 1))
-    early, late = function(before, shape.curvature, slope.before, shape.start, *rows)
+    function = integral.each(through, (0, 0, 0, 0, 1, 1, 1), (0, 1))
+    rows = (slopes, integral.ordered(steps))
+    early, late = function(before, shape.curvature, slope.before, shape.start, shape.steps, *rows)
     return early, Moments(*map(integral.ordered, late))
 
 

@@ -1,4 +1,4 @@
-"""Words for covariates: `gate`, `growth` and `time_varying`, or those of nlpsem for the same.
+"""Column words: `gate`, `growth` and `time_varying`, or those of nlpsem for the same.
 
 Law: a call in the words of nlpsem is the call in those of Python; both words for one thing are refused.
 """
