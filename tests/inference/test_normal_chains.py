@@ -98,6 +98,7 @@ def test_alike_steps_are_taken_from_one_and_have_the_integral_of_dense_algebra(s
     assert alike(kind, seed)
 
 
+@pytest.mark.rest_slow
 @pytest.mark.parametrize("kind", ["varying", "missing", "regimes", "after", "shared"])
 def test_steps_that_differ_are_not_alike(kind):
     """A matrix, a mask or a regime of its own, data after the loop, or a coefficient that all share."""
