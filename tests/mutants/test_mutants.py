@@ -3,8 +3,11 @@
 import functools
 from collections import Counter
 
+import jax
 import pytest
 
+from lawful.inference.check import Report
+from lawful.inference.check.statistics.claims import SUITE, claim
 from tests.marked import marked
 from tests.mutants import patching
 from tests.mutants.evidence import INVOLVED, fingerprint, is_fresh
@@ -74,6 +77,19 @@ def test_fresh_seeds_raise_no_alarm(check, note):
     outcome = run_seeds(check)
     note(outcome)
     assert not outcome.alarms, outcome
+
+
+def test_fresh_seeds_are_no_claims_of_the_suite():
+    """Else a check with 200 seeds takes the room of 200 checks, and `make mutants` ends for want of room."""
+
+    def claiming(seed: int) -> Report:
+        """Tier 1: make a claim of its own for each seed."""
+        claim("seed", jax.random.key(seed))
+        return Report(status="passed", law="none", level="statistical", p_value=1.0)
+
+    before = SUITE.get().ids
+    assert not run_seeds(claiming).alarms
+    assert SUITE.get().ids == before
 
 
 @pytest.mark.slow
