@@ -15,15 +15,21 @@ from lawful.form.markov_blanket import Blanket, all_terms, work
 from lawful.form.operations.sums import signed
 from lawful.passes.thread_sites import Given, Threaded, interpose
 
+from .base import scored_anew
+
 
 @dataclass(frozen=True)
 class Rescored:
-    """A new state, scored: `after` and `before` are the terms that change, whose difference is that of the states."""
+    """A new state, scored: `after` and `before` are the terms that change, whose difference is that of the states.
+
+    `leave` is the way back of a kernel that moves so: it scores the state anew where differences add up to its density.
+    """
 
     flags: tuple[Var, ...]
     after: Var
     before: Var
     log_density: Var
+    leave: Form | None
 
 
 def reached_score(program: Form, reach: Blanket) -> tuple[Threaded, bool]:
@@ -52,6 +58,7 @@ def rescored(
     there = scoring.spliced(block, [*inputs, *new])
     after = there.sums[0]
     if whole:
-        return Rescored(there.flags, after, log_density, after)
+        return Rescored(there.flags, after, log_density, after, None)
     before = scoring.spliced(block, [*inputs, *old]).sums[0]
-    return Rescored(there.flags, after, before, signed(block, (log_density, after), (before,), "log density"))
+    there_density = signed(block, (log_density, after), (before,), "log density")
+    return Rescored(there.flags, after, before, there_density, scored_anew(program))

@@ -32,7 +32,7 @@ from lawful.tracing.trace import trace
 from ...contract import Contract
 from ...representations.kernel_form import KernelForm, State, state_inputs
 from ..base.acceptance import INFO, accept
-from ..base.base import INVARIANT, finished, flag_per_choice, nothing_to_move, scored_anew
+from ..base.base import INVARIANT, finished, flag_per_choice, nothing_to_move
 from ..base.proposal_rules import Draw, Score
 from ..base.rescore import rescored
 from ..base.way_back import Checked, Declared, Distance
@@ -59,6 +59,7 @@ class Moved:
         unmatched: whether another number of continuous coordinates is there after the move, at positive density.
         before: the flags of all entries of the map at the start.
         after: the same after the move.
+        leave: the way back of a kernel that moves so.
     """
 
     state: State
@@ -70,6 +71,7 @@ class Moved:
     unmatched: Var
     before: tuple[Var, ...]
     after: tuple[Var, ...]
+    leave: Form | None
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Involutive:
             block.det(_count, v, label=n) for n, v in zip(NUMBERS, (moved.no_return, moved.unmatched), strict=True)
         ]
         form = block.form((*inputs, *state.flat), (*new, probability, coin, broken, *counts))
-        return KernelForm(finished(form), parts.choices, (*INFO, *NUMBERS), leave=scored_anew(program))
+        return KernelForm(finished(form), parts.choices, (*INFO, *NUMBERS), leave=moved.leave)
 
     def parts(self, program: Form) -> Parts:
         """Trace auxiliary program and map for a program.
@@ -174,7 +176,7 @@ class Involutive:
         ratio, no_return, unmatched = checked
         state = State(values, new.flags, new.log_density)
         flags_of = tuple(all_before), tuple(all_after)
-        return Moved(state, tuple(auxiliary), ratio, log_jacobian, error, no_return, unmatched, *flags_of)
+        return Moved(state, tuple(auxiliary), ratio, log_jacobian, error, no_return, unmatched, *flags_of, new.leave)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site the map moves."""

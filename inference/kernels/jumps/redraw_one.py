@@ -110,7 +110,7 @@ class RedrawOne:
         back = interpose(form, Score()).spliced(block, [*operands(values), *old])
         q_forth, q_back = (q for _, q in forth.outputs), (q for (q,) in back.outputs)
         ratio = signed(block, (there.after, *q_back), (there.before, *q_forth), "log ratio")
-        return Proposed(State(tuple(values), there.flags, there.log_density), ratio, scored_anew(program))
+        return Proposed(State(tuple(values), there.flags, there.log_density), ratio, there.leave)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""

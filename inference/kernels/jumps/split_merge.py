@@ -32,7 +32,7 @@ from ...laws.picks import CoinLaw, UniformIndexLaw
 from ...registered import stored_as
 from ...representations.kernel_form import Proposed, State
 from ...representations.naming import named_sites
-from ..base.base import INVARIANT, scored_anew
+from ..base.base import INVARIANT
 from ..base.redraw import PREFIX, RedrawLaw
 from ..base.rescore import reached_score, rescored
 
@@ -67,7 +67,7 @@ class SplitMerge:
         reach = dealt.reach
         there = rescored(block, program, reach, inputs, state.values, state.log_density, values)
         ratio = block.det(_Ratio(self.ordered), there.after, there.before, log_q, split, room, label="log ratio")
-        return Proposed(State(values, there.flags, there.log_density), ratio, scored_anew(program))
+        return Proposed(State(values, there.flags, there.log_density), ratio, there.leave)
 
     def plan(self, program: Form) -> list[str]:
         """Say which site is moved how."""
