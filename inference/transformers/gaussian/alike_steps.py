@@ -19,7 +19,7 @@ from lawful.form.liveness import dependents
 from lawful.form.operations.from_jaxpr import unfold
 
 from .backward import Steps
-from .chains import Arrays, Chain, cut, emitted
+from .chains import Chain, along, cut, emitted
 
 
 def weights_alike(chain: Chain) -> list[np.ndarray] | None:
@@ -80,21 +80,7 @@ def _derivatives(chain: Chain, weights: Sequence[np.ndarray], values: Sequence[A
         weighed = zip(weights, given, strict=True)
         return sum((jnp.sum(w * x) for w, x in weighed if w.size), jnp.zeros(())), chain.split(after, 0)[0]
 
-    def slopes(*at: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        return jax.grad(step, (0, 1), has_aux=True)(*at)
-
-    zero = jnp.zeros((*lanes, n)), jnp.zeros((*lanes, m))
-
-    def along(place: int) -> tuple[Arrays, jax.Array]:
-        def column(unit: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-            way = [jnp.zeros_like(x) for x in zero]
-            way[place] = jnp.broadcast_to(unit, zero[place].shape)
-            found: tuple[tuple[jax.Array, jax.Array], jax.Array] = jax.jvp(slopes, zero, tuple(way))[1]
-            return found
-
-        by, after = jax.vmap(column, out_axes=-1)(jnp.eye((n, m)[place]))
-        return list(by), after
-
-    (by_state, moved), (by_noise, pushed) = along(0), along(1)
+    zero, slopes = (jnp.zeros((*lanes, n)), jnp.zeros((*lanes, m))), jax.grad(step, (0, 1), has_aux=True)
+    (by_state, moved), (by_noise, pushed) = along(slopes, zero, 0), along(slopes, zero, 1)
     both = [jnp.concatenate(pair, -1) for pair in zip(by_state, by_noise, strict=True)]
     return jnp.concatenate([moved, pushed], -1), jnp.concatenate(both, -2)

@@ -36,7 +36,7 @@ from .backward import (
     slopes_back,
     whitening,
 )
-from .chains import Chain, Point
+from .chains import Chain, Point, along
 
 
 class Conditional(NamedTuple):
@@ -173,30 +173,19 @@ class ChainIntegral:
         k = p if chain.shared else 0
         point, still = chain.walk(before, steps, operands)
 
-        def slopes(point: Point) -> tuple[Point, jax.Array]:
-            slope = jax.grad(lambda point: chain.apart(point, still, operands)[0])(point)
-            return slope, chain.apart(point, still, operands)[1]
+        def slopes(*at: jax.Array) -> tuple[Point, jax.Array]:
+            slope = jax.grad(lambda point: chain.apart(point, still, operands)[0])(Point(*at))
+            return slope, chain.apart(Point(*at), still, operands)[1]
 
-        def along(place: int) -> tuple[Point, jax.Array]:
-            def column(unit: jax.Array) -> tuple[Point, jax.Array]:
-                way = [jnp.zeros_like(x) for x in point]
-                way[place] = jnp.broadcast_to(unit, point[place].shape)
-                found: tuple[Point, jax.Array] = jax.jvp(slopes, (point,), (Point._make(way),))[1]
-                return found
-
-            units = jnp.eye(point[place].shape[-1], dtype=dtype)
-            by, after = jax.vmap(column, out_axes=-1)(units)
-            return (
-                (by, after) if place < 3 else (Point._make([*(x[..., :k] for x in by[:3]), by.before]), after[..., :k])
-            )
-
-        (last, _), (early, shifted) = along(2), along(3)
+        last, _ = along(slopes, point, 2)
+        early, shifted = along(slopes, point, 3)
+        early, shifted = Point._make([*(x[..., :k] for x in early[:3]), early.before]), shifted[..., :k]
         own = jnp.broadcast_to(jnp.eye(p, dtype=dtype)[:k], (*chain.lanes, k, p))
         start = jnp.concatenate([self._first(before, operands), own], -2)
         if self.alike is not None:
             one = steps_alike(chain, self.alike, chain.reads(before, steps, operands)[0])
             return one, start, -early.before, -last.last
-        (state, moved), (noise, pushed) = along(0), along(1)
+        (state, moved), (noise, pushed) = along(slopes, point, 0), along(slopes, point, 1)
         lead = steps.shape[:-1]
         shared, none = jnp.zeros((*lead, k, k), dtype), jnp.zeros((*lead[1:], k, k), dtype)
         curvature = _blocks([
@@ -213,13 +202,8 @@ class ChainIntegral:
 
     def _first(self, before: jax.Array, operands: Sequence[Any]) -> jax.Array:
         """Differentiate the first state by the noises before the loop (*lanes, n, p)."""
-
-        def column(unit: jax.Array) -> jax.Array:
-            way = jnp.broadcast_to(unit, before.shape)
-            found: jax.Array = jax.jvp(lambda x: self.chain.first(x, operands), (before,), (way,))[1]
-            return found
-
-        return jax.vmap(column, out_axes=-1)(jnp.eye(before.shape[-1], dtype=before.dtype))
+        found: jax.Array = along(lambda x: self.chain.first(x, operands), (before,), 0)
+        return found
 
     def _seen(
         self, shape: Shape, before: jax.Array, steps: jax.Array, operands: Sequence[Any]

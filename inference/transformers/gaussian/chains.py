@@ -338,6 +338,20 @@ def cut(numbers: jax.Array, shapes: Sequence[Shape], lead: int) -> Arrays:
     return [numbers[..., k : k + size].reshape(shape) for k, size, shape in zip(places, sizes, shapes, strict=False)]
 
 
+def along(function: Callable[..., Any], point: Sequence[jax.Array], place: int) -> Any:
+    """Differentiate a function of a few arrays along each coordinate of one of them, the last axis of what it gives.
+
+    Lanes, the axes before the coordinates, must not mix.
+    """
+
+    def column(unit: jax.Array) -> Any:
+        way = [jnp.zeros_like(x) for x in point]
+        way[place] = jnp.broadcast_to(unit, point[place].shape)
+        return jax.jvp(function, tuple(point), tuple(way))[1]
+
+    return jax.vmap(column, out_axes=-1)(jnp.eye(point[place].shape[-1], dtype=point[place].dtype))
+
+
 def _moving_state(loop: Loop, moving: set[Var]) -> tuple[int, ...]:
     """Say which values of the state of a loop move with what moves outside."""
     constants, state, rows = loop.split(loop.body.inputs)

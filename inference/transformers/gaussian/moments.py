@@ -31,7 +31,7 @@ from lawful.tracing.trace import trace
 from ..noncentred import is_normal
 from .backward import FEW, Moments, Steps, over_rows, times, whitening
 from .chain_integral import ChainIntegral, Shape
-from .chains import Arrays, Chain, Point
+from .chains import Arrays, Chain, Point, along
 from .groups import Joint
 from .terms import refused
 
@@ -207,17 +207,8 @@ class _Moments:
 
     def _slopes(self, point: Point, still: Any, operands: Sequence[Any], place: int) -> Arrays:
         """Differentiate the values of the sites by numbers of each lane, along a last axis."""
-
-        def values(point: Point) -> Arrays:
-            return self.values.outputs(point, still, operands)[0]
-
-        def column(unit: jax.Array) -> Arrays:
-            way = [jnp.zeros_like(x) for x in point]
-            way[place] = jnp.broadcast_to(unit, point[place].shape)
-            found: Arrays = jax.jvp(values, (point,), (Point._make(way),))[1]
-            return found
-
-        return jax.vmap(column, out_axes=-1)(jnp.eye(point[place].shape[-1], dtype=point.before.dtype))
+        found: Arrays = along(lambda *at: self.values.outputs(Point(*at), still, operands)[0], point, place)
+        return found
 
 
 def _smoothed(integral: ChainIntegral, shape: Shape, path: Any, operands: Sequence[Any]) -> tuple[Moments, Moments]:
