@@ -127,7 +127,7 @@ class _Walk:
     def call(self, node: Det, values: Sequence[Followed]) -> Sequence[Followed]:
         """Write what a function is made of where it sums elements; else the function, with the derivative it has."""
         function: Any = node.function
-        if isinstance(function, Equation) and function.is_sum_by_pairs and isinstance(values[0], Apart):
+        if isinstance(function, Equation) and function.is_compensated_sum and isinstance(values[0], Apart):
             return [self.mapped(function, values[0])]
         if isinstance(function, Equation):
             inside = Reader(lambda operation: False, loops=True).form(body_of(function))

@@ -91,8 +91,7 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
             data = needed(source, arrays)  # which the program may have taught just now
         else:
             if data is not None:
-                given = rebuild(as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays))
-                rebuild = lambda leaves: given  # noqa: E731
+                rebuild = _always(rebuild(as_given([x for x in jax.tree.leaves(args) if is_array(x)], arrays)))
             try:
                 form = _trace(program, watch, arrays, rebuild)
             except (TypeError, ValueError) as error:
@@ -118,6 +117,11 @@ def form_of(program: Any, args: tuple[Any, ...], learning: bool = True) -> Form:
 def watch_of(program: Any) -> Watch:
     """Give the watch over what a program reads from outside."""
     return Watch(program)
+
+
+def _always(value: Any) -> Callable[[Any], Any]:
+    """Give a value whatever is asked."""
+    return lambda _: value
 
 
 def _no_numbers(program: Any, args: tuple[Any, ...], error: Exception) -> LawfulError | None:

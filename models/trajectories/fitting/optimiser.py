@@ -24,7 +24,7 @@ ENOUGH, FLAT = 1e-4, 0.9  # of the Wolfe conditions
 TRIES = 20  # of a line search
 FRESH = 40  # accepted steps after which the metric is measured anew
 LONGEST = 0.1  # of a first try, in the metric and for a person: longer ones empty classes
-RIDGE = 1e-6  # of the metric, as a share of its diagonal
+RIDGE = 1e-8  # of the metric, as a share of its diagonal
 
 
 class Schedule(NamedTuple):

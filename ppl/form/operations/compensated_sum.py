@@ -1,4 +1,4 @@
-"""Compensated sum: terms of a loop added up by pairs, with what rounding loses kept beside the total.
+"""Compensated sum: terms of a loop added up with what rounding loses kept beside the total.
 
 Law: in float32 the sum of n terms is right to a rounding of itself and about 1e-12 of the sum of their sizes, where
 terms added one by one are off by n / 2 roundings. Its derivative by each term is one. In float64 it is the plain sum.
@@ -13,8 +13,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-BY_PAIRS = "sum_by_pairs"
+COMPENSATED_SUM = "compensated_sum"
 FEW = 256  # terms, below which a plain sum is good enough
+BLOCK = 1024  # terms whose losses are added up in one go: few enough that their sum loses nothing that matters
 
 
 def over_steps(terms: jax.Array) -> jax.Array:
@@ -26,7 +27,7 @@ def over_steps(terms: jax.Array) -> jax.Array:
     """
     if terms.dtype == jnp.float64 or terms.shape[0] < FEW:
         return jnp.sum(terms)
-    return sum_by_pairs(terms)
+    return compensated_sum(terms)
 
 
 class Sum(NamedTuple):
@@ -46,7 +47,7 @@ class Sum(NamedTuple):
         What is lost goes back into the total as soon as it is large enough, so that it is never itself a long sum.
         """
         total, lost = _two_sum(self.high, term.astype(self.high.dtype))
-        rest = self.low + lost
+        rest = self.low + jnp.where(jnp.isfinite(total), lost, 0.0)
         high = total + rest
         return Sum(high, jnp.where(jnp.isfinite(high), rest - (high - total), 0.0))
 
@@ -61,30 +62,36 @@ class Sum(NamedTuple):
 
 
 def _two_sum(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Add, and give what rounding loses (Knuth); nothing where the total is infinite."""
+    """Add, and give what rounding loses (Knuth); NaN where the total is infinite."""
     total = a + b
     shifted = total - a
-    return total, jnp.where(jnp.isfinite(total), (a - (total - shifted)) + (b - shifted), 0.0)
+    return total, (a - (total - shifted)) + (b - shifted)
+
+
+def _merged(one: tuple[jax.Array, jax.Array], other: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Add totals, and what they lost."""
+    total, lost = _two_sum(one[0], other[0])
+    return total, one[1] + other[1] + lost
 
 
 @jax.custom_jvp
-def _by_pairs(terms: jax.Array) -> jax.Array:
-    high, low = terms, jnp.zeros_like(terms)
-    while high.shape[0] > 1:
-        half = high.shape[0] // 2
-        a, b, rest = high[:half], high[half : 2 * half], high[2 * half :]
-        added, lost = _two_sum(a, b)
-        low = jnp.concatenate([low[:half] + low[half : 2 * half] + lost, low[2 * half :]])
-        high = jnp.concatenate([added, rest])
-    return high[0] + low[0]
+def _compensated(terms: jax.Array) -> jax.Array:
+    parts, zero = (terms, jnp.zeros_like(terms)), jnp.zeros((), terms.dtype)
+    while (n := parts[0].shape[-1]) > 1:
+        block = min(n, BLOCK)
+        rows = -(-n // block)
+        total, lost = (jnp.pad(part, (0, rows * block - n)).reshape(rows, block) for part in parts)
+        parts = jax.lax.reduce((total, lost), (zero, zero), _merged, (1,))
+    total, lost = parts[0][0], parts[1][0]
+    return jnp.where(jnp.isfinite(total), total + lost, total)
 
 
 @jax.jit
-def sum_by_pairs(terms: jax.Array) -> jax.Array:
-    """Add up terms (n,), as an operation that is known by its name (`Equation.is_sum_by_pairs`)."""
-    return _by_pairs(terms)
+def compensated_sum(terms: jax.Array) -> jax.Array:
+    """Add up terms (n,), as an operation that is known by its name (`Equation.is_compensated_sum`)."""
+    return _compensated(terms)
 
 
-@_by_pairs.defjvp
+@_compensated.defjvp
 def _(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    return _by_pairs(*primals), jnp.sum(tangents[0])
+    return _compensated(*primals), jnp.sum(tangents[0])

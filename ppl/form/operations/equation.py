@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .axis_rules import Axes, Shape, axes_of
-from .compensated_sum import BY_PAIRS
+from .compensated_sum import COMPENSATED_SUM
 from .jax_extension import STANDARD_NORMAL, Literal, is_key
 from .primitive_rows import ROWS, SILENT, Row, row_of
 
@@ -98,9 +98,9 @@ class Equation:
         return self.is_call and self.label == STANDARD_NORMAL and self.literals == (None,)
 
     @property
-    def is_sum_by_pairs(self) -> bool:
-        """Whether it adds up terms by pairs, which is linear in them; it is known by its name."""
-        return self.is_call and self.label == BY_PAIRS
+    def is_compensated_sum(self) -> bool:
+        """Whether it is a compensated sum, which is linear in its terms; it is known by its name."""
+        return self.is_call and self.label == COMPENSATED_SUM
 
     @property
     def acts(self) -> bool:
