@@ -116,6 +116,7 @@ def test_f05_an_adaptive_ladder_sees_only_the_living():
     assert result.stats["beta"].tolist() == [[1.0]] * 12
 
 
+@pytest.mark.slow
 def test_f05_a_run_that_no_particle_survives_is_dead_and_no_nan():
     result = plan_of("adaptive")(0, jnp.array([-9.0, 9.0]))
     assert np.isneginf(result.log_evidence).all()

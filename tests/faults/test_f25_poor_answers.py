@@ -74,6 +74,7 @@ def test_f25_a_short_run(short):
     assert not short.ok and Status.LOW_ESS in short.status
 
 
+@pytest.mark.slow
 def test_f25_a_long_run_of_a_good_kernel_is_ok():
     assert walk(normal, draws=4000, chains=4, init=None).ok
 

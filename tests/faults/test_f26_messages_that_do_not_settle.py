@@ -70,6 +70,7 @@ def test_f26_no_tolerance_calls_moving_messages_converged():
     assert not propagated(frustrated_grid(), max_iters=SWEEPS, tol=50.0).converged
 
 
+@pytest.mark.slow
 def test_f26_who_asks_for_a_fixed_point_gets_an_error():
     graph, wild = odd_ring(), {"max_iters": SWEEPS, "damping": 0.0}
     words = r"did not converge .*after 60 sweeps.*strict=True.*Fix: raise max_iters="

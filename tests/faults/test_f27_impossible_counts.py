@@ -55,7 +55,7 @@ def test_f27_probabilities_of_zero_and_one_exclude_exactly_what_they_should(size
                     assert found == pytest.approx(np.log(brute(z, count)), abs=2e-6 if dtype == np.float32 else 1e-12)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("mode", "dtype"),
@@ -104,7 +104,7 @@ def two_bags(pairs):
     return graph
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["loopy", "auto"])
 @pytest.mark.parametrize("pairs", [False, True])
 def test_f27_a_graph_names_the_bag_that_evidence_excludes(pairs, method):
@@ -118,6 +118,7 @@ def test_f27_a_graph_names_the_bag_that_evidence_excludes(pairs, method):
     assert infer(two_bags(pairs).observe({"n": [1, 2], "y": ([0], [1])})).ok
 
 
+@pytest.mark.slow
 def test_f27_a_graph_refuses_a_count_that_its_bag_cannot_have():
     graph = FactorGraph()
     y = graph.variables("y", (3,))

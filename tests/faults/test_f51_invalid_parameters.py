@@ -173,6 +173,7 @@ def by_hand(p, q, r):
     return np.log(total) if total else -np.inf, reached
 
 
+@pytest.mark.slow
 @pytest.mark.fault(51)
 @pytest.mark.kills("66")
 def test_f51_random_tables_are_told_where_a_bad_entry_has_mass_and_only_there(programs=24):

@@ -61,6 +61,7 @@ def fitted():
     return inference.maximise(regression, starts=4)(0, X, Y)
 
 
+@pytest.mark.slow
 def test_of_a_regression_value_errors_and_covariance_are_the_closed_form(fitted):
     """Least squares, the root mean square of the residuals, and the inverse of the information, all to 1e-9."""
     best = fitted.optima[0]

@@ -133,6 +133,7 @@ def test_the_plan_names_the_move_of_each_site():
     ]
 
 
+@pytest.mark.slow
 def test_a_branch_shows_which_arm_ran():
     def program():
         b = sample("b", dist.Bernoulli(0.5))

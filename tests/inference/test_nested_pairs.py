@@ -54,7 +54,7 @@ def they_agree(outer, inner, reads, sums=tuple(SUMS)):
     assert all(value == pytest.approx(exact, abs=1e-10) for value in found.values()), (exact, found)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("outer", "inner"), QUICK)
 def test_sums_of_nested_constructs_agree(outer, inner):
     they_agree(outer, inner, "state", ("bp", "in the program"))

@@ -111,6 +111,7 @@ def alike(kind, seed):
     return chain is not None and weights_alike(chain) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [4, pytest.param(9, marks=pytest.mark.slow)])
 def test_second_derivatives_are_those_of_dense_algebra(seed):
     kind = random_kind(seed)
@@ -123,6 +124,7 @@ def test_second_derivatives_are_those_of_dense_algebra(seed):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-9 * max(1.0, float(jnp.max(jnp.abs(other)))))
 
 
+@pytest.mark.slow
 @pytest.mark.kills("42g")
 def test_a_long_chain_has_the_moments_and_the_gradient_of_the_recursions_in_covariances():
     """What is not symmetric in a covariance must not grow along the steps; 600 of them show it."""

@@ -54,7 +54,7 @@ def standard_errors(result):
     return np.array([abs(v.mean()) / (v.std(ddof=1) / np.sqrt(len(v))) for v in (ratio - 1, means)])
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier2
 @pytest.mark.parametrize("options", rest_slow([{"steps": 2}, {"chains": 20}]), ids=["steps", "waste-free"])
 @pytest.mark.parametrize("name", CYCLES)
@@ -84,6 +84,7 @@ def test_a_proposal_takes_the_arrays_that_it_has_arguments_for():
     assert (standard_errors(run(kernel, steps=2)) < 6).all()
 
 
+@pytest.mark.slow
 def test_a_part_of_a_mixture_that_did_not_run_leaves_what_is_told_of_it():
     stats = run(kernels.mixture([1, 1], kernels.mh(), kernels.random_walk(0.5)), steps=20, runs=2).stats
     for name in ("acceptance_rate@0_mh", "acceptance_rate@1_mh"):
@@ -98,6 +99,7 @@ def test_a_cycle_tells_its_numbers_together_and_apart():
     assert (flow > move + 0.1).all() and stats["n_nonfinite_moves@1_mh"].sum() == 0
 
 
+@pytest.mark.slow
 def test_a_tree_has_a_group_for_each_part_and_a_file_gives_them_back(tmp_path):
     result = run(CYCLES["flow first"](), steps=3, runs=2)
     tree = result.to_datatree()

@@ -131,7 +131,7 @@ def test_sequences_are_predicted_step_by_step():
     assert pred.dims["y"] == ("time",)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plates", "grid", "branch in loop"])
 def test_prior_draws_of_any_program_have_finite_shapes_and_score_finite(name):
     program, args = PROGRAMS[name]

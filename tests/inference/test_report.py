@@ -144,6 +144,7 @@ def test_a_result_without_a_living_run_has_a_page_too(tmp_path):
     assert "Not ok: DEAD" in text and "There is no draw to show." in text and "does not know its program" in text
 
 
+@pytest.mark.slow
 def test_many_variables_are_cut_and_counted(tmp_path):
     draws = np.random.default_rng(2).normal(size=(2, 50, 300))
     wide = from_chains({"x": draws[..., :150], "z": draws})

@@ -89,7 +89,7 @@ def two_loops(y):
     return scan(back, z, None, length=1)[0] + 2 * path[0]
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("program", [two_loops, branch_in_the_body], ids=lambda program: program.__name__)
 def test_moves_of_all_sites_keep_the_measure_in_several_loops_and_branches(program):

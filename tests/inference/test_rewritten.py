@@ -64,6 +64,7 @@ def test_a_program_that_is_rewritten_has_the_form_that_is_rewritten(name):
         assert abs(record.log_density - form.log_density(record.choices, Y, 2.0)) < 1e-12
 
 
+@pytest.mark.slow
 def test_inferences_take_it_wherever_they_take_a_program():
     program = inference.marginalise(["z"])(mixture)
     form = lawful.trace(program, Y)
@@ -117,6 +118,7 @@ def test_noncentred_keeps_the_sites_by_name_in_results(fitted):
     assert result.loo().n_samples == 400
 
 
+@pytest.mark.slow
 def test_noncentred_keeps_the_sites_by_name_in_predictions(fitted):
     program, result = fitted
     for model in (schools, program, lawful.trace(program, EFFECT, SD), lawful.trace(schools, EFFECT, SD)):

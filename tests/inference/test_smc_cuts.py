@@ -80,6 +80,7 @@ def test_the_expected_population_has_the_measure_of_the_program(program, keep):
     assert law_error(plan, program, Y).error < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("scheme", rest_slow(SCHEMES))
 def test_every_scheme_keeps_the_measure_of_a_program_without_a_loop(scheme):
@@ -87,6 +88,7 @@ def test_every_scheme_keeps_the_measure_of_a_program_without_a_loop(scheme):
     assert law_error(plan, straight, Y).error < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.tier0
 def test_three_particles_keep_the_measure():
     plan = inference.smc(straight, particles=3, keep="last", resample_below=0.8)

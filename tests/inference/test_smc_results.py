@@ -42,6 +42,7 @@ def test_the_value_of_an_arm_that_did_not_run_is_not_a_number():
     assert 0 < np.isnan(extra[..., 1]).sum() < 20
 
 
+@pytest.mark.slow
 def test_a_returned_dict_gives_its_keys_and_other_returns_numbered_names():
     key = jax.random.key(0)
     result = inference.smc(returns_a_dict, particles=4, keep="last")(key, Y)

@@ -181,6 +181,7 @@ def test_the_measure_is_that_of_the_program_wherever_it_starts():
     assert sorted(result.posterior) == ["class.start", "gate", "level", "scale"]
 
 
+@pytest.mark.slow
 def test_the_first_measure_of_a_path_is_the_mixture_times_the_prior_of_the_rest():
     """At power 0 all factors are out; and the exact evidence of the finite program stays."""
     form = lawful.trace(START(places))
@@ -238,6 +239,7 @@ X = {"x": jnp.array([[0.5, 2.0]])}
 W = {"weights": jnp.array([[0.3, 0.7]])}
 
 
+@pytest.mark.slow
 def test_elements_that_are_not_exchangeable_are_refused():
     assert inference.laplace_mixture(weighed, "class")(X | W).sites == (("x", 1),)
     for program, optima in ((unlike, X), (unequal, X | W)):

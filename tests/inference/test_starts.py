@@ -106,6 +106,7 @@ def test_an_impossible_given_value_is_told_after_the_tries():
         inference.mcmc(nested, init={"group.b": np.inf})(0, Y)
 
 
+@pytest.mark.slow
 def test_parameters_of_a_filter_are_given_in_part():
     def model(y):
         sd = lawful.sample("sd", dist.HalfNormal(1.0))

@@ -158,6 +158,7 @@ def test_summed_sites_leave_the_evidence_and_come_back_as_draws(false_alarm):
     assert np.all(error < critical * by_run.std(axis=0, ddof=1) / 32**0.5)
 
 
+@pytest.mark.slow
 def test_an_adaptive_run_tells_where_it_went():
     result = adaptive()
     stages = result.stats["n_stages"]
@@ -242,6 +243,7 @@ def test_the_walk_refuses_what_it_cannot_move_and_names_the_remedy(model, why):
         inference.tempered_smc(model, particles=10)(0)
 
 
+@pytest.mark.slow
 def test_a_nan_weight_is_an_error_that_names_its_site():
     def broken(y):
         x = sample("x", dist.Normal(0.0, 1.0))

@@ -64,6 +64,7 @@ def test_a_result_is_refused_inside_jit_or_vmap_with_the_sampler_that_can_be(nam
         TRANSFORMED[transformed](lambda key, y: plan(key, y).posterior["x"].mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["importance, summed", *(pytest.param(x, marks=pytest.mark.slow) for x in SLOW)])
 def test_a_sampler_made_inside_jit_is_the_one_made_outside(name):
     """What is built while a caller is compiled is kept for later calls, so it must hold nothing of that caller."""

@@ -57,6 +57,7 @@ def needle():
     lawful.factor("w", jnp.where((jnp.abs(x) < 5) | (x == 100.0), 0.0, -jnp.inf))
 
 
+@pytest.mark.slow
 def test_a_chain_that_no_step_size_moves_is_restarted_and_told():
     plan = inference.mcmc(
         needle, kernels.nuts(), chains=4, warmup=200, draws=200, init={"x": jnp.array([0.0, 100.0, 0.5, 100.0])}

@@ -40,7 +40,7 @@ def means(y):
 EIGHTS = np.full(4, 8.0)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["particles", "hand"])
 def test_a_normal_site_that_is_not_held_is_drawn_from_its_conditional(by):
     if by == "particles":
@@ -214,6 +214,7 @@ TWO = np.array([1.0, -1.0])
 DRAWS = {"mu": np.linspace(-1, 1, 20).reshape(2, 10), "theta": np.zeros((2, 10, 2))}
 
 
+@pytest.mark.slow
 def test_what_no_data_inform_is_drawn_from_its_own_law():
     result = made(DRAWS, hierarchy, TWO, True)
     pred = inference.predictive(result, hierarchy, TWO, False)

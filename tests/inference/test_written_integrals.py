@@ -69,7 +69,7 @@ def found(case):
     return jax.jit(lambda at: (value(at), jax.grad(value)(at), jax.jvp(jax.grad(value), (at,), (1.0,))[1]))(0.7)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_values_and_two_derivatives_are_those_of_the_integral_by_derivatives(case, monkeypatch):
     here = found(case)

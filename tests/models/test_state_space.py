@@ -52,7 +52,7 @@ def test_the_grid_sum_of_two_steps_is_the_evidence_of_the_kalman_filter():
     assert abs(found - float(evidence(MODEL, y))) < 1e-10
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.parametrize("name", ["lgssm_local_level", "lgssm_tracking_2d"])
 def test_the_filter_and_smoother_of_the_program_are_those_of_the_reference(name, data):

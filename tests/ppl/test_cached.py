@@ -97,7 +97,7 @@ def test_what_is_remembered_of_a_part_dies_with_the_part():
     assert known() is None
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", LAWS, ids=lambda rule: rule.__name__)
 def test_a_pass_that_is_declared_keeps_the_measure_and_makes_a_form_once(rule):
     form = fresh()

@@ -59,6 +59,7 @@ def test_the_evidence_of_censored_lifetimes_is_that_of_the_gamma_law():
     assert found == pytest.approx(truth, rel=1e-10)
 
 
+@pytest.mark.slow
 def test_a_censored_count_is_the_sum_over_its_values():
     def model(lower, upper):
         x = sample("x", dist.Bernoulli(0.25))
@@ -85,7 +86,7 @@ def read(lower, upper):
     return sample("t", dist.Normal(0.5, 2.0), obs=Interval(lower, upper))
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("bounds", [(1.0, INF), (-INF, -2.0), (0.0, 0.25), (-INF, INF)])
 def test_the_mass_times_the_law_inside_is_the_law(bounds):
     form = lawful.trace(read, *bounds)

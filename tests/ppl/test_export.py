@@ -185,6 +185,7 @@ def test_names_shapes_types_and_dims_are_those_of_results():
     assert lawful.density(model, np.zeros(3)).dims["theta"] == ("school",)
 
 
+@pytest.mark.slow
 def test_ravel_and_its_inverse():
     density = lawful.density(*[MODELS["loop"][0], *MODELS["loop"][1]])
     origin, unravel = density.ravel()

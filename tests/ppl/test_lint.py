@@ -71,6 +71,7 @@ def test_a_choice_that_nothing_observed_depends_on_is_found():
     assert codes(model, 0.0) == [("unused-latent", "idle"), ("unused-latent", "sigma"), ("unused-latent", "next")]
 
 
+@pytest.mark.slow
 def test_a_path_through_a_loop_a_branch_or_a_factor_counts():
     def model():
         b = sample("b", dist.Bernoulli(0.5))

@@ -149,6 +149,7 @@ def test_the_data_of_the_steps_that_are_there_are_checked():
         inference.importance(walks, particles=2)(KEY, y, m)
 
 
+@pytest.mark.slow
 def test_sequential_monte_carlo_runs_over_padding():
     """Evidence of 400 runs against the exact sum: a difference of 6 standard errors has probability below 1e-8."""
     result = inference.smc(person, particles=20, runs=400)(KEY, Y[0], SEEN[0])

@@ -142,6 +142,7 @@ def test_blackjax_and_our_chains_have_the_exact_means(name):
     agrees(name, inference.mcmc(program, kernels.nuts(), chains=4, warmup=500, draws=1000)(3, Y).posterior)
 
 
+@pytest.mark.slow
 def test_flowmc_gets_the_density_of_vectors_and_a_start_for_each_chain():
     d = lawful.density(model, Y)
     logpdf, starts = d.to_flowmc(KEY, 3)

@@ -25,6 +25,7 @@ def size(form):
     return len(list(walk(form)))
 
 
+@pytest.mark.slow
 @pytest.mark.tier0
 @settings(max_examples=25)
 @given(finite_programs(statements=3, max_paths=60))

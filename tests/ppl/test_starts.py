@@ -106,6 +106,7 @@ def test_the_starts_of_a_density_can_be_mapped_and_compiled():
     assert (jax.vmap(density.logp)(many) > -200).all() and len(np.unique(many["mu"])) == 4
 
 
+@pytest.mark.slow
 def test_a_start_that_is_not_found_is_nan_where_nothing_can_be_raised():
     def impossible():
         x = lawful.sample("x", dist.Normal(0.0, 1.0))

@@ -12,7 +12,7 @@ from lawful.inference.laws.resampling_schemes import SCHEMES
 pytestmark = pytest.mark.tier0
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SCHEMES))
 def test_every_scheme_keeps_its_law_for_equal_and_other_numbers_of_offspring(name):
     report = resampler(name, sizes=(1, 2, 3, 4), offspring=(3,)).raise_if_failed()

@@ -59,6 +59,7 @@ def seen(y):
     lawful.factor("prior", -0.1 * level[1] ** 2, role="prior")
 
 
+@pytest.mark.slow
 def test_terms_are_those_of_the_traced_program_at_the_same_draws():
     result = inference.mcmc(seen, chains=2, warmup=3, draws=50, mode="eager")(KEY, DATA)
     tree = result.to_datatree()

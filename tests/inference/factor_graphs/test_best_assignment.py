@@ -143,6 +143,7 @@ def test_a_search_brings_counts_to_what_is_known():
     assert np.isfinite(scores_at(seen.structure, seen.potentials, found))
 
 
+@pytest.mark.slow
 @pytest.mark.kills("40q")
 def test_the_bound_is_the_best_score_on_a_forest_and_a_bound_however_short_the_search():
     rng, graph = np.random.default_rng(0), FactorGraph()

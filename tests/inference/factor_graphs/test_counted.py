@@ -149,7 +149,7 @@ def test_derivatives_at_a_fixed_point_are_those_of_tables():
         np.testing.assert_allclose(ours, theirs, atol=1e-7)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [3, 4])
 def test_messages_on_a_forest_are_exact(seed):
     graph = counted_graph(seed, forest=True)
@@ -264,6 +264,7 @@ def test_a_bag_without_a_possible_count_is_named():
     assert infer(clash).verdict == "infeasible"
 
 
+@pytest.mark.slow
 def test_bags_may_be_empty():
     graph = FactorGraph()
     y = graph.variables("y", (0, 3), log_potential=np.zeros(2))

@@ -61,7 +61,7 @@ STATEMENTS = {
 }
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(STATEMENTS))
 def test_a_sum_that_is_used_as_a_whole_is_one_count(name):
     statement, g = STATEMENTS[name]
@@ -99,6 +99,7 @@ def test_sums_that_are_only_added_up_are_no_counts():
     np.testing.assert_allclose(eliminated(graph).log_z, np.log(1 - P + P * np.exp(weights)).sum(), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_count_is_made_once_and_may_be_read_with_other_variables():
     def program():
         y = members(P[:12])
@@ -188,6 +189,7 @@ def test_large_bags_of_a_program_are_exact():
     np.testing.assert_allclose(found.marginals["y"][..., 1].sum(axis=1), [190, 230], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_counts_meet_pairs_in_loopy_belief_propagation():
     def program():
         y = members(P[:12])

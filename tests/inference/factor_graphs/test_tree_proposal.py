@@ -41,7 +41,7 @@ def sequence():
 
 
 @pytest.mark.kills("39h", floor=0.01)
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("floor", [0.01, 1.0])
 def test_moves_by_beliefs_keep_the_posterior_exactly(floor):
@@ -82,7 +82,7 @@ def usable(graph):
     return not any(np.isneginf(np.asarray(u)).all(axis=1).any() for u in graph.potentials.unary)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(
     "case",

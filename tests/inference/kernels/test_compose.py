@@ -29,7 +29,7 @@ def run(kernel, program=model, args=(Y,), **settings):
     return inference.mcmc(program, kernel, **settings)(jax.random.key(1), *args)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("sites", "inner"), [("theta", None), (["mu", "sd"], kernels.random_walk(0.3))], ids=repr)
 def test_on_moves_the_named_sites_and_no_other(sites, inner):
     result = run(kernels.on(sites, inner))

@@ -197,6 +197,7 @@ def test_every_family_is_found_and_told():
     assert plan == [f"{name}: drawn from its {family} conditional" for name, family in FOUND.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.tier0b
 @pytest.mark.parametrize("site", rest_slow(FOUND))
 def test_the_log_ratio_of_the_joint_is_that_of_the_conditional(site):

@@ -62,6 +62,7 @@ def test_it_keeps_exact_draws_beside_continuous_sites():
     assert invariant(both, clusters, y, n=2_000, steps=(1, 5)).passed
 
 
+@pytest.mark.slow
 @pytest.mark.tier0b
 def test_the_log_density_that_it_carries_is_that_of_the_state():
     y = jnp.array([-1.0, 0.2, 1.5, 2.0])

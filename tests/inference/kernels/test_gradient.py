@@ -168,7 +168,7 @@ def test_wrong_settings_are_told(make, message):
         make()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("mass", [2.0, 2, np.float32(2.0), jnp.asarray(2.0)])
 def test_a_number_is_the_variance_of_every_coordinate(mass):
     def pair():

@@ -59,6 +59,7 @@ def test_a_proposal_program_keeps_the_posterior(proposal):
     assert report.tv < 1e-12
 
 
+@pytest.mark.slow
 def test_values_outside_the_support_are_rejected():
     def wild(current):
         sample("a", dist.Poisson(3.0))

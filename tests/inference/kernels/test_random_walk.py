@@ -222,6 +222,7 @@ def joint_move(transition, x, noise):
     return dict(zip(names, state, strict=False)), float(info["acceptance_rate"]), float(state[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.tier0b
 def test_the_density_identity_holds_for_joint_steps():
     covariance = ROOT @ ROOT.T / 20

@@ -114,6 +114,7 @@ def test_the_stale_value_of_an_inactive_site_has_no_influence(program):
         assert all(zeros[k] == pytest.approx(ones[k], abs=TOLERANCE) for k in zeros)
 
 
+@pytest.mark.slow
 @pytest.mark.tier0
 def test_a_chain_of_moves_reaches_every_outcome():
     measure = enumerate_measure(nested_arms).marginal(lambda trace: trace.choices)

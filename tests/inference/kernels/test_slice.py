@@ -120,7 +120,7 @@ def test_a_forgotten_jacobian_of_the_bounds_is_seen(monkeypatch):
     assert invariant(kernels.slice(1.0), mixed, jnp.zeros(2), n=2_000, steps=(1, 3)).status == "failed"
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier0b
 @pytest.mark.parametrize("kernel", [kernels.slice(1.0), kernels.elliptical_slice(["theta"])], ids=repr)
 def test_the_log_density_that_is_carried_is_that_of_the_state(kernel):

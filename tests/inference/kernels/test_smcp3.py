@@ -82,6 +82,7 @@ def test_any_programs_keep_evidence_and_moments(backward):
         assert abs(terms.mean() - expected * np.exp(EXACT)) < 6 * terms.std() / np.sqrt(len(terms))
 
 
+@pytest.mark.slow
 def test_a_move_without_its_weight_is_found():
     def forth(now):
         lawful.sample("a", dist.Bernoulli(0.3 + 0.4 * now["a"]))

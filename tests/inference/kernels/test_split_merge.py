@@ -89,7 +89,7 @@ def test_the_labels_of_a_finite_mixture_keep_their_law(proposal, items):
     assert max(faults(proposal, finite, items)) < 1e-14
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("scans", "items", "partitions"), [(0, 4, 15), (1, 3, 5)], ids=["coins", "scans"])
 def test_the_tables_of_a_chinese_restaurant_keep_their_law_and_all_are_reached(scans, items, partitions):
@@ -132,6 +132,7 @@ def test_a_wrong_term_of_the_ratio_is_seen(name, wrong, monkeypatch):
     assert max(faults(COINS, uneven)) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.tier0
 def test_a_restricted_scan_that_forgets_its_probability_is_seen(monkeypatch):
     right = module._taken
@@ -240,6 +241,7 @@ def near(current):
     cond(current["two"] == 1, lambda: sample("high", dist.Normal(current["high"], 0.4)), lambda: 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.tier0b
 def test_the_split_of_a_component_is_what_it_has_to_be(case):
     report = involution(JUMP, components, np.array(case["data"]["y"]), 3.0)

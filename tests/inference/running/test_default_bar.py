@@ -81,7 +81,7 @@ def test_every_method_has_a_bar_where_a_person_watches_and_none_elsewhere(method
     assert not bars(build())
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mcmc", "smc", "importance", "eager importance"])
 def test_draws_are_bit_equal_with_and_without(method, terminal):
     y, told = np.array([0.5, 1.0, 0.2]), terminal()

@@ -21,7 +21,7 @@ KEY = jax.random.key(5)
 LEVELS = np.log([0.2, 3.0, 0.7, 1.1])
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("below", [0.8, None])
 def test_a_filter_on_islands_keeps_the_measure_of_its_program(below):
     plan = inference.smc(plain, particles=4, resampling=Islands(2, 0.9), resample_below=below, keep="last")

@@ -62,6 +62,7 @@ def test_populations_in_chunks_are_on_the_devices_of_one_process(method, monkeyp
             run()
 
 
+@pytest.mark.slow
 def test_chains_in_chunks_are_on_the_devices_of_one_process(monkeypatch):
     settings = {"kernel": inference.kernels.random_walk(1.0), "chains": 2, "warmup": 3, "draws": 4, "mesh": ONE}
     plan = inference.mcmc(model, run=inference.RunOptions(chunk=2), **settings)

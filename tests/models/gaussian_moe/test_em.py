@@ -105,6 +105,7 @@ def test_the_step_of_the_experts_is_weighted_least_squares():
         assert found.nu[k] == pytest.approx(r[:, k] @ (y - Z @ line) ** 2 / r[:, k].sum(), rel=1e-8)
 
 
+@pytest.mark.slow
 def test_the_step_of_the_gate_is_that_of_newton():
     p, X, y, _ = random_case(2, n=30)
     p = pinned(p._replace(tau=1.0))
@@ -147,6 +148,7 @@ def test_weights_of_rows_count_as_repetitions():
     np.testing.assert_allclose(weighted, repeated, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_replications_side_by_side_are_the_replications_alone():
     runs = [data(seed, n=40) for seed in range(3)]
     start = Experts.of(pinned(random_parameters(np.random.default_rng(0), 2, 1)._replace(tau=1.0)))

@@ -72,6 +72,7 @@ def test_the_exact_loss_is_least_over_all_shifts(seed):
     assert found.loss <= min(others) + 1e-12
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @seeds
 def test_the_loss_of_a_split_expert_has_the_powers_of_its_cell(seed):

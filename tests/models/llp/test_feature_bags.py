@@ -76,6 +76,7 @@ def test_bags_some_at_a_time_are_all_bags(monkeypatch):
         assert found.equal.tolist() == before.equal.tolist() and found.parting == before.parting
 
 
+@pytest.mark.slow
 def test_a_fit_warns_once_and_notes_it():
     X, y = of(CITY), (NOISE[:, 0] > 0).astype(int)
     model = LabelProportionSelfTraining("ridge", coupling="off", random_state=0)

@@ -100,6 +100,7 @@ def test_a_fit_without_a_seed_goes_on_with_its_own(often, tmp_path, monkeypatch)
     assert same(answers(fitted(copies[1], "process", random_state=None)), first)
 
 
+@pytest.mark.slow
 def test_another_fit_is_refused_by_what_differs(tmp_path):
     folder = tmp_path / "run"
     fitted(folder, "process")

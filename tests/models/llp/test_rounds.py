@@ -62,6 +62,7 @@ def test_a_round_is_kept_only_where_held_out_counts_are_told_better():
     assert len(stopped.rounds) == 2 and stopped.best == 0 and stopped.rounds[1].gain == 0
 
 
+@pytest.mark.slow
 @pytest.mark.kills("40i")
 def test_held_out_counts_are_read_by_no_fit_before_the_last():
     z, bags, noise = told_rows()

@@ -112,6 +112,7 @@ def test_the_tree_has_named_axes_and_a_log_likelihood_for_each_person(fitted):
     assert -0.5 * fit.minus2ll - 12 < best < -0.5 * fit.minus2ll  # below the maximum, and in its units
 
 
+@pytest.mark.slow
 def test_a_posterior_is_told_in_a_line_and_its_tree_is_double_where_the_user_is_not(fitted, single_precision):
     found, _ = fitted
     assert repr(found).startswith("<TrajectoryPosterior: linear, 2 classes, 30 persons, log evidence -")
@@ -142,6 +143,7 @@ def test_a_second_data_set_of_the_same_shape_finds_its_program_compiled(fitted):
     assert again.result.form is found.result.form
 
 
+@pytest.mark.slow
 def test_chains_begin_at_the_best_regular_optimum_of_the_penalised_likelihood(monkeypatch):
     """Not where a climb ended lower, at no number or with a class of hardly anyone. The chains themselves stay away."""
 

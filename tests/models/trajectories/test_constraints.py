@@ -117,6 +117,7 @@ def scipy_optimum(fit, map_, away):
     return -found.fun
 
 
+@pytest.mark.slow
 def test_the_optimum_is_that_of_the_plain_likelihood_over_the_constrained_set(two_lines, held):
     free = two_lines[1]
     plain, linear, _ = lifted(held.model)
@@ -156,6 +157,7 @@ def test_a_fit_ends_at_the_maximum_of_its_program(two_lines, held):
             assert abs(value + 0.5 * held.minus2ll) > 0.1 and np.abs(slope).max() > 1.0
 
 
+@pytest.mark.slow
 def test_tables_errors_and_criteria_know_what_is_equal(held):
     table = held.estimates()
     tied = table[table.flag == "equal"]

@@ -34,6 +34,7 @@ def of_demo(demo, variant="full", starts=8, seed=0, **settings):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.reference
 @pytest.mark.parametrize(
     ("variant", "starts"),

@@ -99,6 +99,7 @@ def test_a_fit_predicts_lines_with_errors_of_differences_and_mixtures_of_normals
     np.testing.assert_array_equal(table["mean"].to_numpy().reshape(3, 3, 3), told[..., 0])
 
 
+@pytest.mark.slow
 def test_persons_have_their_own_curves_and_rows_their_own_residuals(two_lines):
     data, fit, _ = two_lines
     found = fit.predict_outcome(np.arange(4.0), data={name: column[:7] for name, column in data.items()})
@@ -132,6 +133,7 @@ def test_what_depends_on_a_refused_error_has_no_interval(two_lines):
     assert np.isfinite(own.marginal[..., 0]).all() and np.isnan(own.marginal[..., 1:]).all()
 
 
+@pytest.mark.slow
 def test_a_posterior_predicts_means_over_draws_and_mixtures(monkeypatch):
     found = posterior(monkeypatch, from_chains(draws(vague=True)))
     p = jax.tree.map(lambda leaf: leaf.reshape(CHAINS * DRAWS, *leaf.shape[2:]), found.parameters)

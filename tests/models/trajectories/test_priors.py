@@ -109,7 +109,7 @@ def test_draws_have_the_laws_of_the_table():
     assert wrong < ALPHA
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model", [FULL, Model("JB", 2, p_growth=1, intrinsic=True), Model("EXP", 1, joint=False)], ids=str
 )

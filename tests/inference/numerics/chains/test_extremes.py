@@ -52,7 +52,7 @@ HARD = {
 }
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", HARD)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -69,6 +69,7 @@ def test_a_state_that_is_hopeless_now_and_wins_later_is_not_lost(name, method, d
     assert path.tolist() == best_path(given, method).path.tolist() == [1] * given.steps
 
 
+@pytest.mark.slow
 def test_a_state_that_wins_slowly_is_not_lost_by_the_filter():
     """Each step changes little, and none is hard evidence: what the first floor added has to be followed on its way."""
     given = narrow(fought_over(100.0, 40))
@@ -118,7 +119,7 @@ def test_scores_of_ten_thousand_in_float32(method, each):
         assert np.isfinite(leaf).all()
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_no_feasible_state_has_belief_zero_while_the_type_can_hold_it(dtype):
     gap = 60.0 if dtype == "float32" else 500.0
@@ -131,7 +132,7 @@ def test_no_feasible_state_has_belief_zero_while_the_type_can_hold_it(dtype):
         assert method == "associative" or law[1] == pytest.approx(np.exp(-gap), rel=1e-4, abs=0)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("at", rest_slow(["middle", "move", "start", "end"], 2))
 @pytest.mark.parametrize("each", [False, True])
@@ -151,6 +152,7 @@ def test_a_chain_without_a_path_has_log_z_minus_infinity_and_no_nan(method, at, 
     assert not np.asarray(slope[0]).any() and not np.asarray(slope[1]).any()
 
 
+@pytest.mark.slow
 def test_nan_is_passed_on():
     given = random_chain(0)._replace(node=jnp.full((5, 3), jnp.nan))
     assert np.isnan(float(log_z(given))) and np.isnan(float(log_z(given, "associative")))
@@ -178,6 +180,7 @@ def test_long_chains_in_float32_are_right_to_a_millionth(steps, method):
     np.testing.assert_allclose(found.node, exact.node, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [60, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_a_long_chain_has_one_log_z_by_both_methods(steps):
     given = long(steps, 2)

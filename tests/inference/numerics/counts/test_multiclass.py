@@ -59,7 +59,7 @@ def test_two_classes_are_a_hard_count():
     assert_allclose(solved.log_evidence, log_z, atol=1e-12)
 
 
-@pytest.mark.rest_slow
+@pytest.mark.slow
 @pytest.mark.parametrize(("correction", "power"), [(True, 2), (False, 1)])
 def test_the_approximation_gains_its_orders(correction, power):
     """Four times the members, with the same mixture of logits: the error falls by about 4^2 or 4."""

@@ -52,6 +52,7 @@ def test_the_count_has_the_law_of_the_table(size):
         assert_allclose(prior[row], np.bincount(y.sum(1), p, minlength=size + 1), rtol=1e-11, atol=1e-300)
 
 
+@pytest.mark.slow
 def test_members_have_the_law_of_the_table():
     h, g, *given = on_device(5)
     single = marginals(*given)

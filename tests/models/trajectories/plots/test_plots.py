@@ -93,6 +93,7 @@ def test_the_gate_shows_odds_for_a_standard_deviation_and_probabilities_before_a
         fit.plot.gate(axes=plt.subplots()[1])
 
 
+@pytest.mark.slow
 def test_a_gate_covariate_with_two_values_is_two_groups(fit):
     two = replace(fit, data=replace(fit.data, gate=(fit.data.gate > 0) * 1.0))
     _, along = two.plot.gate()
