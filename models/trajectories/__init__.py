@@ -23,7 +23,7 @@ from .model_comparison import ClassTest, RatioTest, bootstrap_ratio, criteria_ta
 from .posterior.predictive_checks import checked, replicated
 from .posterior.priors import Priors, draw_parameters, parameters_of, sites_of
 from .posterior.sensitivity import prior_sensitivity
-from .program import trajectory_mixture
+from .program import mixture_with_priors, trajectory_mixture
 from .reading.read_frames import Measured, read_long, read_wide
 from .results import TrajectoryFit, TrajectoryPosterior
 from .tables.predicted_outcomes import PredictedOutcomes
@@ -64,6 +64,7 @@ __all__ = [
     "log_likelihood_by_person",
     "log_memberships",
     "log_prior_classes",
+    "mixture_with_priors",
     "pack",
     "panel",
     "parameters_of",

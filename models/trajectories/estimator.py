@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,10 +21,12 @@ from lawful.errors import LawfulError, refuse_unknown
 
 from ..latent_classes import ClassNumbers
 from .fitting.choose_shrinkage import chosen_pooling, with_pooling
+from .fitting.objective import Problem
 from .fitting.problem import problem_of, read_columns
 from .fitting.search import searched
 from .model.scaling import in_standard_units
 from .posterior.bayes import climbed_for, posed, sampled, settings_of
+from .posterior.modes import modes_of
 from .posterior.priors import Priors
 from .reading.column_words import also_in_words_of_nlpsem
 from .reading.read_frames import Measured
@@ -143,6 +145,7 @@ class TrajectoryMixture:
         center_time: str | None = None,
         start: Any = None,
         map: Any = None,
+        program: Callable[..., Any] | None = None,
     ) -> TrajectoryFit:
         """Fit by maximum likelihood, from many starts.
 
@@ -162,6 +165,10 @@ class TrajectoryMixture:
             start: `Parameters` in the user's units, as those of another fit: one more start, alone where `n_starts=0`.
             map: an executor that climbs from the starts, with the same fit: anything with the `map` of
                 `concurrent.futures`, or "processes" for a pool of processes.
+            program: the joint, in standard units: a function of `at` and `model` with the sites of
+                `mixture_with_priors`, which may have other laws. The fit is its mode by `inference.maximise` (the extra
+                `maximise`), from the optima of the penalised likelihood, and has no errors; None: the maximum of the
+                likelihood, or of that and the penalty.
 
         Returns: the fit; persons come in the order of their rows, in long data in that of their identifiers, which are
             `fit.data.persons`.
@@ -173,8 +180,10 @@ class TrajectoryMixture:
         """
         check_settings(self.get_params(), start is not None)
         read = read_columns(data, y_var, t_var, records, id, gate, growth, time_varying, center_time)
+        if program is not None:
+            self._check_with_program(start, map)
         with jax.enable_x64(True):
-            return self._fitted(read, start, map)
+            return self._fitted(read, start, map) if program is None else self._mode(read, program)
 
     def fit_predict(self, data: Any, **columns: Any) -> np.ndarray:
         """Fit, and give the most probable class of each person, from 1 (n,)."""
@@ -283,6 +292,28 @@ class TrajectoryMixture:
                 fit = model.fit(data, **columns)
                 told[k] = {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
         return ClassNumbers({k: evidence[k] for k in numbers}, {k: told[k] for k in numbers if k in told})
+
+    def _check_with_program(self, start: Any, executor: Any) -> None:
+        if start is not None or executor is not None or self.penalty is not None:
+            raise LawfulError(
+                "TrajectoryMixture.fit: start=, map= and penalty= are of a climb of the likelihood, and a program is "
+                "climbed from the optima of the penalised one. Fix: leave them out, or program=."
+            )
+        if self.intrinsic and self.knot == "exact":
+            raise LawfulError(
+                "TrajectoryMixture.fit: program= with knot='exact', where each person has a shape that no transformer "
+                "integrates out. Fix: knot='taylor'."
+            )
+
+    def _mode(self, read: Measured, program: Callable[..., Any]) -> TrajectoryFit:
+        """Fit a program of one's own."""
+        model, problem, scaling = problem_of(read, self.get_params())
+        check_times(read, model.form, shaped=not model.fixed)
+        at = posed(problem, read, scaling.t_scale, model, None, self.knot_bounds is not None)
+        found = modes_of(program, at, model, climbed_for(at, model, self.n_starts, self.seed))
+        order = tuple(np.argsort(-found.shares[found.best], kind="stable").tolist())
+        of = Problem(at.panel, at.knots, at.width)
+        return TrajectoryFit(model, read, of, scaling, found, True, order, self.reference - 1, program)
 
     def _fitted(self, read: Measured, start: Any, executor: Any) -> TrajectoryFit:
         model, problem, scaling = problem_of(read, self.get_params())

@@ -46,6 +46,7 @@ class FittedMixture(Classified):
         penalised: whether a penalty was added, that of `problem`.
         order: which class of the search comes first, second, and so on.
         reference: the class that odds are told against, from 0.
+        program: the joint whose mode the point is; None where it is of the likelihood, and of the penalty of `problem`.
     """
 
     model: Model
@@ -56,6 +57,7 @@ class FittedMixture(Classified):
     penalised: bool
     order: tuple[int, ...]
     reference: int = 0
+    program: Any = None
 
     @property
     def free(self) -> np.ndarray:

@@ -44,7 +44,9 @@ def told(fit: FittedMixture, optima: Any, estimates: Any, refused: Sequence[str]
     ]
     if fit.search.left:
         lines.append(f"starts were made on a part of the persons; {fit.search.left} were not followed to all")
-    if fit.penalised:
+    if fit.program is not None:
+        lines.append(f"with the priors of its program: {fit.minus2ll_penalised:.3f}")
+    elif fit.penalised:
         kind = "weak" if fit.pooling is None else "pooled"
         borrowed = f", {fit.pooling:g} persons borrowed by each class" if fit.pooling else ""
         lines.append(f"with the {kind} penalty{borrowed}: {fit.minus2ll_penalised:.3f}")

@@ -30,9 +30,14 @@ from .bands import curve_bands
 from .bootstrap import Bootstrap, bootstrapped
 from .outcome_intervals import predicted_by_fit
 from .profile_likelihood import profile_interval, profiled
-from .standard_errors import StandardErrors, standard_errors
+from .standard_errors import StandardErrors, no_errors, standard_errors
 
 __all__ = ["FitSummaries"]
+
+OF_A_PROGRAM = (
+    "the fit is the mode of a program of one's own, and errors are those of the likelihood. Remedy: draw from the "
+    "program, as by inference.mcmc, or fit without program=."
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,6 +75,8 @@ class FitSummaries(FittedMixture):
     @doubly
     def standard_errors(self) -> StandardErrors:
         """Errors of the reported parameters, by observed information and by the sandwich."""
+        if self.program is not None:
+            return no_errors(len(self.rows), len(self.free), OF_A_PROGRAM)
         hessian, scores = curvature(jnp.asarray(self.free), self.problem, self.model, self.penalised)
 
         gates = len(self.rows) - (self.model.n_classes - 1) * (1 + self.model.p_gate)
@@ -146,6 +153,7 @@ class FitSummaries(FittedMixture):
             LawfulError: there is no such parameter.
         """
         check_level(level, "interval")
+        self._of_the_likelihood("interval")
         names = frames.nlpsem_names_of(self.rows, self.model)
         if name not in names:
             raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
@@ -165,6 +173,7 @@ class FitSummaries(FittedMixture):
         Raises:
             LawfulError: there is no such class, the curve has no shape, or a value is none that it can have.
         """
+        self._of_the_likelihood("profile")
         labels = {name: k for k in range(1, self.model.n_classes + 1) for name in (k, f"c{k}mug")}
         if label not in labels:
             raise LawfulError(f"profile: no class {label!r}. Fix: give one of {', '.join(map(str, labels))}.")
@@ -184,7 +193,12 @@ class FitSummaries(FittedMixture):
         Raises:
             LawfulError: `n` is no positive number.
         """
+        self._of_the_likelihood("bootstrap")
         return bootstrapped(self, one_key(key), n)
+
+    def _of_the_likelihood(self, name: str) -> None:
+        if self.program is not None:
+            raise LawfulError(f"{name}: {OF_A_PROGRAM}")
 
     @property
     def starts(self) -> Any:

@@ -15,7 +15,7 @@ import numpy as np
 from ..fitting.boundaries import Finding
 from ..model.reports import Row
 
-__all__ = ["StandardErrors", "standard_errors"]
+__all__ = ["StandardErrors", "no_errors", "standard_errors"]
 
 REFUSED = {"psi": "psi", "phi": "phi", "noise": "residuals", "kink": "mug", "knot": "mug", "gate": "beta"}
 
@@ -72,13 +72,11 @@ def standard_errors(
     information = -hessian[np.ix_(keep, keep)]
     scale = np.sqrt(np.maximum(np.diagonal(information), 1e-300))
     if not np.isfinite(information).all() or np.linalg.eigvalsh(information / np.outer(scale, scale))[0] < 1e-10:
-        nothing = np.full(len(rows), np.nan)
         refused.append(
             "the information matrix is not positive, so no Wald error can be had: some direction is flat, or the climb "
             "did not end at a maximum. Remedy: more starts, fewer classes, or the penalised fit (penalty='weak')."
         )
-        unknown = [np.full((count,) * 2, np.nan) for count in (len(rows), len(hessian))]
-        return StandardErrors(nothing, nothing, unknown[0], float("nan"), refused, unknown[1], apart)
+        return no_errors(len(rows), len(hessian), *refused)._replace(held=apart)
     inverse = np.linalg.inv(information / np.outer(scale, scale)) / np.outer(scale, scale)
     meat = scores[keep] @ scores[keep].T
     linear = slopes[:, keep]
@@ -95,3 +93,13 @@ def standard_errors(
     of_free = np.zeros_like(hessian)
     of_free[np.ix_(keep, keep)] = inverse
     return StandardErrors(observed, sandwich, covariance * np.outer(known, known), factor, refused, of_free, apart)
+
+
+def no_errors(reports: int, size: int, *refused: str) -> StandardErrors:
+    """Give no error of any report, with the reasons.
+
+    >>> no_errors(1, 2, "the fit is no maximum").observed.tolist()
+    [nan]
+    """
+    nothing, unknown = np.full(reports, np.nan), [np.full((count,) * 2, np.nan) for count in (reports, size)]
+    return StandardErrors(nothing, nothing, unknown[0], float("nan"), [*refused], unknown[1], np.ones(size, bool))
