@@ -122,7 +122,6 @@ def test_evidence_speaks_for_what_the_code_does_and_not_for_its_words(folder, tm
     assert fingerprint(tmp_path) != before
 
 
-@pytest.mark.slow
 def test_evidence_faults_leave_the_normalised_measure_alone():
     """Why measures are compared unnormalised: this one doubles the evidence and changes nothing else."""
     report = outcome_of(next(m for m in MUTANTS if m.id == "25b")).report

@@ -59,7 +59,6 @@ def test_the_smallest_program_has_three_sites_at_most(failure):
     assert names.count("sample") == int(told) <= 3
 
 
-@pytest.mark.slow
 def test_what_is_shown_runs_and_is_a_program_on_which_the_law_fails(failure):
     """Its measure is what the message says it should be."""
     _, _, message = failure
