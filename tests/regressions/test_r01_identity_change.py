@@ -54,7 +54,6 @@ def test_an_identity_change_leaves_the_evidence_of_200_000_particles(s):
     assert np.sum(x * np.exp(log_weights - log_sum(log_weights)[:, None])) == pytest.approx(MEAN[s], abs=0.01)
 
 
-@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.regression("15.1b")
 def test_a_change_of_the_scale_is_properly_weighted():
@@ -94,7 +93,6 @@ def test_a_filter_in_which_nothing_changes_adds_nothing_to_its_evidence(threshol
     assert increments[0] == pytest.approx(exact(1.0), abs=0.01)
 
 
-@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.regression("15.1b")
 def test_a_filter_that_changes_the_scale_is_unbiased():

@@ -140,7 +140,6 @@ def test_moves_in_a_population_of_a_finite_copy_keep_its_measure_exactly(name):
     assert report.measure_error < 1e-12
 
 
-@pytest.mark.slow
 @pytest.mark.regression("15.2c")
 @pytest.mark.reference
 def test_the_posterior_of_the_selector_is_the_exact_one():

@@ -63,7 +63,7 @@ def test_an_eager_run_of_nested_plates_gives_12_distinct_draws(precision):
     assert len(np.unique(np.asarray(handlers.seed(nested_plates, KEY)()))) == 12
 
 
-@pytest.mark.slow
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.3a")
 @pytest.mark.parametrize("program", [nested_plates, nested_maps], ids=lambda p: p.__name__)
 def test_particles_and_chains_share_no_draw_either(program):

@@ -50,7 +50,6 @@ def finite_flips():
     return side + 2 * sample("after", dist.Bernoulli(0.3))
 
 
-@pytest.mark.slow
 @pytest.mark.optimised
 @pytest.mark.regression("15.7a")
 def test_the_evidence_of_a_program_whose_particles_die_counts_the_dead():
@@ -69,7 +68,7 @@ def test_the_evidence_of_a_program_whose_particles_die_counts_the_dead():
 
 
 @pytest.mark.regression("15.7a")
-@pytest.mark.slow
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_finite_program_whose_particles_die_keeps_its_measure_exactly(scheme):
@@ -96,7 +95,7 @@ def hmm3():
 
 
 @pytest.mark.regression("15.7b")
-@pytest.mark.slow
+@pytest.mark.rest_slow
 @pytest.mark.tier0
 @pytest.mark.parametrize(("scheme", "threshold"), [*((scheme, 0.9) for scheme in SCHEMES), ("systematic", 0.0)])
 def test_an_adaptive_filter_of_three_hidden_states_has_its_exact_evidence(scheme, threshold):
@@ -157,7 +156,7 @@ def model(request):
     return program
 
 
-@pytest.mark.slow
+@pytest.mark.rest_slow
 @pytest.mark.regression("15.7h")
 def test_a_site_in_a_construct_is_simulated(model):
     population = inference.importance(model, particles=200)(KEY, 0.1)
@@ -176,7 +175,7 @@ def test_a_site_in_a_construct_is_scored(model):
 
 
 @pytest.mark.regression("15.7h")
-@pytest.mark.slow
+@pytest.mark.rest_slow
 def test_a_site_in_a_construct_is_moved(model):
     """The log density that fifty moves carry along is that of the state that they reached."""
     transition = Transition(model, kernels.mh(), 0.1)

@@ -136,7 +136,6 @@ def run(program):
     return form, kernel, states, np.asarray(score(*values)), accepted
 
 
-@pytest.mark.slow
 @pytest.mark.regression("15.2a")
 @pytest.mark.tier0b
 @pytest.mark.parametrize(

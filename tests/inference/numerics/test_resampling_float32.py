@@ -83,7 +83,6 @@ def test_stratified_and_residual_counts_keep_their_bounds(n):
         assert not counts[weights == 0].any()
 
 
-@pytest.mark.slow
 @pytest.mark.regression("15.6c")
 @pytest.mark.optimised
 @pytest.mark.parametrize("scheme", rest_slow([systematic, stratified]), ids=str)
