@@ -116,6 +116,8 @@ def likelihood_ratio(small: TrajectoryFit, large: TrajectoryFit) -> RatioTest:
     Raises:
         LawfulError: the fits are not nested, or lie on an edge.
     """
+    for fit in (small, large):
+        fit.refuse_program("likelihood_ratio")
     _check_nested(small, large)
     statistic = small.minus2ll - large.minus2ll
     df = large.n_parameters - small.n_parameters
@@ -142,6 +144,8 @@ def bootstrap_ratio(small: TrajectoryFit, large: TrajectoryFit, key: Any, n: int
     Raises:
         LawfulError: the fits differ in more than one class.
     """
+    for fit in (small, large):
+        fit.refuse_program("bootstrap_ratio")
     if replace(small.model, n_classes=large.model.n_classes) != large.model:
         raise LawfulError(
             f"bootstrap_ratio: the fits are of {small.model} and {large.model}, expected models that differ in the "

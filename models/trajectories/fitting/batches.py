@@ -52,8 +52,14 @@ class Ends:
     @property
     def best(self) -> int:
         """Which is the highest, degenerate ones apart."""
-        regular = np.where(self.degenerate, -np.inf, self.value)
-        return int(np.argmax(regular if np.isfinite(regular).any() else self.value))
+        return int(np.argmax(self.heights))
+
+    @property
+    def heights(self) -> np.ndarray:
+        """The values (m,); -inf for what is no number, and for degenerate ends where another end is regular."""
+        finite = np.where(np.isfinite(self.value), self.value, -np.inf)
+        regular = np.where(self.degenerate, -np.inf, finite)
+        return regular if np.isfinite(regular).any() else finite
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:

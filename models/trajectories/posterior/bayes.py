@@ -141,7 +141,7 @@ def start_of(search: Search, at: Posed, model: Model, select: bool = False) -> i
     apart = {"gate", *shared_sites(model), *(["effect"] if select else [])}
     names = [name for name in optima if name not in apart]
     make = inference.laplace_mixture(posterior_program(model), "class", names)
-    return make(optima, at, heights=np.where(search.degenerate, -np.inf, search.value))
+    return make(optima, at, heights=search.heights)
 
 
 def sampled(
@@ -238,7 +238,7 @@ def _chains(model: Model, chains: int, warmup: int, draws: int) -> Any:
 
 def _starts(search: Search, at: Posed, model: Model, chains: int) -> dict[str, Any]:
     """Give each chain one of the regular ends of a search, the highest first, all of them in turn."""
-    value = np.where(search.degenerate | ~np.isfinite(search.value), -np.inf, search.value)
+    value = search.heights
     order = np.argsort(-value, kind="stable")
     near = order[value[order] > value[order[0]] - 1.0]
     chosen = np.resize(near if len(near) else order[:1], chains)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful import inference
+from lawful.errors import NoFiniteStartError
 
 from ..fitting.batches import smallest_class
 from ..fitting.objective import Problem, describe_all
@@ -38,6 +39,8 @@ def modes_of(program: Callable[..., Any], at: Posed, model: Model, found: Search
         model: which mixture.
         found: the ends of a search of the penalised likelihood.
 
+    Raises: NoFiniteStartError where the program has no finite density at any end.
+
     Returns: an end for each optimum of the search; values are log densities of the program. Log-likelihoods of persons
         and the sizes of classes are those of `mixture_with_priors` at the same parameters.
     """
@@ -55,6 +58,11 @@ def modes_of(program: Callable[..., Any], at: Posed, model: Model, found: Search
     described = jax.tree.map(np.asarray, describe_all(free, problem, model))
     small = described.shares.min(axis=1) * at.panel.n < smallest_class(model, at.panel.n)
     value = np.where(own < 0, -np.inf, height[own])
+    if not np.isfinite(value).any():
+        raise NoFiniteStartError(
+            f"TrajectoryMixture.fit: none of {len(begun)} climbs of the program ended at a finite density. Fix: look "
+            "at its factors and laws at what fit() without program= finds."
+        )
     return Search(
         np.asarray(free), value, described.shares, np.arange(len(begun)), proper[own] & (own >= 0), small,
         described.by_person,

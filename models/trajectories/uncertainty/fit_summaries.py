@@ -35,8 +35,8 @@ from .standard_errors import StandardErrors, no_errors, standard_errors
 __all__ = ["FitSummaries"]
 
 OF_A_PROGRAM = (
-    "the fit is the mode of a program of one's own, and errors are those of the likelihood. Remedy: draw from the "
-    "program, as by inference.mcmc, or fit without program=."
+    "the fit is the mode of a program of one's own, and errors, intervals and tests are those of the likelihood. Fix: "
+    "draw from the program, as by inference.mcmc, or fit without program=."
 )
 
 
@@ -153,7 +153,7 @@ class FitSummaries(FittedMixture):
             LawfulError: there is no such parameter.
         """
         check_level(level, "interval")
-        self._of_the_likelihood("interval")
+        self.refuse_program("interval")
         names = frames.nlpsem_names_of(self.rows, self.model)
         if name not in names:
             raise LawfulError(f"interval: no parameter {name!r}. Fix: give one of {', '.join(names)}.")
@@ -173,7 +173,7 @@ class FitSummaries(FittedMixture):
         Raises:
             LawfulError: there is no such class, the curve has no shape, or a value is none that it can have.
         """
-        self._of_the_likelihood("profile")
+        self.refuse_program("profile")
         labels = {name: k for k in range(1, self.model.n_classes + 1) for name in (k, f"c{k}mug")}
         if label not in labels:
             raise LawfulError(f"profile: no class {label!r}. Fix: give one of {', '.join(map(str, labels))}.")
@@ -193,10 +193,14 @@ class FitSummaries(FittedMixture):
         Raises:
             LawfulError: `n` is no positive number.
         """
-        self._of_the_likelihood("bootstrap")
+        self.refuse_program("bootstrap")
         return bootstrapped(self, one_key(key), n)
 
-    def _of_the_likelihood(self, name: str) -> None:
+    def refuse_program(self, name: str) -> None:
+        """Refuse what is asked of a fit by a program of one's own, which only the likelihood could answer.
+
+        Raises: LawfulError.
+        """
         if self.program is not None:
             raise LawfulError(f"{name}: {OF_A_PROGRAM}")
 

@@ -24,7 +24,10 @@ def hanging(seed, zeros=0.0):
     One chain starts where it hangs, so its factors are turned round; one has two factors on each pair.
     """
     rng = np.random.default_rng(seed)
-    scores = lambda *shape: holed(rng, shape, zeros)  # noqa: E731
+
+    def scores(*shape):
+        return holed(rng, shape, zeros)
+
     graph = FactorGraph()
     core = graph.variables("core", (4,), STATES, scores(4, STATES))
     graph.factors("ring", [core, core[[1, 2, 3, 0]]], scores(4, STATES, STATES))

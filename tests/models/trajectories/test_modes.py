@@ -11,6 +11,7 @@ from lawful.errors import LawfulError
 from lawful.models.trajectories import (
     Priors,
     TrajectoryMixture,
+    likelihood_ratio,
     log_likelihood,
     mixture_with_priors,
     sites_of,
@@ -72,7 +73,12 @@ def test_it_says_that_it_has_no_errors_and_why(fit):
     text = fit.summary()
     assert "the mode of a program of one's own" in text and "with the priors of its program" in text
     assert fit.predict().shape == (60,)
-    for asked in (lambda: fit.bootstrap(0, 2), lambda: fit.interval("c1mueta0"), lambda: fit.profile(1, [0.0])):
+    for asked in (
+        lambda: fit.bootstrap(0, 2),
+        lambda: fit.interval("c1mueta0"),
+        lambda: fit.profile(1, [0.0]),
+        lambda: likelihood_ratio(fit, fit),
+    ):
         with pytest.raises(LawfulError, match="program of one's own"):
             asked()
 

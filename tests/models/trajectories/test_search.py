@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lawful.models.trajectories import Bounds, Model, panel
-from lawful.models.trajectories.fitting.batches import Walk, smallest_class
+from lawful.models.trajectories.fitting.batches import Ends, Walk, smallest_class
 from lawful.models.trajectories.fitting.search import searched
 from lawful.models.trajectories.fitting.starts import NOISE, random_starts
 
@@ -47,3 +47,18 @@ def test_starts_have_the_noise_that_persons_curves_leave(curve):
     assert noise == pytest.approx(np.full((4, 2), 0.03**2), rel=0.1)
     few = random_starts(panel(y[:, : model.form.q], t[: model.form.q]), model, Bounds(0.0, 1.0), 1, rng)
     assert (few[0].noise == NOISE[1]).all()  # nobody has a wave to spare
+
+
+@pytest.mark.parametrize(
+    ("value", "degenerate", "heights"),
+    [
+        ([1.0, 3.0, np.nan], [False, True, False], [1.0, -np.inf, -np.inf]),
+        ([1.0, 3.0, np.nan], [True, True, False], [1.0, 3.0, -np.inf]),  # no regular end: the others are what there is
+    ],
+)
+def test_degenerate_ends_count_where_no_other_is_there(value, degenerate, heights):
+    m = len(value)
+    rows, column = np.arange(m), np.ones((m, 1))
+    ends = Ends(column, np.array(value), column, rows, rows >= 0, np.array(degenerate), column)
+    np.testing.assert_array_equal(ends.heights, heights)
+    assert ends.best == np.argmax(heights)
