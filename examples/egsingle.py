@@ -91,8 +91,9 @@ def main(given: Sequence[str] | None = None) -> dict[str, Any]:
         is that of the same pupils."""
     )
     subset = load(options.subset)
+    settings = {"particles": options.particles, "runs": options.runs}
     comparison = TrajectoryMixture(curve="LIN", n_starts=options.starts, seed=0).compare_classes(
-        subset, numbers, key=0, settings={"particles": options.particles, "runs": options.runs}, **COLUMNS
+        subset, numbers, key=0, settings=settings, map="processes", **COLUMNS
     )
     evidence = comparison.table
     print(evidence.round(3).to_string())

@@ -18,6 +18,7 @@ import numpy as np
 
 from lawful import one_key
 from lawful.errors import LawfulError, refuse_unknown
+from lawful.inference import map_parts
 
 from ..latent_classes import ClassNumbers
 from .fitting.choose_shrinkage import chosen_pooling, with_pooling
@@ -260,7 +261,7 @@ class TrajectoryMixture:
 
     def compare_classes(
         self, data: Any, classes: Iterable[int] = range(1, 5), *, key: Any, criteria: bool = True,
-        priors: Priors | None = None, settings: Mapping[str, Any] | None = None, **columns: Any,
+        priors: Priors | None = None, settings: Mapping[str, Any] | None = None, map: Any = None, **columns: Any,
     ) -> ClassNumbers:  # fmt: skip
         """Compare numbers of classes: evidence with its error, and beside it BIC and ICL of the fits.
 
@@ -271,6 +272,8 @@ class TrajectoryMixture:
             criteria: whether the mixtures are fitted, too.
             priors: as for `bayes`.
             settings: as for `bayes`, by name.
+            map: an executor that takes the numbers of classes side by side, with the same answers: anything with the
+                `map` of `concurrent.futures`, or "processes" for a pool of processes.
             columns: names of columns, as for `fit`.
 
         Raises:
@@ -281,17 +284,16 @@ class TrajectoryMixture:
             raise LawfulError(
                 f"compare_classes: method={(settings or {})['method']!r} gives no evidence. Fix: leave method out."
             )
-        evidence: dict[int, np.ndarray] = {}
-        told: dict[int, dict[str, float]] = {}
-        for k in sorted(numbers, reverse=True):
-            model = type(self)(**{**self.get_params(), "n_classes": k, "reference": min(self.reference, k)})
-            own = jax.random.fold_in(one_key(key), k)
-            found = model.bayes(data, **columns, key=own, priors=priors, **(settings or {}))
-            evidence[k] = found.log_evidence_by_run
-            if criteria:
-                fit = model.fit(data, **columns)
-                told[k] = {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
-        return ClassNumbers({k: evidence[k] for k in numbers}, {k: told[k] for k in numbers if k in told})
+        own = one_key(key)
+        shared = (data, columns, priors, dict(settings or {}), criteria)
+        parts = [(self._of_classes(k), jax.random.fold_in(own, k), *shared) for k in sorted(numbers, reverse=True)]
+        found = dict(map_parts(map, _compared, parts))
+        evidence = {k: found[k][0] for k in numbers}
+        return ClassNumbers(evidence, {k: found[k][1] for k in numbers if criteria})
+
+    def _of_classes(self, k: int) -> TrajectoryMixture:
+        """Give the same mixture with so many classes."""
+        return type(self)(**{**self.get_params(), "n_classes": k, "reference": min(self.reference, k)})
 
     def _check_with_program(self, start: Any, executor: Any) -> None:
         if start is not None or executor is not None or self.penalty is not None:
@@ -331,6 +333,17 @@ class TrajectoryMixture:
         if found.degenerate[found.best]:
             warnings.warn("every start ended with a class of hardly anyone. Fix: take fewer classes.", stacklevel=3)
         return fit
+
+
+def _compared(
+    mixture: TrajectoryMixture, key: jax.Array, data: Any, columns: Mapping[str, Any], priors: Priors | None,
+    settings: Mapping[str, Any], criteria: bool,
+) -> tuple[int, tuple[np.ndarray, dict[str, float]]]:  # fmt: skip
+    """Give the number of classes of a mixture, its evidence by run, and the criteria of its fit."""
+    evidence = mixture.bayes(data, **columns, key=key, priors=priors, **settings).log_evidence_by_run
+    fit = mixture.fit(data, **columns) if criteria else None
+    told = {} if fit is None else {"bic": fit.bic, "icl": fit.icl, "minus2ll": fit.minus2ll}
+    return mixture.n_classes, (evidence, told)
 
 
 def _numbers_of_classes(classes: Any) -> list[int]:

@@ -1,5 +1,6 @@
 """Posteriors with time-varying covariates: prior by scipy, density by brute force, units, names and evidence."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import jax
@@ -204,6 +205,12 @@ def test_a_change_of_units_changes_the_evidence_by_its_jacobian_alone(found):
         for data in (moved_lines()[0], moved_lines(y_unit=8.0, v_unit=0.25)[0])
     )
     np.testing.assert_allclose(two - one, -89 * (np.log(8.0) + np.log(0.25)), rtol=1e-9)
+    with ThreadPoolExecutor(2) as pool:  # side by side with another number of classes: the same answers
+        beside = model.compare_classes(
+            moved_lines()[0], [1, 2], key=0, criteria=False, settings=SMALL, map=pool, **columns
+        )
+    assert list(beside.log_evidence) == [1, 2] and beside.table.index.tolist() == [1, 2]
+    np.testing.assert_array_equal(beside.log_evidence[2], one)
 
 
 @pytest.mark.slow
