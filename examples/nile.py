@@ -30,7 +30,7 @@ NOISE = dist.LogNormal(0.0, 0.5)
 STEP = dist.LogNormal(math.log(0.5), 1.0)
 
 NOISE_CELLS, STEP_CELLS = 51, 41
-PARTICLES, TEMPERED, RUNS = 50_000, 200, 8
+PARTICLES, TEMPERED, RUNS = 20_000, 200, 8
 CHAINS, WARMUP, DRAWS, THIN = 4, 500, 500, 5
 NEVER = -1  # the year of a change that does not happen
 
