@@ -117,8 +117,7 @@ def test_t11_posterior_draws_are_calibrated():
 def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
     """47 parameters: means of the posterior in its standard deviations from the estimate, as Mplus and OpenMx have it.
 
-    The bar of a quarter holds for most; variances have skew posteriors, whose means lie above their modes: the largest
-    about .6. A mean of draws has an error of one part in the root of their effective number, three of which are given.
+    The bar of a quarter holds for most; variances have skew posteriors, whose means lie above their modes.
     """
     found = TrajectoryMixture(2).bayes(
         demo, "Y", "T", range(1, 11), gate=["gx1", "gx2"], growth=["ex1", "ex2"], key=0, runs=2
@@ -137,7 +136,7 @@ def test_t11_posterior_of_the_demonstration_data_is_about_the_estimate(demo):
     worst, least = float(rhat(draws).parameter.max()), float(ess(draws).parameter.min())
     print(f"largest r-hat {worst:.3f}, least bulk ESS {least:.0f}")
     assert found.ok and worst < 1.01 and least > 400
-    assert size.mean() < 0.2 and np.mean(size <= 0.25) > 0.75 and size.max() < 0.6 + 3 / np.sqrt(least)
+    assert size.mean() < 0.2 and np.mean(size <= 0.25) > 0.75 and size.max() < 0.6
     halved = replace(found, at=found.at._replace(width=0.5 * found.at.width))  # the same draws, weighted anew
     ratio = (halved.log_likelihood_by_person - found.log_likelihood_by_person).sum(axis=2).reshape(-1)
     values, weight = found.values.reshape(len(ratio), -1), np.exp(ratio - ratio.max())
