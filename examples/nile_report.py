@@ -25,20 +25,22 @@ class Change(NamedTuple):
     smc_error: np.ndarray
 
     @classmethod
-    def of(cls, years: np.ndarray, enumerated: dict[int, float], by_draw: Any, smc: Any) -> Change:
-        """Collect the posterior from an enumeration, from draws of the scales, and from particles.
+    def of(cls, years: np.ndarray, enumerated: dict[int, float], mcmc: Any, smc: Any) -> Change:
+        """Collect the posterior from an enumeration, from chains, and from particles.
 
         Args:
             years: the years of the data; the first cannot be the year of the change.
             enumerated: probability of each choice; choice 0 is the second year.
-            by_draw: probability of each choice at each draw of the scales, (chains, draws, years - 1).
-            smc: the result with "change", whose 0 is the second year.
+            mcmc: the result of chains with "change", whose 0 is the second year.
+            smc: the result of independent runs with it.
         """
         exact = np.array([enumerated.get(choice, 0.0) for choice in range(len(years) - 1)])
-        draws = np.asarray(smc.posterior["change"])
-        by_run = np.array([np.bincount(run, minlength=len(years) - 1) / len(run) for run in draws])
-        error = by_run.std(axis=0, ddof=1) / math.sqrt(len(by_run))
-        return cls(years[1:], exact, np.asarray(by_draw).mean(axis=(0, 1)), by_run.mean(axis=0), error)
+        chains, runs = (
+            np.array([np.bincount(row, minlength=len(years) - 1) / len(row) for row in np.asarray(found["change"])])
+            for found in (mcmc.posterior, smc.posterior)
+        )
+        error = runs.std(axis=0, ddof=1) / math.sqrt(len(runs))
+        return cls(years[1:], exact, chains.mean(axis=0), runs.mean(axis=0), error)
 
 
 def print_evidence(smc: dict[str, Any], exact: dict[str, float]) -> None:
