@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 if os.environ.get("LAWFUL_CHECK_TYPES"):  # as `make slow` does: it is a tenth of the time of all tests
     import tests.typecheck  # noqa: F401 - what is imported after it is checked
@@ -34,6 +35,11 @@ COMPILED, MOST_KEPT = ROOT / ".pytest_cache" / "d" / "compiled", 1 << 30  # byte
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.register_profile("nightly", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile("ci")
+
+# Nor does it try the numbers that stand in the sources: with them each change of the code would change all examples.
+providers._get_local_constants = lambda: providers._local_constants  # which has no switch
+
+MUCH = 500_000  # objects since the last search for garbage, which takes .04 s
 
 WATCHED = (ROOT / "tests" / "ppl", ROOT / "tests" / "check")
 
@@ -96,10 +102,11 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def garbage_is_searched_for_once() -> Iterator[None]:
-    """Leave what a file of tests has left for good, compiled programs above all, out of later searches for garbage."""
+    """Leave what files of tests have left for good, compiled programs above all, out of later searches for garbage."""
     yield
-    gc.collect()
-    gc.freeze()
+    if gc.get_count()[0] > MUCH:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

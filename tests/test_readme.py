@@ -64,6 +64,7 @@ def test_quickstart_runs_by_itself_without_a_warning(root, tmp_path):
     assert run.stdout.startswith("Result: ok") and "exact: every value enumerated" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_commands_end_in_a_posterior_and_a_report(commands, root, tmp_path, monkeypatch):
     """In this process, with what is installed already."""
     assert len(commands) <= 5 and commands[0] == "make setup"

@@ -55,6 +55,7 @@ def test_importance_sampling_from_a_proposal_keeps_the_measure():
     assert law_error(plan, constant_per_particle, Y).error < 1e-12
 
 
+@pytest.mark.slow
 def test_with_the_posterior_as_proposal_one_step_has_its_exact_evidence_in_every_run():
     result = inference.smc(level, proposal=best, particles=3, runs=5)(jax.random.key(0), SERIES[:1])
     np.testing.assert_allclose(result.log_evidence, exact(SERIES[:1]), rtol=1e-12)

@@ -102,6 +102,7 @@ def test_what_is_drawn_back_has_the_conditional():
         np.testing.assert_allclose(root[i] @ root[i].T, given[i, k][1], rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_where_labels_were_summed_before_they_and_the_normals_are_drawn_back_together():
     """4,000 draws; bounds are five standard errors, so that a false alarm of one of 9 has odds of 5e-6."""
     at = case(4)

@@ -86,6 +86,7 @@ def classes(y):
 AT = {"stay": 0.7, "gap": 1.3}
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.kills("42i", program=switching)
 @pytest.mark.parametrize("program", [switching, classes], ids=lambda program: program.__name__)

@@ -121,6 +121,7 @@ def test_a_step_on_a_mixture_is_the_one_by_hand():
     assert np.diff(logs).min() > -1e-11 and logs[1] > logs[0] + 1
 
 
+@pytest.mark.slow
 def test_a_step_on_a_hidden_chain_is_that_of_baum_and_welch():
     """Counts of states and moves from forward and backward weights, to 1e-12; and 30 steps climb."""
     y = Y[10:20]

@@ -61,6 +61,7 @@ def test_it_goes_in_chunks_and_is_reported(tmp_path):
     assert "pareto_k" in whole.to_datatree()["sample_stats_smc"]
 
 
+@pytest.mark.slow
 def test_it_runs_with_summed_sites(false_alarm):
     """16 runs of 200 particles against the evidence by quadrature, by Student's t."""
     grid = np.linspace(-8.0, 8.0, 4001)

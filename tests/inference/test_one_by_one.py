@@ -20,6 +20,7 @@ def model(y):
     lawful.sample("y", dist.Normal(x, 1.0), obs=y)
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("thin", [1, 2])
 def test_each_chain_is_that_of_its_own_key(thin):

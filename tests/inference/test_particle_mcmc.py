@@ -94,6 +94,7 @@ def test_parameters_alone_are_those_of_the_chain_that_keeps_its_paths():
     assert max(np.prod(v.aval.shape, dtype=int) for e in equations(traced) for v in e.outvars) < 3 * 50 * 40
 
 
+@pytest.mark.slow
 def test_what_parameters_alone_cannot_tell_is_said():
     plan = inference.pmmh(walk, kernels.random_walk(0.8), ["sigma"], particles=5, chains=2, warmup=0, draws=2,
                           keep="parameters")  # fmt: skip

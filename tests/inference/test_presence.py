@@ -45,6 +45,7 @@ MOVES = {
 LONG = {"joint_walk", "hmc", "nuts", "slice", "single_site"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in MOVES])
 def test_no_kernel_moves_what_is_absent(name):
     result = inference.mcmc(rates, MOVES[name](), chains=2, warmup=0, draws=12)(KEY, DATA, PRESENT)

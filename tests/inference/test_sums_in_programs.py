@@ -206,6 +206,7 @@ def test_laws_whose_supports_depend_on_a_label_have_no_common_coordinates():
     assert "gibbs" in inference.mcmc(program).plan(0.5)  # the default has another way
 
 
+@pytest.mark.slow
 def test_sites_written_as_functions_of_noises_come_back_once():
     """Another transformer may name values that are sites of the program; only what the program names is recorded."""
 

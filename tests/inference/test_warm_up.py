@@ -70,6 +70,7 @@ def test_a_chain_that_no_step_size_moves_is_restarted_and_told():
     assert (np.asarray(result.warmup.posterior["x"])[1, :24] == 100.0).all()
 
 
+@pytest.mark.slow
 def test_no_chain_is_restarted_once_draws_begin():
     plan = inference.mcmc(needle, kernels.nuts(), chains=2, warmup=19, draws=60, init={"x": jnp.array([0.0, 100.0])})
     result = plan(0)

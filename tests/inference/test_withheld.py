@@ -157,6 +157,7 @@ def test_finite_states_that_are_not_held_are_drawn_from_their_smoothing_law():
             assert abs(np.mean(draws) - m) < 6 * np.sqrt((0.25 + m * (1 - m)) / len(draws))
 
 
+@pytest.mark.slow
 def test_summed_sites_come_back_in_predictions_from_the_marginal():
     def mixture(y):
         mu = sample("mu", dist.Normal(0.0, 3.0))

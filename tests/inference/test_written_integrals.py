@@ -84,6 +84,7 @@ def test_values_and_two_derivatives_are_those_of_the_integral_by_derivatives(cas
     np.testing.assert_allclose(here, there, rtol=1e-11)
 
 
+@pytest.mark.slow
 def test_few_numbers_are_written_out_and_their_conditional_is_that_by_derivatives(monkeypatch):
     """Means and roots of precisions are what noises are drawn back from; five numbers in a lane are not written out."""
     made, of = [], module.Written.of

@@ -70,6 +70,7 @@ def test_sdist_holds_what_a_packager_needs(built):
     } <= paths  # fmt: skip
 
 
+@pytest.mark.slow
 def test_wheel_installs_lawful_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         paths = archive.namelist()
@@ -77,6 +78,7 @@ def test_wheel_installs_lawful_and_nothing_else(wheel):
     assert {"lawful/py.typed", "lawful/inference/py.typed", "lawful/models/py.typed"} <= set(paths)
 
 
+@pytest.mark.slow
 def test_wheel_alone_serves_an_empty_folder(wheel, tmp_path):
     """A new environment gets the wheel's files, and the dependencies by a path that activates no other install."""
     environment, empty = tmp_path / "environment", tmp_path / "empty"

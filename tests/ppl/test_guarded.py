@@ -108,6 +108,7 @@ def test_what_is_absent_is_drawn_and_read_as_a_fixed_number():
     np.testing.assert_array_equal([seen["seen", 0], seen["seen", 1]], [[7.0, 8.0], [9.0, 0.5]])
 
 
+@pytest.mark.slow
 def test_coordinates_of_what_is_absent_have_a_standard_normal_law_of_their_own():
     density = lawful.density(batch, Y, PRESENT)
     origin, unravel = density.ravel()

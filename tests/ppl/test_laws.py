@@ -16,6 +16,7 @@ print(marginalise(["z"])(lawful.trace(model, 0.5)).show())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("other", ["1", "2", "3"])
 def test_parameters_have_one_order_in_all_processes(other):

@@ -47,6 +47,7 @@ def test_worlds_that_an_arm_does_not_need_have_no_mass():
     assert int((worlds.log_mass > -jnp.inf).sum()) == 2 + 4
 
 
+@pytest.mark.slow
 def test_a_decision_inside_an_arm_counts_only_the_runs_that_meet_it():
     (seen,) = emit_worlds(trace(branches))().decisions.values()
     outer, inner = np.array([0.6, 0.4]), np.array([0.6 * 0.5, 0.6 * 0.5])

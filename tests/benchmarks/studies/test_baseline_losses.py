@@ -14,6 +14,8 @@ from lawful.inference.graphs import counts
 from lawful.models.llp.training.losses import posterior_loss
 from lawful.models.llp.training.network_program import Batch
 
+pytestmark = pytest.mark.slow  # these are other methods, which the library does not hold
+
 LOSSES = [proportion_loss, debiased_loss, posterior_loss, soft_label_loss]
 
 

@@ -20,6 +20,8 @@ from lawful.models.llp import Bags
 from lawful.models.llp.bag_process import BagProcess
 from lawful.models.llp.training.network import Recipe
 
+pytestmark = pytest.mark.slow  # these are other methods, which the library does not hold
+
 SMALL = Recipe(hidden=(4,), rows=16, epochs=2)
 METHODS = [
     DLLP(SMALL),

@@ -186,6 +186,7 @@ def test_a_map_over_potentials_is_the_loop_also_in_a_map():
     assert 0 < np.isneginf(mapped[0]).sum() < 6
 
 
+@pytest.mark.slow
 def test_places_may_be_arguments_of_the_program(monkeypatch):
     """As those of a large graph are; here they are first asked for in a program that is mapped and differentiated."""
     monkeypatch.setattr(planning, "CONSTANTS_UP_TO", 0)

@@ -214,6 +214,7 @@ def test_what_has_no_mass_has_no_derivative():
     assert all((np.asarray(s) == 0).all() for s in jax.tree.leaves(slope))
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("temperature", [None, 0.5])
 def test_at_other_temperatures_log_z_is_the_soft_maximum_and_its_derivative_the_beliefs(temperature):

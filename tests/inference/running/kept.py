@@ -68,8 +68,8 @@ def half(progress):
 
 
 KEPT = {
-    "chains": (clusters, chains),
     "filtered": (walk, filtered),
+    "chains": (clusters, chains),
     "tuned": (line, tuned),
     "tempered": (line, tempered),
 }

@@ -39,6 +39,7 @@ CHAINS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_chains_in_chunks_are_the_chains_of_one_call(name):

@@ -269,6 +269,7 @@ def test_draws_that_are_gone_are_never_made_up(tmp_path):
     assert not path.exists()
 
 
+@pytest.mark.slow
 def test_broken_proposals_are_told_like_those_of_a_run_that_keeps_its_draws(tmp_path):
     plan = inference.mcmc(half, kernels.random_walk(0.8), **SETTINGS, init={"x": 0.5})
     kept, result = run(plan, 3), run(plan, 3, store=tmp_path / "draws.zarr")

@@ -50,6 +50,7 @@ def test_the_log_likelihood_never_falls(top):
         assert float(jnp.sum(told)) >= values[-1] - 1e-9
 
 
+@pytest.mark.slow
 def test_a_ridge_is_a_penalty_that_no_iteration_lowers():
     """A strong one, so that the likelihood alone does fall on the way."""
     x, y, rng = data(1)

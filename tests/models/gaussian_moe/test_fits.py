@@ -280,6 +280,7 @@ def test_one_expert_is_least_squares():
     assert model.reached_ == 2
 
 
+@pytest.mark.slow
 def test_the_fit_does_not_depend_on_the_units_of_the_data():
     x, y = drawn(300)
     one = GaussianMoE(2).fit(x, y, init=TRUTH)

@@ -77,6 +77,7 @@ def test_scores_of_drawn_data_have_the_information_as_their_mean_product(name):
     np.testing.assert_allclose(found, np.linalg.eigvalsh(information(name)), rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["softmax", "temperature", "logistic"])
 def test_coordinates_of_the_information_stand_for_the_same_mixture(name):
     gate, (p, X, y, _) = GATES[name], random_case(0)

@@ -97,6 +97,7 @@ def test_a_row_in_no_bag_is_seen_by_neighbours_alone_and_its_label_by_nobody():
     assert abs(near[0].posterior_[-1] - near[0].class_prior_[1]) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("explained", [True, False])
 def test_neighbours_are_coupled_where_they_agree_beyond_the_learner(explained):
@@ -303,6 +304,7 @@ def test_a_fit_keeps_no_rows_whatever_the_number_of_classes():
     assert "out_of_bag" not in fitted.learner_.details
 
 
+@pytest.mark.slow
 def test_iterations_are_those_of_the_learner():
     X, y, bags = rows_of()
     net = Net(Recipe(hidden=(4,), epochs=3), Ridge())

@@ -27,6 +27,7 @@ def near(edges, strength, base_rate):
     return Coupling(np.array(edges).reshape(-1, 2), strength, base_rate, np.nan)
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("name", FORESTS)
 def test_l10_on_a_forest_labels_are_those_of_all_labellings(name):
@@ -61,6 +62,7 @@ def test_two_classes_are_ones_and_zeros():
     np.testing.assert_allclose(classes.posterior[:, 1], binary.posterior, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-10), (np.float32, 1e-5)])
 @pytest.mark.parametrize("sweeps", [1, 200])

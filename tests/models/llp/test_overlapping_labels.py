@@ -13,6 +13,7 @@ from tests.models.llp.truth import posterior
 MEMBERSHIP = np.array([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 0]])
 
 
+@pytest.mark.slow
 def test_l10_overlapping_bags_with_neighbours_on_a_forest_are_exact():
     bags = Bags.from_membership(MEMBERSHIP, [2, 1])
     near = Coupling(np.array([[4, 5]]), 0.5, 0.35, np.nan)  # a row in no bag

@@ -120,6 +120,7 @@ def test_a_posterior_is_told_in_a_line_and_its_tree_is_double_where_the_user_is_
     assert found.to_datatree()["posterior"]["mean"].dtype == np.float64
 
 
+@pytest.mark.slow
 def test_replicates_keep_gaps_and_statistics_that_the_model_reproduces_are_not_extreme(fitted):
     found, _ = fitted
     again = replicated(found, 0, 20)

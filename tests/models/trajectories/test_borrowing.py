@@ -50,6 +50,7 @@ def test_a_fit_with_the_number_chosen_is_the_fit_with_that_number_given(two_line
     assert TrajectoryMixture(1, "LIN", n_starts=2, penalty="pooled").fit(data, **GIVEN).pooling == 0
 
 
+@pytest.mark.slow
 def test_numbers_whose_fit_is_no_maximum_or_empties_a_class_are_passed_over(two_lines, monkeypatch):
     data = two_lines[0]
     chosen = TrajectoryMixture(2, "LIN", n_starts=2, penalty="pooled").fit(data, **GIVEN)

@@ -69,6 +69,7 @@ def summed(each, commons):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("model", MODELS, ids=str)
 def test_the_penalty_is_the_divergence_of_classes_from_their_best_common_law(model):

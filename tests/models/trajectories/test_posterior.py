@@ -109,6 +109,7 @@ def test_t12_names_of_three_classes_in_each_draw_and_the_order_of_draws_and_chai
         np.testing.assert_allclose(two[name], value, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_classes_named_anew_in_each_chain_are_put_together_and_chains_then_agree(found):
     """Chains of one posterior that call its classes otherwise: r-hat of the raw draws is huge, and says nothing."""
     order = np.broadcast_to(np.array([[0, 1, 2], [1, 2, 0], [2, 1, 0]])[:, None], (CHAINS, DRAWS, 3))

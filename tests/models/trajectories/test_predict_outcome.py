@@ -67,6 +67,7 @@ def known_outcomes(fit, free, x):
     return np.concatenate([lines, np.einsum("rk,rkm->rm", share, lines)[:, None]], axis=1)
 
 
+@pytest.mark.slow
 def test_a_fit_predicts_lines_with_errors_of_differences_and_mixtures_of_normals(two_lines):
     _, fit, _ = two_lines
     x = np.array([-1.0, 0.0, 2.0])

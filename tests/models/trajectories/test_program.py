@@ -106,6 +106,7 @@ def _gradients_agree(model, how):
     np.testing.assert_allclose(own, truth, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [pytest.param(FIRST, marks=pytest.mark.slow), LAST])
 def test_masked_outcomes_are_rows_that_never_were(order):
     model = Model("LIN", 2, p_growth=1)

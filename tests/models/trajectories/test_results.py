@@ -22,6 +22,7 @@ def fit():
     return fit_at(TRUTH._replace(chol=chol), np.tile(np.arange(5.0) + 0.1, (40, 1)))
 
 
+@pytest.mark.slow
 def test_a_fit_at_another_optimum_forgets_all_that_is_better(fit):
     again, worse, degenerate = (fit.optimum(place) for place in range(3))
     assert again.minus2ll == fit.minus2ll and len(again.optima) == 3

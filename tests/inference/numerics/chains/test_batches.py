@@ -89,6 +89,7 @@ def test_one_shape_is_compiled_once():
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_shortest_chains(method):

@@ -33,6 +33,7 @@ def large_bags():
     return h, g
 
 
+@pytest.mark.slow
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("method", ["tree", "blocks", "fourier", "log"])
 def test_methods_agree_with_extended_precision(method):

@@ -94,6 +94,7 @@ def test_ties_go_to_the_lowest_index():
     assert best.assignment.tolist() == [True, True, False, False]
 
 
+@pytest.mark.slow
 def test_negated_members_count_when_they_are_zero():
     h, g, *given = on_device(5)
     turned = np.array([True, False, False, True, True])

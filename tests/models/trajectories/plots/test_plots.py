@@ -101,6 +101,7 @@ def test_a_gate_covariate_with_two_values_is_two_groups(fit):
     np.testing.assert_allclose(points(along, "class 2")[1], 1 / (1 + np.exp([-0.3, -1.1])), rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_bands_of_the_gate_are_of_walds_form_on_log_odds(fit):
     _, along = fit.plot.gate()
     covariance = fit.standard_errors.covariance[-2:, -2:]
