@@ -11,8 +11,6 @@ from typing import Any
 
 import jax
 
-from lawful.backends.compile_options import sparingly
-
 
 class Program:
     """A function that is compiled ahead of its first run with arguments of some shapes.
@@ -40,6 +38,6 @@ class Program:
         kind = tree, *((x.shape, x.dtype, getattr(x, "weak_type", False), getattr(x, "sharding", None)) for x in leaves)
         if kind not in self.ready:
             start = time.perf_counter()
-            self.ready[kind] = self.function.lower(*operands).compile(sparingly())
+            self.ready[kind] = self.function.lower(*operands).compile()
             self.seconds += time.perf_counter() - start
         return self.ready[kind]

@@ -19,10 +19,6 @@ from ..errors import LawfulError
 # Options of one compilation.
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
-# Programs of inference hold a model's gradient several times, and the last optimisations of each cost more than they
-# save: without them compiling takes 15 to 25 % less, and a run as long as before (.93 to 1.13 of its time).
-SPARING = {"xla_backend_optimization_level": 1}
-
 # And operations are not joined: a gradient through many sites in a row becomes kernels that do the same work again, and
 # compiles for minutes (51 sites, each of which reads all before it: 113 s against 8).
 UNFUSED = {**QUICK, "xla_disable_hlo_passes": "fusion"}
@@ -48,18 +44,6 @@ def quickly(function: Callable[..., Any]) -> Callable[..., Any]:
         return (inside if in_a_program() else alone)(*args)
 
     return run
-
-
-def sparingly() -> dict[str, Any] | None:
-    """Give the options of a program of inference on CPU; None where the process has its own, or for other devices.
-
-    >>> sparingly() == (None if jax.config.read("jax_disable_most_optimizations") else SPARING)
-    True
-    """
-    chosen = jax.config.read("jax_disable_most_optimizations") or any(
-        flag in os.environ.get("XLA_FLAGS", "") for flag in SPARING
-    )
-    return None if chosen or jax.default_backend() != "cpu" else SPARING
 
 
 def in_a_program() -> bool:

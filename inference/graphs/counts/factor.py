@@ -151,7 +151,7 @@ def _both(method: str, accuracy: float) -> Any:
         log_z = _evidence(method, accuracy)(*primals)
         return (told, log_z), (dtold, _slope(primals, told, log_z, tangents))
 
-    return jax.jit(both)
+    return both
 
 
 @cache
@@ -168,7 +168,7 @@ def _evidence(method: str, accuracy: float) -> Any:
         told, log_z = both(*primals)
         return log_z, _slope(primals, told, log_z, tangents)
 
-    return jax.jit(value)
+    return value
 
 
 def _slope(primals: Any, told: jax.Array, log_z: jax.Array, tangents: Any) -> Float[Array, " G"]:
