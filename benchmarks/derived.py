@@ -13,7 +13,6 @@ met.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lawful
-from benchmarks.harness.measured import Measured, line_of
+from benchmarks.harness.measured import Measured, run_parts
 from benchmarks.trajectories.run import NAMES, demonstration
 from lawful import inference
 from lawful.inference.graphs import FactorGraph, propagated
@@ -43,7 +42,7 @@ Run = Callable[[], Any]
 
 
 def compared(what: str, derived: Run, written: Run, calls: int, rounds: int, bar: float) -> Iterator[Measured]:
-    """Give milliseconds of both and their ratio, from rounds in turn after two calls."""
+    """Give milliseconds of both and their ratio, from rounds in turn, after one that compiles."""
     seconds: dict[int, list[float]] = {0: [], 1: []}
     runs = (derived, written)
     for i in range(rounds + 1):
@@ -147,19 +146,5 @@ def labels(rounds: int) -> Iterator[Measured]:
 PARTS = {"trajectories": trajectories, "experts": experts, "labels": labels}
 
 
-def main() -> int:
-    """Print what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all if none")
-    parser.add_argument("--rounds", type=int, default=11)
-    options = parser.parse_args()
-    missed = False
-    for name in options.parts or PARTS:
-        for one in PARTS[name](options.rounds):
-            print(line_of(one), flush=True)
-            missed |= not one.met
-    return int(missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_parts(__doc__, PARTS, rounds=11))

@@ -10,7 +10,6 @@ absolute, for two cores; the exit status tells whether all are met.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import lawful
 from benchmarks.contestants.w5c.ours import alarm_graph
-from benchmarks.harness.measured import Measured, line_of
+from benchmarks.harness.measured import Measured, run_parts
 from benchmarks.worker import MIB, peak_bytes
 from benchmarks.workloads import ALARM_EVIDENCE, ATTRACTION, COUPLING, count_scores, pairs
 from lawful.inference.graphs import FactorGraph, counts, infer, propagated, to_factor_graph
@@ -189,20 +188,7 @@ PARTS: dict[str, Callable[[int], Iterator[Measured]]] = {
 }
 
 
-def main() -> int:
-    """Print what was asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="all if none")
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    missed = False
-    for name in options.parts or PARTS:
-        for one in PARTS[name](options.rounds):
-            print(line_of(one), flush=True)
-            missed |= not one.met
-    print(f"peak memory of the process {peak_bytes() / MIB:.0f} MiB")
-    return int(missed)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    status = run_parts(__doc__, PARTS, rounds=5)
+    print(f"peak memory of the process {peak_bytes() / MIB:.0f} MiB")
+    sys.exit(status)

@@ -101,7 +101,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def garbage_is_searched_for_once() -> Iterator[None]:
+def garbage_is_searched_for_seldom() -> Iterator[None]:
     """Leave what files of tests have left for good, compiled programs above all, out of later searches for garbage."""
     yield
     if gc.get_count()[0] > MUCH:

@@ -5,8 +5,9 @@ Law: a bar is met by what is no larger; CPU seconds are those of all threads, an
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 
@@ -50,3 +51,28 @@ def line_of(one: Measured) -> str:
     bar = "" if one.bar is None else f"   at most {one.bar:.3g}: {'met' if one.met else 'MISSED'}"
     value = f"{one.value:.4g}" if abs(one.value) < 1e4 else f"{one.value:.2f}"
     return f"{one.what:75} {value:>9} {one.unit}{bar}"
+
+
+def printed(found: Iterable[Measured]) -> list[Measured]:
+    """Print measurements, each as soon as it is there, and give them all."""
+    seen = []
+    for one in found:
+        print(line_of(one), flush=True)
+        seen.append(one)
+    return seen
+
+
+def run_parts(about: str | None, parts: Mapping[str, Callable[[int], Iterator[Measured]]], rounds: int) -> int:
+    """Run the parts that the command line names, or all; give the exit status, which tells whether a bar is missed.
+
+    Args:
+        about: what the command says of itself.
+        parts: by name, a function of a number of rounds.
+        rounds: how many, unless the command line tells.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("parts", nargs="*", choices=[[], *parts], help="all if none")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    options = parser.parse_args()
+    found = [one for name in options.parts or parts for one in printed(parts[name](options.rounds))]
+    return int(any(not one.met for one in found))

@@ -26,7 +26,7 @@ from sklearn.base import clone
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.harness.measured import Measured, both, line_of, timed
+from benchmarks.harness.measured import Measured, both, printed, timed
 from benchmarks.harness.records import commit
 from benchmarks.label_proportions.csv_file import read, write
 from benchmarks.label_proportions.metrics import auc
@@ -190,11 +190,8 @@ def main() -> int:
             again = [sys.executable, __file__, f"{part}:{case}", "--here", "--rows", str(options.rows), *out]
             missed |= subprocess.run(again, check=False).returncode
             continue
-        found = []
-        for one in PARTS[part][0](case, options.rows):
-            found.append(one)
-            print(line_of(one), flush=True)
-            missed |= not one.met
+        found = printed(PARTS[part][0](case, options.rows))
+        missed |= any(not one.met for one in found)
         if options.out is not None:
             store(options.out, f"{part}:{case}", options.rows, found)
     return int(missed)

@@ -29,7 +29,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.harness.measured import Measured, both, line_of, timed
+from benchmarks.harness.measured import Measured, both, printed, timed
 from benchmarks.worker import MIB, peak_bytes
 from lawful.models.trajectories import (
     Design,
@@ -130,9 +130,7 @@ def main(given: Sequence[str] | None = None) -> int:
             sizes = ["--persons", str(persons), "--starts", str(starts)]
             missed |= subprocess.run([sys.executable, __file__, part, "--here", *sizes], check=False).returncode
             continue
-        for one in PARTS[part](persons, starts):
-            print(line_of(one), flush=True)
-            missed |= not one.met
+        missed |= any(not one.met for one in printed(PARTS[part](persons, starts)))
     return int(missed)
 
 

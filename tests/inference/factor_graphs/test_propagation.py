@@ -67,7 +67,7 @@ def textbook(graph, messages, counting, temperature=1.0):
 @pytest.mark.kills("39", "39c", temperature=1.0)
 @pytest.mark.rest_slow
 @pytest.mark.parametrize("temperature", [1.0, None], ids=["sum", "max"])
-@settings(max_examples=15)
+@settings(max_examples=40)
 @given(case=cases(variables=4, factors=4))
 def test_one_sweep_is_the_textbook_update(temperature, case):
     graph = random_graph(*case)
