@@ -6,6 +6,7 @@ from .algorithms.bp import BeliefPlan as BeliefPlan
 from .algorithms.bp import bp as bp
 from .algorithms.enumerated import Enumerated as Enumerated
 from .algorithms.enumerated import enumerate as enumerate
+from .algorithms.guide import guide as guide
 from .algorithms.ibis import ibis as ibis
 from .algorithms.importance import importance as importance
 from .algorithms.maximise import maximise as maximise
@@ -96,6 +97,7 @@ from .transformers.pauses import Finish as Finish
 from .transformers.pauses import repeat_to_end as repeat_to_end
 from .transformers.pauses import spawn as spawn
 from .transformers.propose.fitted_proposals import local_proposals as local_proposals
+from .transformers.propose.guide import Guide as Guide
 from .transformers.propose.laplace_mixture import LaplaceMixtures as LaplaceMixtures
 from .transformers.propose.laplace_mixture import laplace_mixture as laplace_mixture
 from .transformers.propose.propose import propose as propose

@@ -40,7 +40,7 @@ ORDERS = {
     "lawful.inference.results": (
         BESIDE, "datatree", "files", "report", "result", "collect", "compare", FACE,
     ),
-    "lawful.inference.plans": (BESIDE, "chains", "populations", "searches", FACE),
+    "lawful.inference.plans": (BESIDE, "chains", "populations", "searches", "guides", FACE),
     "lawful.inference.algorithms": ("eager", BESIDE, FACE),
     "lawful.inference.check": ("programs", "statistics", BESIDE, "exact", "identities", "rows", FACE),
     "lawful.models": (BESIDE, "latent_classes", "gaussian_moe", "llp", "trajectories", FACE),
@@ -58,6 +58,7 @@ DEFERRED = {
     "lawful.inference.results.report.page": "jinja2 may be missing",
     "lawful.inference.checkpoints.stored_run": "zarr may be missing",
     "lawful.inference.plans.searches.ascent": "optax may be missing",
+    "lawful.inference.plans.guides.fit": "optax may be missing",
     "lawful.inference.running.bar": "tqdm may be missing",
     "lawful.inference.running.memory": "not every system has limits of resources",
     "lawful.models.gaussian_moe.merging": "trees of merged components are rarely asked for, and take long to load",

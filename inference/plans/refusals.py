@@ -108,6 +108,12 @@ REFUSALS = (
     ),
     Refusal(
         "store",
+        _both(_has("store"), lambda kind, given: kind.shared == "paths"),
+        "{method}: store: a fit leaves one guide, so there is nothing to write on the way. Fix: leave out store=, and "
+        "write the result, result.save('draws.zarr'); checkpoint= keeps the run.",
+    ),
+    Refusal(
+        "store",
         _both(_has("store"), _summed),
         "{method}: with enumerate= the summed sites are drawn back after the run, and a store holds the draws of the "
         "others alone. Fix: leave out store=, or give the marginal as the model: "

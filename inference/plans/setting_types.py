@@ -22,7 +22,9 @@ from ..representations.sequential import Cuts as WrittenCuts
 from ..running.options import RunOptions
 from ..summing.chosen_sites import checked_sites
 from ..transformers.fits import is_fitted
+from ..transformers.propose.guide import Guide
 from ..transformers.propose.propose import propose
+from ..transformers.propose.start_from import start_from
 from ..transformers.temperatures import ladder_of
 
 MOST = 2**31 - 1  # particles and chains are numbered by 32 bits
@@ -83,7 +85,8 @@ type Options = Annotated[RunOptions, Read(_options)]
 type Kernel = Annotated[Any, Read(_kernel)]
 # of particles: a kernel, or one whose parameters are fitted to them
 type Mover = Annotated[Any, Read(lambda name, value: value if is_fitted(value) else _kernel(name, value))]
-type Proposal = Annotated[Any, Read(lambda name, value: propose(value))]
+# a guide, of all choices, or proposal programs
+type Proposal = Annotated[Any, Read(lambda name, value: (start_from if isinstance(value, Guide) else propose)(value))]
 type Ladder = Annotated[Any, Read(lambda name, value: ladder_of(value))]
 type PathOf = Annotated[Any, Read(_uncalled)]
 type Cuts = Annotated[WrittenCuts, Read(lambda name, value: value if isinstance(value, str) else tuple(value))]

@@ -1,4 +1,4 @@
-"""Naming: the sites that a kernel is told to move, found among the choices of a program.
+"""Naming: the sites that a kernel is told to move, found among the choices of a program, and values that get names.
 
 Law: a name or an address stands for one choice, or is refused with the names that there are.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lawful import cond, deterministic, scan
 from lawful.addresses import Address, as_address, show_address
 from lawful.errors import LawfulError
 from lawful.form.choices import Choice
@@ -37,3 +38,12 @@ def named_sites(choices: Sequence[Choice], sites: Iterable[Any], who: str) -> li
             )
         found.append(address)
     return found
+
+
+def name_value(name: str, value: Any, ran: Any) -> Any:
+    """Name a value; one that is made in an arm of a branch is named in an arm, step by step."""
+    if ran is None:
+        return deterministic(name, value)
+    if ran.ndim:
+        return scan(lambda none, step: (none, name_value(name, *step)), None, (value, ran))
+    return cond(ran, lambda: deterministic(name, value), lambda: value)

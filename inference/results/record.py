@@ -73,6 +73,7 @@ class Record:
     more: Callable[[int], Any] | None = None
     optima: Optima | None = None
     beliefs: Any = None
+    guide: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Give what a pickle holds: all but the Form, which is traced again, and what continues the run."""

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lawful import cond, deterministic, scan, scope
+from lawful import scope
 from lawful.addresses import Address
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
@@ -25,6 +25,7 @@ from lawful.tracing.trace import trace
 
 from ..laws.resampling_schemes import EssBelow
 from ..laws.resampling_schemes import scheme as scheme_named
+from ..representations.naming import name_value
 from ..representations.parameters import Around, parameters_of
 from ..representations.standard_normals import by_normals
 from .evidence_estimate import Filter, weighing
@@ -128,13 +129,4 @@ def _name(form: Form, inputs: Any, drawn: Mapping[Address, Any], known: frozense
     ran = dict(zip(in_arms, found[size:], strict=True))
     for choice in (*at.choices, *named.choices):
         if choice.address not in known:
-            _tell(choice.name, values[choice.address], ran.get(choice.address))
-
-
-def _tell(name: str, value: Any, ran: Any) -> Any:
-    """Name a value; one that is made in an arm of a branch is named in an arm, step by step."""
-    if ran is None:
-        return deterministic(name, value)
-    if ran.ndim:
-        return scan(lambda none, step: (none, _tell(name, *step)), None, (value, ran))
-    return cond(ran, lambda: deterministic(name, value), lambda: value)
+            name_value(choice.name, values[choice.address], ran.get(choice.address))

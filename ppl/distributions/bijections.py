@@ -223,6 +223,18 @@ def is_discrete(site: Site) -> bool:
     return not jnp.issubdtype(site.out.dtype, jnp.floating)
 
 
+def without_elements(support: Any) -> Any:
+    """Give the support of one element."""
+    while isinstance(support, constraints.independent(constraints.real, 0).__class__):
+        support = support.base_constraint
+    return support
+
+
+def is_line(support: Any) -> bool:
+    """Tell whether a support has no bounds."""
+    return without_elements(support) in (constraints.real, constraints.real_vector, constraints.real_matrix)
+
+
 def _bijection(law: Any, parameters: Sequence[Any]) -> Any:
     return biject_to(law.bound(parameters).support)
 

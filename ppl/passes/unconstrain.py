@@ -80,6 +80,34 @@ def to_coordinates(form: Form) -> Form:
     return without_dead_code(replace(back.form, outputs=back.parts.values))
 
 
+def at_places(form: Form) -> tuple[Threaded, tuple[tuple[int, ...], ...]]:
+    """Return a form with coordinates for its continuous choices and values for its discrete ones, and their shapes.
+
+    Its term of the prior is the whole log density, Jacobian included.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> form = lawful.trace(lambda: lawful.sample("z", dist.Bernoulli(0.5)) * lawful.sample("x", dist.HalfNormal(1.0)))
+    >>> found, shapes = at_places(form)
+    >>> len(found.form.inputs), shapes
+    (2, ((), ()))
+    """
+    own = {site.address: _place_shape(site) for site in form.sites() if site.observed is None}
+    with jax.ensure_compile_time_eval():
+        found = interpose(form, _Free(own, _placing), apart=False)
+    return found, tuple((*choice.loops, *own[choice.address]) for choice in found.choices)
+
+
+def _place_shape(site: Site) -> tuple[int, ...]:
+    return site.out.shape if is_discrete(site) else free_shape(site)
+
+
+def _placing(law: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Return `to_support` of a continuous law; a discrete value is its own coordinate."""
+    if jnp.issubdtype(law.dtype, jnp.floating):
+        return to_support(law)
+    return lambda value, *parameters: (value, law.log_prob(value, *parameters))
+
+
 def first_and_values(found: Threaded) -> Form:
     """Keep the first term of an answered form, and the values of its choices."""
     return without_dead_code(replace(found.form, outputs=(found.parts.sums[0], *found.parts.values)))

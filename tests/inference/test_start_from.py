@@ -285,5 +285,5 @@ def test_programs_that_a_mixture_does_not_fit_are_refused():
         lawful.trace(inference.start_from(mixture_of())(two))
     with pytest.raises(LawfulError, match="no site 'scale' in a plate 'class'"):
         lawful.trace(inference.start_from(mixture_of(2, 2))(two))
-    with pytest.raises(LawfulError, match="expected a mixture of laplace_mixture, got dict"):
+    with pytest.raises(LawfulError, match="expected a guide or a mixture of laplace_mixture, got dict"):
         inference.start_from({})

@@ -1,9 +1,14 @@
 """Mutants of proposals: how the weight of a site that is drawn from a proposal is computed."""
 
+from dataclasses import replace
+
+import jax
 import jax.numpy as jnp
 
 from lawful.inference.kernels.jumps import redraw_one
 from lawful.inference.laws import symmetric_mixture
+from lawful.inference.plans.guides import fit
+from lawful.inference.transformers.propose import guide
 from lawful.inference.transformers.propose.propose import Proposer
 from tests.mutants.patching import patched
 
@@ -29,6 +34,41 @@ def one_order_alone():
         "log_permanent",
         lambda original: lambda log_matrix: jnp.trace(log_matrix, axis1=-2, axis2=-1),
     )
+
+
+def guide_unweighed():
+    """What is drawn from a guide is weighed by the density of the program alone."""
+    return patched(
+        guide._Placed, "drawn", lambda original: lambda self, *args: (original(self, *args)[0], jnp.zeros(()))
+    )
+
+
+def draws_held_still():
+    """The gradient of a fit takes the draws for constants, so that the parameters move nothing."""
+
+    def held(original):
+        def estimate(self, parameters, inputs, key):
+            return original(replace(self, family=held_family(self.family)), parameters, inputs, key)
+
+        return estimate
+
+    return patched(fit.Uphill, "estimate", held)
+
+
+def held_family(family):
+    """A family whose draws do not follow its parameters."""
+
+    class Held:
+        def __init__(self, law):
+            self.law = law
+
+        def sample(self, key, shape):
+            return jax.lax.stop_gradient(self.law.sample(key, shape))
+
+        def log_prob(self, value):
+            return self.law.log_prob(value)
+
+    return replace(family, law=lambda parameters: Held(family.law(parameters)))
 
 
 def another_element_scored():

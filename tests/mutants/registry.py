@@ -203,6 +203,8 @@ MUTANTS = (
     Mutant("59", "proposal weight forgotten", proposals.weight_forgotten, _rows("propose")),
     Mutant("59b", "proposal weight forgotten in a filter", proposals.weight_forgotten, _rows("guided smc")),
     Mutant("59c", "elements of a mixture in one order alone", proposals.one_order_alone, _rows("start from a mixture")),
+    Mutant("59e", "weight of a guide without its own density", proposals.guide_unweighed, _rows("start from a guide")),
+    Mutant("59f", "draws of a guide held still in its gradient", proposals.draws_held_still),
     Mutant(
         "59d",
         "another element scored on the way back of a redraw",

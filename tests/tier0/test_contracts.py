@@ -48,6 +48,7 @@ MADE = {
     "move": lambda: inference.move(kernels.mh()),
     "smc": lambda: inference.smc(coin, particles=2),
     "importance": lambda: inference.importance(coin, particles=2),
+    "guide": lambda: inference.guide(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), paths=1),
     "mcmc": lambda: inference.mcmc(coin, kernels.mh(), draws=2, warmup=0, chains=1),
     "maximise": lambda: inference.maximise(lambda: lawful.sample("x", dist.Normal(0.0, 1.0)), starts=1),
     "mh": kernels.mh,
@@ -142,6 +143,7 @@ BY_DENSITY = {
 PLANS = {
     "smc": "smc systematic",
     "importance": "importance: collapse",
+    "guide": "start from a guide",
     "mcmc": "mh single site",
     "tempered_smc": "tempered smc",
     "annealed_importance": "annealed importance",

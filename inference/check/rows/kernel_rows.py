@@ -41,6 +41,7 @@ from ...kernels.particles.replica_exchange import Tempering
 from ...laws.symmetric_mixture import SymmetricMixture
 from ...representations.kernel_form import KernelForm
 from ...transformers.nested import nested as nested_filter
+from ...transformers.propose.guide import Guide
 from ...transformers.propose.start_from import start_from
 
 # Of NumPy, so that it has the precision in use when the kernel is built, not when this file is imported.
@@ -236,6 +237,26 @@ MIXTURE = SymmetricMixture(
     sites=(("place", 1),),
 )  # fmt: skip
 START = start_from(MIXTURE)
+
+
+def taken() -> tuple[Any, Any]:
+    """Finite sites alone, in a plate and in a loop, which depend on each other."""
+    a = sample("a", dist.Bernoulli(0.3))
+    with plate("i", 2):
+        z = sample("z", dist.Categorical(jnp.array([[0.2, 0.5, 0.3], [0.6, 0.3, 0.1]])[a]))
+
+    def step(before: Any, weight: Any) -> tuple[Any, None]:
+        s = sample("s", dist.Bernoulli(jnp.where(before == 1, 0.8, 0.4)))
+        factor("seen", weight * s)
+        return s, None
+
+    last, _ = scan(step, a, jnp.array([0.7, -0.5]))
+    factor("apart", 0.9 * (z[0] != z[1]) - 0.4 * last * z[0])
+    return a, last
+
+
+_TABLES: dict[str, Any] = {"a": [0.2, 0.8], "z": [[0.5, 0.2, 0.3], [0.1, 0.4, 0.5]], "s": [[0.6, 0.4], [0.3, 0.7]]}
+GUIDED = start_from(Guide(None, (), {name: np.log(table) for name, table in _TABLES.items()}))
 
 
 def ballots() -> None:

@@ -56,6 +56,7 @@ from .kernel_rows import (
     CONDITIONALS,
     CYCLE,
     DELAYED,
+    GUIDED,
     INDEPENDENCE,
     INVOLUTIVE,
     JUMPS,
@@ -82,6 +83,7 @@ from .kernel_rows import (
     nested_steps,
     places,
     shared_ballots,
+    taken,
     two_steps,
 )
 from .modes import MODES, SUMMED_MODES
@@ -220,6 +222,7 @@ ROWS: tuple[Row, ...] = (
         steps=2,
     ),
     Row("start from a mixture", START, programs=(places,)),
+    Row("start from a guide", GUIDED, programs=(taken,)),
     Row("propose, tree of beliefs", TreeWeights, particles=1, max_paths=24),
     Row(
         "smc of a tree of beliefs",

@@ -20,6 +20,7 @@ from lawful.form.choices import Choice
 from lawful.handlers.named_values import lookup
 from lawful.messages import Handler, Message, SampleMessage, only
 
+from ...findings.findings import Finding
 from ..plan import Prepared
 
 
@@ -55,6 +56,12 @@ def no_start(
         "model, *args), or check the observations and the supports of these sites.",
         sites=sites, values=values,
     )  # fmt: skip
+
+
+def lost(error: NoFiniteStartError, tries: int) -> Finding:
+    """Tell of a run that could not start, where it goes on without draws."""
+    sites = tuple(show_address(address) for address in error.fields["sites"])
+    return Finding("NO_FINITE_START", str(error), sites, tries)
 
 
 def _infinite(prepared: Prepared, values: Mapping[Address, Any]) -> tuple[dict[Address, float], str]:

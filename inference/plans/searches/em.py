@@ -24,7 +24,7 @@ import numpy as np
 from numpyro.distributions import constraints
 
 from lawful.backends.xla import emit
-from lawful.distributions.bijections import shown_supports
+from lawful.distributions.bijections import is_line, shown_supports, without_elements
 from lawful.distributions.short_roots import root_of, solved
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
@@ -32,7 +32,7 @@ from lawful.form.choices import Choice
 
 from ...summing.expected import expected
 from .ascent import LITTLE, STALLED, Search, begun, converged
-from .target import Target, is_line, without_elements
+from .target import Target
 
 type Slope = Callable[[jax.Array], jax.Array]
 

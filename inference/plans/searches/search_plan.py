@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from lawful.addresses import show_address
 from lawful.backends.compile_options import quickly
 from lawful.distributions.bijections import shown_supports
 from lawful.distributions.sampling.threefry import fold_in
@@ -29,7 +28,6 @@ from lawful.form.choices import choices_of, dims_of, is_own
 from ...checkpoints.checkpoint_folder import Checkpoint
 from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
-from ...findings.findings import Finding
 from ...kernels.base.base import initial_state
 from ...results.collect import from_chains
 from ...results.copies import Told
@@ -41,7 +39,7 @@ from ...running.options import RunOptions
 from ...running.saving import Saver
 from ...running.timed_program import Program
 from ..chains.chain_runs import failure
-from ..chains.no_start import no_start
+from ..chains.no_start import lost, no_start
 from ..chains.starts import CUBE, GIVEN, starts_at
 from ..plan import Prepared, told_of
 from ..resuming import begun_of, header_of, put_back, taken_up
@@ -258,10 +256,10 @@ class Searches:
         error = self._no_start(prepared, ends)
         if error is not None and self.plan.method.on_fault == "raise":
             raise error
-        lost = () if error is None else (_lost(error),)
+        unstarted = () if error is None else (lost(error, CANDIDATES),)
         free = self.target.present(prepared.inputs)
         optima = optima_of(self.asking(prepared.inputs), self.target.shown, free, ends)
-        found = (*fields.pop("found", ()), *lost, *verdict(optima, self.plan.method.steps), *prepared.unread)
+        found = (*fields.pop("found", ()), *unstarted, *verdict(optima, self.plan.method.steps), *prepared.unread)
         model, form, observed = prepared.subject
         dims = dims_of(self.target.shown)
         if form is not prepared.form:
@@ -274,12 +272,6 @@ class Searches:
             observed=observed, model=model, args=prepared.args, found=found, form=form, dims=dims, optima=optima,
             sampler=self.plan.asked.name, run={**told, "plan": Told(lambda: self.plan.plan(*prepared.args))}, **fields,
         )  # fmt: skip
-
-
-def _lost(error: NoFiniteStartError) -> Finding:
-    """Tell of searches none of which could start."""
-    sites = tuple(show_address(address) for address in error.fields["sites"])
-    return Finding("NO_FINITE_START", str(error), sites, CANDIDATES)
 
 
 def searches(plan: Any, form: Form) -> Searches:

@@ -15,12 +15,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.distributions import constraints
 
 from lawful.backends.initial_values import candidates, prior_coordinates
 from lawful.backends.unchain_loops import UNCHAINED
 from lawful.backends.xla import emit
-from lawful.distributions.bijections import shown_supports
+from lawful.distributions.bijections import is_line, shown_supports
 from lawful.form import Form
 from lawful.form.builder import Block
 from lawful.form.choices import Choice, is_own
@@ -172,15 +171,3 @@ def target_of(form: Form, name: str) -> Target:
     frame = frame_of(form, name)
     named = record(form, ("deterministic",)).choices
     return Target(frame, (*frame.choices, *(c for c in named if not is_own(c))))
-
-
-def without_elements(support: Any) -> Any:
-    """Give the support of one element."""
-    while isinstance(support, constraints.independent(constraints.real, 0).__class__):
-        support = support.base_constraint
-    return support
-
-
-def is_line(support: Any) -> bool:
-    """Tell whether a support has no bounds."""
-    return without_elements(support) in (constraints.real, constraints.real_vector, constraints.real_matrix)

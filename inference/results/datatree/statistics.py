@@ -45,7 +45,7 @@ def population_statistics(result: Record) -> dict[str, xarray.Dataset]:
         stats = {name: _unused_as_nan(array, stats["n_stages"]) for name, array in stats.items()}
     stats["log_evidence"] = result.log_evidence
     if getattr(method_of(result.sampler), "independent", False):  # the tail of their weights tells
-        stats["pareto_k"] = _pareto_k(result)
+        stats["pareto_k"] = pareto_k(result._weighted.log_weight if result._weighted else ())
     pooled, error = pooled_evidence(result.log_evidence)
     found = {name: statistics(part, "stage") for name, part in by_component(GROUP, stats).items()}
     found[GROUP] = found[GROUP].assign(log_evidence_pooled=((), pooled), log_evidence_pooled_se=((), error))
@@ -71,10 +71,10 @@ def _unused_as_nan(array: Any, n_stages: Any) -> np.ndarray:
     return whole if np.all(used) else np.where(used, whole, np.nan)
 
 
-def _pareto_k(result: Record) -> np.ndarray:
+def pareto_k(log_weight: Any) -> np.ndarray:
     """Estimate the tail of the weights of each run; NaN where it cannot be told, as of few or of equal weights."""
     shapes = []
-    for row in np.asarray(result._weighted.log_weight, dtype=float) if result._weighted else ():
+    for row in np.asarray(log_weight, dtype=float):
         try:
             # It takes log likelihoods, and weighs by their inverse.
             shapes.append(float(arviz_stats.base.array_stats.psislw(-row)[1]))

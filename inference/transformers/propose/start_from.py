@@ -11,6 +11,7 @@ likelihood counts little, broad elements outnumber narrow ones, and particles le
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from lawful.distributions.absent import without_guard
 from lawful.distributions.bijections import from_support, to_support
 from lawful.distributions.law import law_of
 from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.form import Form
 from lawful.messages import (
     DeterministicMessage,
     FactorMessage,
@@ -33,30 +35,34 @@ from lawful.messages import (
     send,
     surroundings,
 )
+from lawful.tracing.trace import trace
 
-from ...contract import Transformer
+from ...contract import PRESERVES, Transformer
 from ...laws.symmetric_mixture import START, SymmetricMixture
+from .guide import Guide, Guided
 from .propose import Proposer, rewriting
 
 WEIGHT = "started"  # ends the addresses of the factors that weigh what is drawn
 
 
-def start_from(mixture: Any) -> Transformer:
-    """Draw the elements of an exchangeable plate, as the classes of a mixture, from another law than their prior.
+def start_from(law: Any) -> Transformer:
+    """Draw choices of a program from another law than their prior: all of them, or the elements of a plate.
 
     Tempering of the program then begins at this law, and not at the prior: `tempered_smc`, `parallel_tempering` and
-    `importance` take it as any program. Its sites of the plate are named values of results, functions of the site
-    `<plate>.start` of their coordinates; other sites stay.
+    `importance` take it as any program. Of a guide, all choices are named values of results, functions of what is
+    drawn. Of a mixture, those of the plate are, functions of the site `<plate>.start` of their coordinates; other
+    sites stay.
 
     Args:
-        mixture: of `laplace_mixture`, an array or an argument of the program: a program that takes it is
+        law: a guide, for all choices; or a mixture of `laplace_mixture`, for an exchangeable plate, as the classes of a
+            mixture. Either is an array or an argument of the program: a program that takes it is
             `lambda y, start: start_from(start)(model)(y)`.
 
     Returns: a transformer of programs and Forms.
 
     Raises, when the program runs or is traced:
-        LawfulError: the program has other sites in the plate, or other sizes.
-        UnsupportedProgramError: a site of the plate stands in a loop or a branch.
+        LawfulError: the program has other sites, in the plate or at all, or other sizes.
+        UnsupportedProgramError: a site of the plate stands in a loop or a branch; of a guide, in a branch.
 
     >>> import numpyro.distributions as dist, lawful
     >>> from lawful import inference
@@ -67,12 +73,22 @@ def start_from(mixture: Any) -> Transformer:
     >>> [choice.address for choice in lawful.trace(start_from(near)(model)).sites()]
     [('class', 'start')]
     """
-    if not isinstance(mixture, SymmetricMixture):
+    if isinstance(law, Guide):
+        return Transformer(f"start_from({law!r})", partial(_guided, law), PRESERVES, programs=True)
+    if not isinstance(law, SymmetricMixture):
         raise LawfulError(
-            f"start_from: expected a mixture of laplace_mixture, got {type(mixture).__name__}. Fix: give "
-            "inference.laplace_mixture(model, plate)(optima, *args)."
+            f"start_from: expected a guide or a mixture of laplace_mixture, got {type(law).__name__}. Fix: give "
+            "inference.laplace_mixture(model, plate)(optima, *args), or inference.guide(model)(key, *args).guide."
         )
-    return rewriting(f"start_from({mixture.plate!r})", lambda *call: _Starting(mixture))
+    return rewriting(f"start_from({law.plate!r})", lambda *call: _Starting(law))
+
+
+def _guided(guide: Guide, model: Any) -> Any:
+    """Give the program that draws from a guide; of a Form, its Form."""
+    program = Guided(model, guide)
+    if not isinstance(model, Form):
+        return program
+    return trace(program, *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in model.inputs))
 
 
 class _Starting(Proposer):
