@@ -4,7 +4,8 @@
 
 The last argument pins the process to that many cores; 0 leaves it all it may use.
 Law: the clocks enclose `run(i)` alone; where `run` has a function `told`, it makes named scalars of the result
-afterwards. CPU seconds are user + system of all threads of the process. Requests and answers are JSON, one a line;
+afterwards. CPU seconds are user + system of all threads of the process, and of processes that it started and that have
+ended, as compilers. Requests and answers are JSON, one a line;
 whatever a library prints goes to the error stream instead.
 """
 
@@ -49,11 +50,17 @@ def plain(outputs: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in outputs.items()}
 
 
+def cpu_seconds() -> float:
+    """User and system seconds of this process, and of those that it started and waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 def measured(run: Any, i: int) -> dict[str, Any]:
     """One run with key i under both clocks."""
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter(), cpu_seconds()
     outputs = run(i)
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    cpu, wall = cpu_seconds() - cpu, time.perf_counter() - wall
     peak = peak_bytes() / MIB
     outputs = getattr(run, "told", plain)(outputs)
     return {"cpu_s": cpu, "wall_s": wall, "peak_mb": peak, "outputs": plain(outputs)}
@@ -79,7 +86,8 @@ def serve(module: str, settings: dict[str, Any], requests: TextIO, answers: Text
         )
         for line in requests:
             record = measured(run, json.loads(line)["run"])
-            answer(record | {"stages": dict(getattr(run, "stages", {}))})
+            told = {name: dict(getattr(run, name, {})) for name in ("stages", "notes")}  # notes are words about the run
+            answer(record | told)
     except Exception as error:  # the driver shows a failed contestant, with its reason, instead of stopping
         answer({"error": f"{type(error).__name__}: {error}".strip()})
 

@@ -27,11 +27,18 @@ class Worker:
     """One contestant, built and waiting."""
 
     def __init__(
-        self, python: str, module: str, settings: Mapping[str, Any], limit_s: float, cores: int | None = None
+        self,
+        python: str,
+        module: str,
+        settings: Mapping[str, Any],
+        limit_s: float,
+        cores: int | None = None,
+        variables: Mapping[str, str] | None = None,  # of its environment, beside those of the caller
     ) -> None:
         self._limit_s = limit_s
         environment = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         environment |= dict.fromkeys(THREADS, str(cores)) if cores else {}
+        environment |= variables or {}
         self._process = subprocess.Popen(
             [python, "-m", "benchmarks.worker", module, json.dumps(dict(settings)), str(cores or 0)],
             cwd=ROOT,

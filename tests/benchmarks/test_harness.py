@@ -206,7 +206,7 @@ def test_what_is_told_of_draws_is_worked_out_off_the_clock(monkeypatch):
     monkeypatch.setattr(worker, "time", clock)
     record = worker.measured(Run(), 3)
     assert record["outputs"] == {"mean_0": 3.0}
-    assert (record["cpu_s"], record["wall_s"]) == (1.0, 1.0)
+    assert (record["cpu_s"], record["wall_s"]) == pytest.approx((1.0, 1.0), abs=1e-9)
     assert worker.measured(lambda i: {"x": i}, 2)["outputs"] == {"x": 2.0}
 
 
