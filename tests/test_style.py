@@ -23,6 +23,7 @@ BACKENDS = {
     "inference/laws/multivariate_t.py": "the law of an element that a program starts from: draw beside the density",
     "inference/laws/symmetric_mixture.py": "the law of elements that a program starts from: draw beside the density",
     "inference/laws/resampling_schemes.py": "the uniforms of a resampling scheme, which its enumeration integrates out",
+    "inference/plans/guides/batches.py": "the rows of a batch, which move a fit and not the law of the draws",
     "inference/check/identities/identities.py": "points at which densities are tested; no algorithm runs on them",
     "inference/check/identities/coordinates.py": "points at which Jacobians are tested",
     "inference/check/statistics/sbc.py": "ties of ranks",

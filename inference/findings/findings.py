@@ -57,6 +57,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "LONG_TRAJECTORIES": Status(0),
     "NARROW_TAIL": Status.NOT_CONVERGED,
     "HEAVY_TAIL": Status.LOW_ESS,
+    "MISSED_MODE": Status.NOT_CONVERGED,
     "BIASED_GUIDE": Status.NOT_CONVERGED,
     "UNCORRECTED": Status(0),
     "UNSETTLED": Status(0),

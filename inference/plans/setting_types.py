@@ -24,7 +24,7 @@ from ..summing.chosen_sites import checked_sites
 from ..transformers.fits import is_fitted
 from ..transformers.propose.guide import Guide
 from ..transformers.propose.propose import propose
-from ..transformers.propose.start_from import start_from
+from ..transformers.propose.start_from import from_guide
 from ..transformers.temperatures import ladder_of
 
 MOST = 2**31 - 1  # particles and chains are numbered by 32 bits
@@ -86,7 +86,9 @@ type Kernel = Annotated[Any, Read(_kernel)]
 # of particles: a kernel, or one whose parameters are fitted to them
 type Mover = Annotated[Any, Read(lambda name, value: value if is_fitted(value) else _kernel(name, value))]
 # a guide, of all choices, or proposal programs
-type Proposal = Annotated[Any, Read(lambda name, value: (start_from if isinstance(value, Guide) else propose)(value))]
+type Proposal = Annotated[
+    Any, Read(lambda name, value: from_guide(value, f"{name}=") if isinstance(value, Guide) else propose(value))
+]
 type Ladder = Annotated[Any, Read(lambda name, value: ladder_of(value))]
 type PathOf = Annotated[Any, Read(_uncalled)]
 type Cuts = Annotated[WrittenCuts, Read(lambda name, value: value if isinstance(value, str) else tuple(value))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -144,8 +145,15 @@ def terms_of(node: Site | Factor) -> Iterable[Probe]:
     if isinstance(node, Factor):
         yield Probe("likelihood" if node.role == "likelihood" else "prior", jnp.asarray, (node.term,))
         return
-    kind, value = ("prior", node.out) if node.observed is None else ("likelihood", node.observed)
-    yield Probe(kind, node.law.log_prob, (value, *node.parameters))
+    if node.observed is None:
+        yield Probe("prior", node.law.log_prob, (node.out, *node.parameters))
+    else:
+        yield Probe("likelihood", partial(_sum_of_units, node.law), (node.observed, *node.parameters))
+
+
+def _sum_of_units(law: Any, value: jax.Array, *parameters: jax.Array) -> jax.Array:
+    """Score data unit by unit; what a law knows of their sum alone would not be taken apart."""
+    return jnp.sum(law.log_prob_units(value, *parameters))
 
 
 def groups_of(labels: Any, shape: tuple[int, ...], who: str) -> tuple[np.ndarray, np.ndarray]:

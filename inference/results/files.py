@@ -28,6 +28,7 @@ from lawful.late import xarray
 
 from ..checkpoints.form_digests import code_of
 from ..findings.findings import Finding, Limits
+from ..transformers.propose.stored_guide import restored, stored
 from .arguments import digest_of
 from .datatree.tree import name_of, renamed, tree_of
 from .optima import Optima
@@ -154,6 +155,9 @@ def _arrays(result: Record) -> dict[Place, np.ndarray]:
     found |= {("state", name): a for name, a in _state(result.state).items()}
     if result.optima is not None:
         found |= {("optima", name): a for name, a in result.optima.arrays().items()}
+    guide = stored(result.guide)
+    if guide is not None:
+        found |= {("guide", name): a for name, a in guide[0].items()}
     return {place: _plain_array(a) for place, a in found.items()}
 
 
@@ -206,6 +210,7 @@ def _header(result: Record) -> dict[str, Any]:
     text = str(result.run.get("form", "")) if form is None else form.show()
     arguments = result.run.get("arguments") if result.args is None else digest_of(result.args)
     run = {name: value if _is_plain(value) else str(value) for name, value in result.run.items()}
+    guide = stored(result.guide)
     keys = {name: str(jax.random.key_impl(a)) for name, a in _state(result.state).items() if _is_key(a)}
     return {
         "sampler": result.sampler,
@@ -220,6 +225,7 @@ def _header(result: Record) -> dict[str, Any]:
         "reasons": [_finding(f) for f in result.reasons],
         "dims": {name: list(axes) for name, axes in result.dims.items()},
         "coords": [name for name in result.coords],
+        "guide": None if guide is None else guide[1],
         "run": {
             **run,
             "name": name_of(result),
@@ -285,6 +291,7 @@ def _result_of[Kind: Record](tree: Any, path: Path, kind: type[Kind]) -> Kind:
         coords=_coords(tree, header["coords"]),
         run=header["run"],
         optima=Optima.of_arrays(arrays["optima"]) if "optima" in arrays else None,
+        guide=restored(arrays.get("guide", {}), header["guide"]) if header.get("guide") else None,
     )
     result.__dict__["reasons"] = tuple(map(_as_finding, header["reasons"]))  # the verdict is that of the run
     return result

@@ -14,7 +14,7 @@ import numpy as np
 from lawful.errors import LawfulError
 from lawful.late import arviz_base, xarray
 
-LOOP = re.compile(r"time\d*")  # how the steps of loops are called
+UNNAMED = re.compile(r"time\d*|.*_dim_\d+")  # how the steps of loops, and axes without a name, are called
 
 
 def groups_tree(
@@ -46,7 +46,7 @@ def groups_tree(
 def refuse_two_lengths(
     groups: Mapping[str, Mapping[str, np.ndarray]], dims: Mapping[Any, Sequence[Any]], coords: Mapping[str, Any]
 ) -> None:
-    """Refuse a dimension of two lengths; steps of loops, which nobody named, may differ from group to group."""
+    """Refuse a dimension of two lengths; steps of loops, and axes that nobody named, may differ from group to group."""
     whole: dict[str, tuple[int, str]] = {name: (len(values), "its coords") for name, values in coords.items()}
     for group, arrays in groups.items():
         seen = dict(whole)
@@ -62,7 +62,7 @@ def refuse_two_lengths(
                         dimension=axis,
                         sizes=(length, size),
                     )
-        whole |= {axis: found for axis, found in seen.items() if not LOOP.fullmatch(axis)}
+        whole |= {axis: found for axis, found in seen.items() if not UNNAMED.fullmatch(axis)}
 
 
 def listed(dims: Mapping[Any, Sequence[Any]]) -> dict[Hashable, Sequence[Hashable]]:

@@ -161,10 +161,13 @@ class Record:
         The log of the evidence lies within it in 68 % of all cases or more, and within twice of it in 83 % with two
         runs, 90 % with four and 95 % with sixteen (see `lawful.inference.findings.evidence`). Where runs agree it is
         the standard error times that of Student's t. Where they disagree it is of the size of half the variance of
-        their logs, which is what the log of their mean is too low by. Of an exact sum it is zero.
+        their logs, which is what the log of their mean is too low by. Of an exact sum it is zero, and of one that
+        lacks paths what it is too low by at most.
         """
         if self.certificate == "exact":
             return 0.0
+        if "unexplored" in self.run:
+            return -float(np.log1p(-self.run["unexplored"]))
         return None if self.log_evidence is None else pooled_evidence(self.log_evidence)[1]
 
     @property
@@ -240,10 +243,11 @@ class Record:
             rate = np.nanmean(np.asarray(self.stats["acceptance_rate"]))
             lines.append(f"  acceptance    {rate:.2f}")
         shown = {name: np.shape(a)[2:] for name, a in self._posterior.items()}
-        if self.certificate is not None:
+        sums = self.certificate is not None and not self._posterior
+        if sums:
             shown = {name: np.shape(a) for name, a in self.marginals.items()}
         shapes = ", ".join(f"{name} {shape}" for name, shape in shown.items())
-        word = "variables" if self.certificate is None else "marginals"
+        word = "marginals" if sums else "variables"
         return "\n".join([*lines, _short(f"  {word}     {shapes}")])
 
     def _outside_findings(self) -> Iterator[Finding]:
@@ -261,7 +265,7 @@ class Record:
 
     def _refuse_without_draws(self) -> None:
         """Refuse draws of runs that died, and of sums."""
-        if self.certificate is not None:
+        if self.certificate is not None and not self._posterior:
             raise LawfulError(
                 f"{self.sampler} gives marginals, and no draws. Fix: result.marginals; or for exact draws of finite "
                 "sites inference.mcmc(model, kernels.block_gibbs())."

@@ -50,7 +50,7 @@ class Result(Record):
             `{"key": its data, "impl": its kind}`; trees hold that as JSON.
         more: continues a run of chains that was run in chunks; None where it cannot go on.
         optima: of `maximise`, all maxima that were found; `posterior` has the values of the best one, as one draw.
-        guide: of `guide`, the law that was fitted; None of one from a file.
+        guide: of `guide`, the law that was fitted.
         beliefs: of `bp`, marginals with those of factors, messages and numbers on the run; None of one from a file.
     """
 

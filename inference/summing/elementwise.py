@@ -75,6 +75,17 @@ def terms_apart(function: Callable[..., Any], operands: Sequence[Any], axes: Seq
     return without_dead_code(walk.block.form(inputs, parts))
 
 
+def reads(function: Callable[..., Any], operands: Sequence[Any], axes: Sequence[int | None]) -> bool:
+    """Tell whether what a function of arrays gives reads one that has elements; as `terms_apart`.
+
+    >>> reads(lambda x, y: [x + y.shape[0]], [2.0, jnp.arange(3.0)], [None, 0])
+    False
+    """
+    whole = without_dead_code(unfold(function, *operands, opened=False, loops=True))
+    reached = dependents(whole, [v for v, axis in zip(whole.inputs, axes, strict=True) if axis is not None])
+    return any(v in reached for v in whole.outputs)
+
+
 class _Walk:
     """The walk over a form of operations, which writes each of them for the terms."""
 

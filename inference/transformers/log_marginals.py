@@ -19,9 +19,10 @@ from lawful.addresses import Address
 from lawful.backends.pointwise import ask_at_choices
 from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
-from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var, subforms
+from lawful.form import Branch, Det, Factor, Form, Loop, Site, Var, subforms, walk
 from lawful.form.arguments.arrays import split_arguments
 from lawful.form.arguments.calls import positional
+from lawful.form.builder import Block
 from lawful.form.choices import Choice, choices_of
 from lawful.form.labels import labels_of
 from lawful.form.liveness import without_dead_code
@@ -35,7 +36,7 @@ from lawful.tracing.trace import trace
 from ..representations.element_terms import LogMarginals, terms_of
 from ..summing.axes import Mixed
 from ..summing.chosen_sites import Sums
-from ..summing.elementwise import terms_apart
+from ..summing.elementwise import reads, terms_apart
 from .enumeration import enumeration
 
 type PlateNames = str | Sequence[str] | None
@@ -114,8 +115,12 @@ class Elements:
     function: Callable[..., tuple[jax.Array, jax.Array, jax.Array]]
 
 
-def elements_of(form: Form, plate: PlateNames, sums: Sums | None) -> Elements:
-    """Write the log marginals of the elements of a plate; see `log_marginals`."""
+def elements_of(form: Form, plate: PlateNames, sums: Sums | None, rows: Sequence[int | None] = ()) -> Elements:
+    """Write the log marginals of the elements of a plate; see `log_marginals`.
+
+    With `rows`, for each input the axis of its rows, or None, what is proved is that an element reads its own row of
+    all these inputs, and that nothing else reads a row.
+    """
     plates = _plates_of(form, plate)
     members = [c for c in choices_of(form, ("observed",)) if set(plates) <= {f.name for f in c.frames}]
     shared = _arrays_of(form, members)
@@ -124,13 +129,41 @@ def elements_of(form: Form, plate: PlateNames, sums: Sums | None) -> Elements:
     sizes = tuple(next(f.size for f in members[0].frames if f.name == name) for name in plates)
     before = whole.inputs[: -len(lifted)]
     axes = [[*(_axis(shared.get(v), name) for v in before), *(_axis(c, name) for c in lifted)] for name in plates]
+    if rows:
+        axes = [[*rows, *own[len(rows) :]] for own in axes]
     data, constants = _data_of(form, members), [array for v, array in form.constants if v in shared]
 
     def arrays(inputs: Sequence[Any]) -> list[jax.Array]:
         return [*map(jnp.asarray, (*inputs, *constants)), *data(*inputs)]
 
     names = tuple(c.name for c in members)
-    return Elements(plates, sizes, names, marginal, arrays, _function(marginal, axes, plates))
+    return Elements(plates, sizes, names, marginal, arrays, _function(marginal, axes, plates, bool(rows)))
+
+
+def weighed(form: Form, found: Elements, times: float = 1.0) -> Form:
+    """Write a program as one that weighs its data by their log marginals, each of which counts some times.
+
+    >>> import numpyro.distributions as dist, lawful
+    >>> def model(y):
+    ...     with lawful.plate("i", 2):
+    ...         lawful.sample("y", dist.Normal(0.0, 1.0), obs=y)
+    >>> form = lawful.trace(model, jnp.zeros(2))
+    >>> twice = weighed(form, elements_of(form, "i", None), 2.0)
+    >>> round(float(twice.log_density({}, jnp.zeros(2)) / form.log_density({}, jnp.zeros(2))), 6)
+    2.0
+    """
+    stays = [c.address for c in choices_of(form)]
+    stays += [n.address for n in walk(form) if isinstance(n, Factor) and n.role != "likelihood"]
+    recorded = record(conditioned(form, (), stays).form, ("sample",))
+    block, inputs = Block(), tuple(v.like() for v in form.inputs)
+    parts = recorded.spliced(block, inputs)
+
+    def weight(*values: Any) -> jax.Array:
+        elements, outside, _ = found.function(found.arrays(values[: len(inputs)]), list(values[len(inputs) :]))
+        return times * jnp.sum(elements) + outside
+
+    block.factor(("~elements",), block.det(weight, *inputs, *parts.values, label="elements"))
+    return block.form(inputs, parts.own, in_tree=form.in_tree, out_tree=form.out_tree)
 
 
 def _plates_of(form: Form, plate: PlateNames) -> tuple[str, ...]:
@@ -177,22 +210,23 @@ def _with_data(form: Form, members: Sequence[Choice], shared: Mapping[Var, Choic
     constants = [(v, array) for v, array in form.constants if v not in shared]
     inputs = (*form.inputs, *(v for v, _ in form.constants if v in shared))
     opened = replace(form, inputs=inputs, constants=tuple(constants), in_tree=None)
-    lifted = threaded(opened, _Lifted(frozenset(c.address for c in members)))
+    given = {s.address: s.observed.dtype for s in form.sites() if s.observed is not None}
+    lifted = threaded(opened, _Lifted({c.address: given[c.address] for c in members}))
     return replace(lifted.form, outputs=lifted.form.outputs[: lifted.own]), lifted.choices
 
 
 @dataclass(frozen=True)
 class _Lifted(Rule):
-    """The rule by which the data of observed sites come in as inputs of their own."""
+    """The rule by which the data of observed sites come in as inputs of their own, of the types that they have."""
 
     flags: ClassVar[bool] = False
-    addresses: frozenset[Address]
+    types: Mapping[Address, Any]
 
     def places(self, form: Form) -> tuple[Choice, ...]:
-        return choices_of(form, ("observed",), self.addresses)
+        return choices_of(form, ("observed",), self.types)
 
     def inputs(self, place: Choice) -> list[Var]:
-        return [Var(place.shape, place.dtype)]
+        return [Var(place.shape, self.types[place.address])]
 
     def node(self, walk: Walk, node: Det | Site | Factor) -> None:
         if isinstance(node, Site) and node.address in walk.given:
@@ -231,7 +265,7 @@ def _axis(choice: Choice | None, plate: str) -> int | None:
 
 
 def _function(
-    marginal: Form, axes: Sequence[Sequence[int | None]], plates: Sequence[str]
+    marginal: Form, axes: Sequence[Sequence[int | None]], plates: Sequence[str], prior_apart: bool = False
 ) -> Callable[..., tuple[jax.Array, jax.Array, jax.Array]]:
     """Write and compile the three parts."""
     asked, answers = ask_at_choices(marginal, terms_of)
@@ -248,10 +282,13 @@ def _function(
         *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in marginal.inputs),
         *(jax.ShapeDtypeStruct(c.full_shape, c.dtype) for c in choices),
     ]
-    run, rests = terms("likelihood"), []
+    run, prior, rests = terms("likelihood"), terms("prior"), []
     for own, name in zip(axes, plates, strict=True):
+        along = [*own, *(None for _ in choices)]
         try:
-            apart = emit(terms_apart(run, operands, [*own, *(None for _ in choices)]))
+            if prior_apart and reads(prior, operands, along):
+                raise Mixed("the law of a site that stays, or a factor, reads them")
+            apart = emit(terms_apart(run, operands, along))
         except Mixed as error:
             raise UnsupportedProgramError(
                 f"log_marginals: the elements of the plate '{name}' are not seen to be independent given "
@@ -262,7 +299,6 @@ def _function(
             ) from error
         run, rest = _halves(apart)
         rests.append(rest)
-    prior = terms("prior")
 
     @jax.jit
     def function(inputs: Sequence[Any], values: Sequence[Any]) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -51,6 +51,20 @@ def test_a_mixture_by_hand_with_masked_data_and_data_elsewhere():
     assert repr(found) == "LogMarginals(count, y over person 5, given mu)"
 
 
+@pytest.mark.parametrize("kind", [int, float, bool])
+def test_many_coins_are_taken_apart(kind):
+    """The law knows a sum of theirs at once, which is not asked; and data may have another type than their site."""
+
+    def logistic(x, y):
+        w = lawful.sample("w", dist.Normal(0.0, 1.0))
+        with lawful.plate("row", len(y)):
+            lawful.sample("y", dist.Bernoulli(logits=w * x), obs=y)
+
+    x, y = RNG.normal(size=40), RNG.integers(0, 2, 40)
+    parts = adds_up(log_marginals(logistic, x, y.astype(kind)), {"w": 0.7})
+    np.testing.assert_allclose(parts.elements, dist.Bernoulli(logits=0.7 * x).log_prob(y), rtol=1e-12)
+
+
 def measured(y):
     """Groups with an effect each, measured several times; the noise is shared by all."""
     mu = lawful.sample("mu", dist.Normal(0.0, 1.0))

@@ -326,3 +326,14 @@ def test_a_value_that_numpyro_names_in_a_plate_has_its_dimension():
 
     result = inference.importance(lawful.from_numpyro(model), particles=4)(jax.random.key(0))
     assert result.dims["twice"] == result.dims["x"] == ("row",)
+
+
+def test_an_argument_may_be_longer_than_the_site_of_its_name():
+    """An autoregression observes all but the first of its data; the axes of both have no name but their own."""
+
+    def autoregression(y):
+        slope = lawful.sample("slope", dist.Normal(0.0, 1.0))
+        lawful.sample("y", dist.Normal(slope * y[:-1], 1.0).to_event(1), obs=y[1:])
+
+    tree = inference.importance(autoregression, particles=10, runs=2)(0, np.arange(6.0)).to_datatree()
+    assert (tree.observed_data.sizes["y_dim_0"], tree.constant_data.sizes["y_dim_0"]) == (5, 6)

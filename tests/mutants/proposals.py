@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from lawful.inference.kernels.jumps import redraw_one
-from lawful.inference.laws import symmetric_mixture
-from lawful.inference.plans.guides import fit
+from lawful.inference.laws import grid, symmetric_mixture, tailed
+from lawful.inference.plans.guides import batches, fit, guide_plan, programs, tables
 from lawful.inference.transformers.propose import guide
 from lawful.inference.transformers.propose.propose import Proposer
 from tests.mutants.patching import patched
@@ -53,6 +53,59 @@ def draws_held_still():
         return estimate
 
     return patched(fit.Uphill, "estimate", held)
+
+
+def own_draw_in_the_baseline():
+    """The baseline of a score is the mean of all draws, that of the score among them."""
+    return patched(fit, "others", lambda original: lambda terms: jnp.full_like(terms, jnp.mean(terms)))
+
+
+def masses_held_still():
+    """The gradient of a sum over the values of finite sites takes their masses for constants."""
+    return patched(
+        tables.Tables,
+        "log_mass",
+        lambda original: lambda self, at, numbers: jax.lax.stop_gradient(original(self, at, numbers)),
+    )
+
+
+def scale_of_tails_left_out():
+    """The density of heavier tails is that of the law before its scales were changed."""
+    return patched(
+        tailed.Tailed,
+        "log_prob",
+        lambda original: lambda self, value: original(self, value) + self.event_shape[0] * jnp.log(self.factor),
+    )
+
+
+def cells_with_all_the_mass():
+    """The cells of a grid have the mass one, as if no draw came from its tails."""
+    return patched(
+        grid.Grid, "log_prob", lambda original: lambda self, value: original(self, value) - jnp.log1p(-grid.TAILS)
+    )
+
+
+def modes_unseen():
+    """A guide is not told of the modes at which searches ended."""
+    return patched(guide_plan, "missed", lambda original: lambda *given: iter(()))
+
+
+def program_without_jacobian():
+    """The density of a guide that is a program is that of the values, not of their coordinates."""
+
+    def of_values(original):
+        def log_density(self, parameters, inputs, vector):
+            jacobian = self.runs.place(jax.random.key(0), *inputs, *self.frame.parts(vector))[0][0]
+            return original(self, parameters, inputs, vector) - jacobian
+
+        return log_density
+
+    return patched(programs.Way, "log_density", of_values)
+
+
+def batch_counted_once():
+    """The elements of a batch count once, and not for all of the plate."""
+    return patched(batches, "multiple", lambda original: lambda count, size: 1.0)
 
 
 def held_family(family):

@@ -205,6 +205,13 @@ MUTANTS = (
     Mutant("59c", "elements of a mixture in one order alone", proposals.one_order_alone, _rows("start from a mixture")),
     Mutant("59e", "weight of a guide without its own density", proposals.guide_unweighed, _rows("start from a guide")),
     Mutant("59f", "draws of a guide held still in its gradient", proposals.draws_held_still),
+    Mutant("59g", "a score's own draw in its baseline", proposals.own_draw_in_the_baseline),
+    Mutant("59h", "masses of finite sites held still in a gradient", proposals.masses_held_still),
+    Mutant("59i", "Jacobian left out of a guide that is a program", proposals.program_without_jacobian),
+    Mutant("59j", "elements of a batch counted once", proposals.batch_counted_once),
+    Mutant("59k", "scale of heavier tails left out of their density", proposals.scale_of_tails_left_out),
+    Mutant("59l", "cells of a grid with all of the mass", proposals.cells_with_all_the_mass),
+    Mutant("59m", "modes that a guide does not reach unseen", proposals.modes_unseen),
     Mutant(
         "59d",
         "another element scored on the way back of a redraw",

@@ -27,21 +27,28 @@ import numpyro.distributions as dist
 
 from lawful import inference
 from lawful.errors import LawfulError
+from lawful.inference.laws.flow import Flow
+from lawful.inference.laws.tailed import Tailed
 
 from . import POSTERIORS, Posterior, Reference, data_folder, read
 from .reference import bound, comparisons, scalar_draws
 
-FAMILIES = ("lowrank", "normal", "laplace", "pathfinder")
+FAMILIES = ("lowrank", "normal", "flow", "laplace", "mode", "pathfinder")
 RUNS, PARTICLES = 32, 2000
 FITTED = "as it was fitted"
 
 
 class Parts(NamedTuple):
-    """The normal laws that a guide is a mixture of: log weights (k,), means (k, d), roots of covariances (k, d, d)."""
+    """The normal laws that a guide is a mixture of: log weights (k,), means (k, d), roots of covariances (k, d, d).
+
+    A flow is one of them, whose noise is bent by `weights`; `half` is that of the degrees of freedom of heavier tails.
+    """
 
     log_weight: np.ndarray
     loc: np.ndarray
     root: np.ndarray
+    weights: Any = None
+    half: Any = None
 
 
 class Line(NamedTuple):
@@ -63,10 +70,15 @@ def parts_of(law: dist.Distribution) -> Parts:
     >>> parts_of(dist.Normal(jnp.zeros(2), 1.0).to_event(1)).root.shape
     (1, 2, 2)
     """
+    if isinstance(law, Tailed):
+        parts = parts_of(law.normal)
+        return parts._replace(root=parts.root * float(law.factor), half=law.half)
     if isinstance(law, dist.MixtureSameFamily):
         component = law.component_distribution
         log_weight = np.log(np.asarray(law.mixing_distribution.probs))
         return Parts(log_weight, np.asarray(component.loc), np.asarray(component.scale_tril))
+    if isinstance(law, Flow):
+        return Parts(np.zeros(1), np.asarray(law.loc)[None], np.asarray(law.root)[None], law.weights)
     covariance = np.asarray(law.covariance_matrix) if hasattr(law, "covariance_matrix") else np.diag(law.variance)
     return Parts(np.zeros(1), np.asarray(law.mean)[None], np.linalg.cholesky(covariance)[None])
 
@@ -93,17 +105,22 @@ SPOILED: dict[str, Callable[[Parts], Parts]] = {
     "cut tail": lambda parts: parts,
     "wrong sign": lambda parts: parts._replace(loc=-parts.loc),
     "the start": lambda parts: parts._replace(
-        loc=np.zeros_like(parts.loc), root=np.broadcast_to(np.eye(parts.loc.shape[1]), parts.root.shape)
+        loc=np.zeros_like(parts.loc), root=np.broadcast_to(np.eye(parts.loc.shape[1]), parts.root.shape), weights=None
     ),
 }
 
 
 def law_of(parts: Parts, cut: bool) -> dist.Distribution:
-    """Make a law of the parts; `cut` is of the first part, whitened, within two standard deviations."""
+    """Make a law of the parts; `cut` is of the first part, whitened and not bent, within two standard deviations."""
     if cut:
         inside = dist.TruncatedNormal(jnp.zeros(parts.loc.shape[1]), 1.0, low=-2.0, high=2.0).to_event(1)
         place = dist.transforms.LowerCholeskyAffine(jnp.asarray(parts.loc[0]), jnp.asarray(parts.root[0]))
         return dist.TransformedDistribution(inside, place)
+    if parts.weights is not None:
+        return Flow(parts.weights, jnp.asarray(parts.loc[0]), jnp.asarray(parts.root[0]))
+    if parts.half is not None:
+        normal = dist.MultivariateNormal(jnp.asarray(parts.loc[0]), scale_tril=jnp.asarray(parts.root[0]))
+        return Tailed(normal, parts.half)
     normal = dist.MultivariateNormal(jnp.asarray(parts.loc), scale_tril=jnp.asarray(parts.root))
     return dist.MixtureSameFamily(dist.Categorical(logits=jnp.asarray(parts.log_weight)), normal)
 
@@ -157,7 +174,7 @@ def drawn(found: Sequence[Line], path: Path) -> None:
 
     figure = Figure(figsize=(5.0, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    for family, colour in zip(FAMILIES, ("C0", "C1", "C2", "C3"), strict=True):
+    for family, colour in zip(FAMILIES, [f"C{number}" for number in range(len(FAMILIES))], strict=True):
         own = [one for one in found if one.family == family and np.isfinite(one.raw)]
         for ok in (True, False):
             shown = [one for one in own if one.ok == ok]

@@ -6,26 +6,19 @@ density of the data. Where elements are not seen to be independent, or no data s
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-
 from lawful.errors import UnsupportedProgramError
-from lawful.form import Factor, Form, walk
-from lawful.form.builder import Block
+from lawful.form import Form
 from lawful.form.choices import choices_of
-from lawful.passes.condition import conditioned
-from lawful.passes.record import record
 
 from ...contract import PRESERVES, Transformer
-from ...transformers.log_marginals import elements_of
+from ...transformers.log_marginals import elements_of, weighed
 
 
 def by_elements(form: Form) -> Form:
     """Weigh by the elements of the first plate in which data stand and whose elements are independent.
 
-    >>> import numpyro.distributions as dist, lawful
+    >>> import jax.numpy as jnp, numpyro.distributions as dist, lawful
+    >>> from lawful.form import Factor
     >>> def model(y):
     ...     with lawful.plate("i", 2):
     ...         lawful.sample("y", dist.Normal(0.0, 1.0), obs=y)
@@ -38,18 +31,7 @@ def by_elements(form: Form) -> Form:
             found = elements_of(form, plate, None)
         except UnsupportedProgramError:
             continue
-        stays = [c.address for c in choices_of(form)]
-        stays += [n.address for n in walk(form) if isinstance(n, Factor) and n.role != "likelihood"]
-        recorded = record(conditioned(form, (), stays).form, ("sample",))
-        block, inputs = Block(), tuple(v.like() for v in form.inputs)
-        parts = recorded.spliced(block, inputs)
-
-        def weight(*values: Any, found: Any = found) -> jax.Array:
-            elements, outside, _ = found.function(found.arrays(values[: len(inputs)]), list(values[len(inputs) :]))
-            return jnp.sum(elements) + outside
-
-        block.factor(("~elements",), block.det(weight, *inputs, *parts.values, label="elements"))
-        return block.form(inputs, parts.own, in_tree=form.in_tree, out_tree=form.out_tree)
+        return weighed(form, found)
     return form
 
 

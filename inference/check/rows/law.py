@@ -27,6 +27,7 @@ from ...algorithms.maximise import Maximise, maximise
 from ...contract import Transformer
 from ...kernels.gradient.gradient import Gradient
 from ..exact.suite import Instance, Needs, instances_of
+from ..identities.guide_gradients import GuideGradient, guide_gradients
 from ..identities.identities import mh_symmetry
 from ..identities.integral import integral
 from ..identities.integrator import integrator
@@ -35,6 +36,7 @@ from ..identities.orbit import orbit
 from ..statistics.report import Report
 from ..statistics.repro import line
 from .eager import EAGER_ROWS, EagerRow, population_report, trace_kernel_report
+from .kernel_rows import LEVELS, levels
 from .reports import kernel_report, transformer_report
 from .rows import IDENTITIES, ROWS, Row
 from .verdict import RowVerdict, is_chosen
@@ -171,6 +173,8 @@ def _identity_report(row: Row) -> Report:
             reports = [maximum(plan, mode=mode) for plan, mode in plans]
         report = max(reports, key=lambda report: (not report.passed, report.measure_error))
         report = replace(report, instances=sum(report.instances for report in reports))
+    elif isinstance(row.subject, GuideGradient):
+        report = guide_gradients(levels, (1.5,), LEVELS, how=row.subject)
     elif isinstance(row.subject, Gradient):
         report = _leapfrog()
         report = orbit(row.subject, tables=ORBITS) if report.passed else report

@@ -44,6 +44,7 @@ from ...transformers.rejuvenation import rejuvenate
 from ...transformers.resample import PushEvidence, resample
 from ...transformers.temper import temper
 from ..exact.suite import Needs
+from ..identities.guide_gradients import GuideGradient
 from ..programs.called import Called
 from ..programs.doubled import Double, Simplify
 from ..programs.elementwise import ByElements
@@ -299,6 +300,9 @@ IDENTITIES: tuple[Row, ...] = (
     Row("hmc", hmc(0.3, 3)),
     Row("nuts", nuts(0.3, max_depth=3)),
     Row("integrate_normals", integrate_normals(), programs=(effects, trend)),
+    Row("gradient of a guide, by scores", GuideGradient(draws=2)),
+    Row("gradient of a guide, by sums", GuideGradient(sums=True)),
+    Row("gradient of a guide, of several weights", GuideGradient("importance", 2)),
     Row("maximise", Maximise(starts=4), programs=MODES),
     Row("maximise by expectation maximisation", Maximise(starts=4, method="em"), programs=SUMMED_MODES),
 )

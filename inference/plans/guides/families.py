@@ -16,10 +16,14 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 
 from ...kernels.base.frame import Frame
+from ...laws.flow import Flow, flow_weights
 from .paths import Normal, Path
+from .scan import on_grid, scanned
 
 LEAST = 0.1  # of the weight of a path, of that which all would have: a bad path costs draws, a missing one all of them
 RANK = 10  # directions of a low-rank law
+RATE = 0.02  # of Adam, in units of the law at which a fit begins
+NET = 0.002  # of the weights of nets, which move all draws at once
 
 
 @dataclass(frozen=True)
@@ -29,14 +33,24 @@ class Family:
     Attributes:
         name: what users say.
         law: the law of the parameters.
-        begin: the parameters at the best normal law of the paths, from which a fit goes on; None of a family without.
+        begin: the parameters at the best normal law of the paths, or at None where there are none, from which a fit
+            goes on; None of a family without.
         end: the parameters of a family without a fit: `(frame, inputs, paths) -> parameters`.
+        searches: whether paths go before.
+        tailed: whether its law is a normal one, which gets the tails that serve its weights.
+        rate: of the steps of a fit.
+        memory: share of the squared gradients that Adam keeps in a step: less where a fit begins far off, at gradients
+            of another size than those of its end.
     """
 
     name: str
     law: Callable[[Any], dist.Distribution]
-    begin: Callable[[Normal], Any] | None = None
-    end: Callable[[Frame, Sequence[Any], Path], Any] = lambda frame, inputs, paths: paths
+    begin: Callable[[Any], Any] | None = None
+    end: Callable[[Frame, Sequence[Any], Any], Any] = lambda frame, inputs, paths: paths
+    tailed: bool = False
+    searches: bool = True
+    rate: float = RATE
+    memory: float = 0.999
 
 
 def _pathfinder(paths: Path) -> dist.Distribution:
@@ -53,19 +67,41 @@ def _laplace(normal: Normal) -> dist.Distribution:
     return dist.MultivariateNormal(normal.loc, scale_tril=normal.root)
 
 
-def _laplace_at(frame: Frame, inputs: Sequence[Any], paths: Path) -> Normal:
-    """Give the normal law at the highest end of a path, of the curvature there; a law of a path where it has none."""
-    top = jnp.argmax(paths.search.value)
-    mode = paths.search.vector[top]
+def _top(frame: Frame, inputs: Sequence[Any], paths: Path) -> tuple[jax.Array, jax.Array]:
+    """Give the highest end of a path, and the curvature there: the second derivatives of minus the log density."""
+    mode = paths.search.vector[jnp.argmax(paths.search.value)]
     slope = jax.grad(lambda vector: frame.log_density(tuple(inputs), vector))
     units = jnp.eye(len(mode), dtype=mode.dtype)
     curvature = -jax.lax.map(lambda unit: jax.vjp(slope, mode)[1](unit)[0], units)
-    lower = jnp.linalg.cholesky(0.5 * (curvature + curvature.T))
-    inverse = jax.scipy.linalg.solve_triangular(lower, units, lower=True)
+    return mode, 0.5 * (curvature + curvature.T)
+
+
+def _laplace_at(frame: Frame, inputs: Sequence[Any], paths: Path) -> Normal:
+    """Give the normal law at the highest end of a path, of the curvature there; a law of a path where it has none."""
+    mode, curvature = _top(frame, inputs, paths)
+    lower = jnp.linalg.cholesky(curvature)
+    inverse = jax.scipy.linalg.solve_triangular(lower, jnp.eye(len(mode), dtype=mode.dtype), lower=True)
     root = jnp.linalg.cholesky(inverse.T @ inverse)
     best, proper = jnp.argmax(paths.elbo), jnp.all(jnp.isfinite(root))
     own = Normal(mode, root), Normal(paths.normal.loc[best], paths.normal.root[best])
     return Normal(*(jnp.where(proper, a, b) for a, b in zip(*own, strict=True)))
+
+
+def _mode_at(frame: Frame, inputs: Sequence[Any], paths: Path) -> Normal:
+    """Give the highest end of a path, with the scale of each coordinate while the others stay there.
+
+    Where the density does not bend down along a coordinate, it has the scale of the best law of a path.
+    """
+    mode, curvature = _top(frame, inputs, paths)
+    bend = jnp.diag(curvature)
+    root = paths.normal.root[jnp.argmax(paths.elbo)]
+    bends = jnp.isfinite(bend) & (bend > 0)
+    scale = jnp.where(bends, 1 / jnp.sqrt(jnp.where(bends, bend, 1.0)), jnp.sqrt(jnp.sum(root**2, axis=1)))
+    return Normal(mode, scale)
+
+
+def _mode(normal: Normal) -> dist.Distribution:
+    return dist.Normal(normal.loc, normal.root).to_event(1)
 
 
 def _normal_at(normal: Normal) -> dict[str, Any]:
@@ -103,12 +139,24 @@ def _lowrank(parameters: dict[str, Any]) -> dist.Distribution:
     )
 
 
+def _flow_at(normal: Normal) -> dict[str, Any]:
+    """Begin at a law as it is, bent by nothing."""
+    return {"weights": flow_weights(len(normal.loc)), "held": (normal.loc, normal.root)}
+
+
+def _flow(parameters: dict[str, Any]) -> dist.Distribution:
+    return Flow(parameters["weights"], *jax.lax.stop_gradient(parameters["held"]))
+
+
 FAMILIES = {
     one.name: one
     for one in (
-        Family("lowrank", _lowrank, _lowrank_at),
-        Family("normal", _normal, _normal_at),
-        Family("laplace", _laplace, end=_laplace_at),
+        Family("lowrank", _lowrank, _lowrank_at, tailed=True),
+        Family("normal", _normal, _normal_at, tailed=True),
+        Family("flow", _flow, _flow_at, rate=NET),
+        Family("laplace", _laplace, end=_laplace_at, tailed=True),
+        Family("mode", _mode, end=_mode_at, tailed=True),
         Family("pathfinder", _pathfinder),
+        Family("grid", on_grid, end=scanned, searches=False),
     )
 }

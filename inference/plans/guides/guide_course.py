@@ -24,18 +24,22 @@ from .paths import Path
 class GuideState(NamedTuple):
     """A guide on its way: its paths, and the fit, which begins when they are done; None of a family without one."""
 
-    paths: Path
+    paths: Path | None
     fit: Fit | None
 
 
 @dataclass(eq=False)
 class GuideSteps:
-    """What is compiled: steps of paths, the turn from them to a fit, steps of it, and the guide at the end."""
+    """What is compiled: steps of paths, the turn from them to a fit, steps of it, and the guide at the end.
+
+    `of_paths` gives those of the inputs that searches read.
+    """
 
     go: Program
     turn: Program
     climb: Program
     last: Program
+    of_paths: Callable[[Sequence[Any]], tuple[Any, ...]]
     length: int = FIRST
 
     @property
@@ -65,6 +69,8 @@ class GuideCourse:
         inputs: of the program.
         shapes: describes a state, by whether the fit has begun.
         totals: most steps of a path, and of the fit.
+        searches: whether there are paths; else the fit begins at once.
+        fits: whether there is a fit.
     """
 
     program: GuideSteps
@@ -73,32 +79,41 @@ class GuideCourse:
     inputs: Sequence[Any]
     shapes: Callable[[bool], GuideState]
     totals: tuple[int, int]
+    searches: bool = True
+    fits: bool = True
 
     @property
     def phases(self) -> tuple[Phase, ...]:
-        """Two, whose steps leave nothing but the state."""
+        """Two, or the fit alone, whose steps leave nothing but the state."""
         paths, fit = self.totals
+        if not self.searches:
+            return (Phase("fit", fit, ()),) if self.fits else ()
         return (Phase("paths", paths, ()), *([Phase("fit", fit, ())] if fit else []))
 
     def begin(self) -> GuideState:
-        """Find the starts."""
+        """Find the starts, or begin the fit."""
+        if not self.searches:
+            return GuideState(None, self.program.turn(tuple(self.inputs), None) if self.fits else None)
         return GuideState(self.start(), None)
 
     def advance(self, state: GuideState, phase: int, steps: int, into: Sequence[np.ndarray]) -> GuideState:
         """Take some steps of all paths, or of the fit."""
         now = jax.tree.map(jnp.asarray, state)
         count, inputs = jnp.asarray(steps, jnp.int32), tuple(self.inputs)
-        if not phase:
+        if self._is_search(phase):
             return now._replace(paths=self.program.go(self.keys[0], inputs, now.paths, count))
         return now._replace(fit=self.program.climb(self.keys[1], inputs, now.fit, count))
 
     def longest(self, phase: int) -> int:
         """All steps fit in one call."""
-        return self.totals[phase]
+        return self.totals[0 if self._is_search(phase) else 1]
+
+    def _is_search(self, phase: int) -> bool:
+        return self.searches and not phase
 
     def end(self, state: GuideState, phase: int, kept: Kept) -> GuideState:
         """Turn from the paths to the fit."""
-        if phase or not self.totals[1]:
+        if not self._is_search(phase) or not self.totals[1]:
             return state
         return state._replace(fit=self.program.turn(tuple(self.inputs), state.paths))
 
@@ -114,4 +129,5 @@ class GuideCourse:
         """Tell the ELBO of each path, or the objective of the last window of the fit."""
         if state.fit is not None:
             return {"objective": np.asarray(state.fit.best), "rests": np.asarray(state.fit.rests)}
+        assert state.paths is not None
         return {"elbo": np.asarray(state.paths.elbo), "rests": np.asarray(state.paths.search.rests)}

@@ -17,18 +17,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.compile_options import quickly
+from lawful.backends.initial_values import prior_coordinates
 from lawful.backends.xla import emit
-from lawful.errors import NoFiniteStartError, UnsupportedProgramError
+from lawful.errors import NoFiniteStartError, NonFiniteError, UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.arguments.constant_data import refuse_other_data
 from lawful.form.arguments.random_keys import one_key
 from lawful.form.choices import choices_of, dims_of
-from lawful.passes.fill_absent import unguarded
-from lawful.passes.unconstrain import refuse_conditional
 
 from ...checkpoints.checkpoint_folder import Checkpoint
 from ...devices.mesh import readable, replicated, spread_over
 from ...devices.watch import watched
+from ...kernels.base.base import initial_state
 from ...kernels.base.frame import Frame
 from ...results.copies import Told
 from ...results.result import Result
@@ -38,21 +38,25 @@ from ...running.environment import timed
 from ...running.memory import Need, memory_for
 from ...running.options import RunOptions
 from ...running.saving import Saver
-from ...running.timed_program import Program
-from ...transformers.propose.guide import Guide, Guided
+from ...transformers.propose.guide import Guide, Guided, is_finite
 from ..chains.chain_runs import failure
 from ..chains.no_start import lost, no_start
 from ..chains.starts import CUBE
 from ..plan import Prepared, told_of
 from ..resuming import begun_of, header_of, put_back, taken_up
-from ..searches.target import CANDIDATES, Target, target_of
-from .families import FAMILIES, Family
+from ..searches.target import CANDIDATES, Target
+from .batches import Batches
+from .families import Family
 from .fit import Uphill
 from .guide_course import GuideCourse, GuideState, GuideSteps
-from .paths import Normal, Path, Paths
-from .verdict import bounds, verdict
+from .paths import Path, Paths
+from .programs import ProgramFamily
+from .tables import PRIOR, Tables
+from .verdict import acceptance, bounds, missed, verdict
 
-STARTS, WAYS, NOISE, ANSWER = range(4)  # numbers of the keys of starts, of draws on paths, of a fit, and of the answer
+# Numbers of the keys of starts, of draws on paths, of a fit, of the answer, and of finite sites from the prior; of the
+# draws by which tails are chosen and modes looked at, the same in all runs.
+STARTS, WAYS, NOISE, ANSWER, FINITE, TAILS = range(6)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Corrected:
 
     def __call__(self, guide: Guide, *inputs: Any) -> Any:
         """Draw, and weigh."""
-        return Guided(self.form, guide)(*inputs)
+        return Guided(self.form, guide, asker="guide")(*inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,14 @@ class Guides:
     family: Family
     uphill: Uphill
     steps: GuideSteps
+    tables: Tables | None = None
+    program: ProgramFamily | None = None
+    batches: Batches | None = None
+
+    @property
+    def searches(self) -> bool:
+        """Whether paths go before the fit; that of a program begins at its parameters."""
+        return self.program is None and self.family.searches
 
     @property
     def frame(self) -> Frame:
@@ -93,11 +105,38 @@ class Guides:
         return self.plan.within(Corrected(self.form), self.plan.method.correction)
 
     @cached_property
+    def _prior(self) -> Callable[..., tuple[Any, ...]]:
+        """Compile draws of the finite sites from the prior: values with which paths go, and where tables begin."""
+        own, places = self.tables, [n for n, choice in enumerate(choices_of(self.form)) if is_finite(choice)]
+        assert own is not None
+        flat = prior_coordinates(self.target.frame.program) is None
+        run = emit(initial_state(self.form)) if not flat else None
+
+        def prior(key: jax.Array, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+            keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(PRIOR))
+            if run is None:  # a site has no draws, so that others may have none: all begin even
+                found = own.even(keys)
+            else:
+                drawn = jax.vmap(lambda key: run(key, *inputs)[0])(keys)
+                found = [drawn[place] for place in places]
+            return (*(each[0] for each in found), *own.begin(found).values())
+
+        return quickly(prior)
+
+    def _given(self, key: jax.Array, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        """Give the inputs of searches and fits: those of the program, and what is known of finite sites."""
+        if self.tables is None:
+            return tuple(inputs)
+        return (*inputs, *self._prior(jax.random.fold_in(key, FINITE), tuple(inputs)))
+
+    @cached_property
     def _starts(self) -> Callable[..., Path]:
         """Compile where the paths begin: each at the best of its candidates."""
         frame, count = self.frame, self.plan.method.paths
 
         def starts(key: jax.Array, inputs: tuple[Any, ...]) -> Path:
+            inputs = self.steps.of_paths(inputs)
+
             def best(key: jax.Array) -> jax.Array:
                 found = self.target.candidates(inputs, key)
                 scores = jax.vmap(partial(frame.log_density, inputs))(found)
@@ -142,17 +181,21 @@ class Guides:
 
     def sampler(self, prepared: Prepared) -> Callable[..., dict[str, jax.Array]]:
         """Fit and draw: values by name of draws of equal weight, as a function of a key and the inputs."""
+        self._compare(prepared.inputs)
 
         def draw(key: jax.Array, *inputs: Any) -> dict[str, jax.Array]:
             refuse_other_data(prepared.form, inputs)
             own = one_key(key)
-            key_of = partial(jax.random.fold_in, own)
-            begun = self._starts(key_of(STARTS), inputs)
-            paths = Paths(self.frame).go(key_of(WAYS), inputs, begun, jnp.asarray(self.totals[0]))
-            fit = self.steps.turn.function(inputs, paths) if self.totals[1] else None
+            key_of, given = partial(jax.random.fold_in, own), self._given(own, inputs)
+            paths = None
+            if self.searches:
+                begun = self._starts(key_of(STARTS), given)
+                paths = self.steps.go.function(key_of(WAYS), given, begun, jnp.asarray(self.totals[0]))
+            begins = self.family.begin is not None and (self.totals[1] or paths is None)
+            fit = self.steps.turn.function(given, paths) if begins else None
             if fit is not None:
-                fit = self.uphill.go(key_of(NOISE), inputs, fit, jnp.asarray(self.totals[1]))
-            guide = self.steps.last.function(inputs, GuideState(paths, fit))
+                fit = self.steps.climb.function(key_of(NOISE), given, fit, jnp.asarray(self.totals[1]))
+            guide, _ = self.steps.last.function(given, GuideState(paths, fit))
             example = self.correction.sampler(guide, *inputs)
             return example(key_of(ANSWER), *jax.tree.leaves(guide), *inputs)
 
@@ -167,7 +210,12 @@ class Guides:
         method = self.plan.method
         head = f"{self.plan.asked.name}: {method.composition}"
         shapes = zip(self.frame.choices, self.frame.shapes, strict=True)
-        sites = (f"  {choice.name}: {prod(shape)} coordinates without bounds" for choice, shape in shapes)
+        sites = [f"  {choice.name}: {prod(shape)} coordinates without bounds" for choice, shape in shapes]
+        finite = () if self.tables is None else self.tables.choices
+        sites += [f"  {choice.name}: a table of its values" for choice in finite]
+        if self.batches is not None:
+            own = self.batches
+            sites.append(f"  a step of the fit reads {own.size} of the {own.count} elements of '{own.plate}'")
         how = "weighed for the program" if method.corrected else "of the guide as it is"
         return [head, *sites, f"  {method.runs} runs of {method.particles} draws, {how}"]
 
@@ -182,7 +230,7 @@ class Guides:
     @cached_property
     def need(self) -> Need:
         """What paths and their laws take."""
-        size, paths = self.frame.size, self.plan.method.paths
+        size, paths = self.frame.size, self.plan.method.paths if self.searches else 0
         each = (3 * size + 64) * size * np.dtype(jnp.result_type(float)).itemsize
         return Need(
             f"{self.plan.asked.name}: {paths} paths in {size} coordinates", paths * each, 0,
@@ -191,19 +239,35 @@ class Guides:
 
     # Running
 
+    def _compare(self, inputs: Sequence[Any]) -> None:
+        """Refuse batches of data that have other terms than the whole; numbers are needed for that."""
+        if self.batches is not None and not any(isinstance(x, jax.core.Tracer) for x in inputs):
+            self.batches.refuse_other_terms(inputs)
+
     def _course(self, prepared: Prepared, key: jax.Array) -> GuideCourse:
-        inputs = tuple(prepared.inputs)
+        self._compare(prepared.inputs)
+        inputs = self._given(key, prepared.inputs)
         start, *own = (jax.random.fold_in(key, number) for number in (STARTS, WAYS, NOISE))
 
         def shapes(fits: bool) -> GuideState:
-            paths = jax.eval_shape(self._starts, start, inputs)
+            paths = jax.eval_shape(self._starts, start, inputs) if self.searches else None
             return GuideState(paths, jax.eval_shape(self.steps.turn.function, inputs, paths) if fits else None)
 
-        return GuideCourse(self.steps, own, lambda: self._starts(start, inputs), inputs, shapes, self.totals)
+        return GuideCourse(
+            self.steps,
+            own,
+            lambda: self._starts(start, inputs),
+            inputs,
+            shapes,
+            self.totals,
+            self.searches,
+            self.family.begin is not None,
+        )
 
     def _whole(self, course: GuideCourse) -> GuideState:
         """Run without looking up; on a mesh its devices share the paths."""
-        state, mesh, kept = course.begin(), self.plan.method.mesh, Kept(course.phases)
+        state, kept = course.begin(), Kept(course.phases)
+        mesh = self.plan.method.mesh if self.searches else None
         if mesh is not None:
             with watched(mesh):
                 leaves, tree = jax.tree.flatten(state.paths)
@@ -212,7 +276,7 @@ class Guides:
                 state = readable(mesh, there.advance(spread, 0, course.totals[0], ()))
             state = course.end(state, 0, kept)
         for number in range(mesh is not None, len(course.phases)):
-            state = course.end(course.advance(state, number, course.totals[number], ()), number, kept)
+            state = course.end(course.advance(state, number, course.phases[number].total, ()), number, kept)
         return state
 
     def _drive(self, prepared: Prepared, key: jax.Array, options: RunOptions) -> Drive:
@@ -239,21 +303,29 @@ class Guides:
 
         Raises: NoFiniteStartError where no path has a finite density.
         """
-        method, elbo = self.plan.method, np.asarray(state.paths.elbo)
-        error = None if np.isfinite(elbo).any() else self._no_start(prepared, state)
+        method, paths = self.plan.method, state.paths
+        lost_all = paths is not None and not np.isfinite(np.asarray(paths.elbo)).any()
+        error = self._no_start(prepared, state, key) if lost_all else None
+        if self.program is not None and state.fit is not None:
+            error = self.program.no_fit(state.fit)
         if error is not None and method.on_fault == "raise":
             raise error
         inputs = tuple(prepared.inputs)
-        guide = self.steps.last(inputs, state)
-        found = self.correction(jax.random.fold_in(key, ANSWER), guide, *inputs)
+        guide, beyond = self.steps.last(self._given(key, inputs), state)
+        try:
+            found = self.correction(jax.random.fold_in(key, ANSWER), guide, *inputs)
+        except NonFiniteError as infinite:
+            raise infinite if self.program is None else self.program.no_weights(infinite) from None
         assert found._weighted is not None
         log_weight = found._weighted.log_weight + np.asarray(found.log_evidence)[:, None]
         low, high = bounds(log_weight)
+        own_stats = {"elbo": low, "eubo": high, "independence_acceptance": acceptance(log_weight)}
         settled = state.fit is None or bool(state.fit.rests)
         told = (
             *found.found,
             *([] if error is None else [lost(error, CANDIDATES)]),
             *verdict(log_weight, method.corrected, settled),
+            *(() if paths is None else missed(log_weight, paths.elbo, beyond)),
             *prepared.unread,
         )
         model, form, observed = prepared.subject
@@ -261,59 +333,23 @@ class Guides:
         own = {**told_of(method.told(), prepared.seed, method.mesh), **_times(found.run, run)}
         return replace(
             found, **raw, sampler=self.plan.asked.name, guide=guide, found=told, model=model, form=form,
-            args=prepared.args, stats={**found.stats, "elbo": low, "eubo": high},
+            args=prepared.args, stats={**found.stats, **own_stats},
             groups={**found.groups, **({"observed_data": observed} if observed else {})},
             dims=dims_of(choices_of(form, ("sample", "deterministic"))),
             run={**own, "plan": Told(lambda: self.plan.plan(*prepared.args))},
         )  # fmt: skip
 
-    def _no_start(self, prepared: Prepared, state: GuideState) -> NoFiniteStartError:
+    def _no_start(self, prepared: Prepared, state: GuideState, key: jax.Array) -> NoFiniteStartError:
         """Tell which sites keep all paths from a start of finite density."""
+        assert state.paths is not None
         search = state.paths.search
         choices, run = self.frame.choices, emit(self.frame.found.values)
-        rows = [run(jax.random.key(0), *prepared.inputs, *self.frame.parts(row))[0][1:] for row in search.vector]
+        given = self.steps.of_paths(self._given(key, prepared.inputs))
+        rows = [run(jax.random.key(0), *given, *self.frame.parts(row))[0][1:] for row in search.vector]
         values = [np.stack([np.asarray(row[number]) for row in rows]) for number in range(len(choices))]
         kind = np.full((len(rows), 1), CUBE)
         state_of = [*values, np.asarray(search.value)]
         return no_start(prepared, choices, state_of, whole=True, origin=kind, tries=CANDIDATES)
-
-
-def guides(plan: Any, form: Form) -> Guides:
-    """Write the fit of a guide to a program.
-
-    Raises: UnsupportedProgramError for a site that is discrete, a point mass, or made in one arm of a branch only.
-    """
-    method, form = plan.method, unguarded(form)  # absent elements have their prior, as other choices
-    refuse_conditional(form)
-    target = target_of(form, plan.asked.name)
-    frame = target.frame
-    family = FAMILIES[method.family]
-    uphill = Uphill(frame, family, method.objective, method.noise)
-
-    def turn(inputs: Sequence[Any], paths: Path) -> Any:
-        assert family.begin is not None
-        return uphill.begin(family.begin(_best(paths)))
-
-    sites = tuple((choice.name, prod(shape)) for choice, shape in zip(frame.choices, frame.shapes, strict=True))
-
-    def last(inputs: Sequence[Any], state: GuideState) -> Guide:
-        if state.fit is not None:
-            looked = jnp.isfinite(state.fit.best)  # else no window was finished
-            parameters = jax.tree.map(partial(jnp.where, looked), state.fit.kept, state.fit.parameters)
-        elif family.begin is not None:  # stopped on the paths
-            parameters = family.begin(_best(state.paths))
-        else:
-            parameters = family.end(frame, inputs, state.paths)
-        return Guide(family.law(parameters), sites, {}, family.name)
-
-    steps = GuideSteps(Program(Paths(frame).go), Program(turn), Program(uphill.go), Program(last))
-    return Guides(plan, form, target, family, uphill, steps)
-
-
-def _best(paths: Path) -> Normal:
-    """Give the law of the path with the greatest ELBO."""
-    best = jnp.argmax(paths.elbo)
-    return Normal(paths.normal.loc[best], paths.normal.root[best])
 
 
 def _times(weighed: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:

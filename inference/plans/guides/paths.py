@@ -9,6 +9,7 @@ Reference: Zhang, Carpenter, Gelman and Vehtari (2022), Pathfinder: parallel qua
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -93,11 +94,18 @@ class Paths:
 
     def _elbo(self, key: jax.Array, inputs: Sequence[Any], normal: Normal) -> jax.Array:
         """Estimate the ELBO of a normal law; -inf where it has none."""
-        law = dist.MultivariateNormal(normal.loc, scale_tril=normal.root)
-        drawn = law.sample(key, (LOOKS,))
-        log_p = jax.vmap(lambda vector: self.frame.log_density(tuple(inputs), vector))(drawn)
-        found = jnp.mean(log_p - law.log_prob(drawn))
+        noise = dist.Normal(jnp.zeros_like(normal.loc), 1.0).sample(key, (LOOKS,))
+        log_p = jax.vmap(partial(self.frame.log_density, tuple(inputs)))(normal.loc + noise @ normal.root.T)
+        log_q = -0.5 * jnp.sum(noise**2, 1) - jnp.sum(jnp.log(jnp.diag(normal.root)))  # less d log sqrt(2 pi)
+        found = jnp.mean(log_p - log_q) + 0.5 * len(normal.loc) * math.log(2 * math.pi)
         return jnp.where(jnp.isfinite(found), found, -jnp.inf)
+
+
+def draws_on(paths: Path, key: jax.Array) -> jax.Array:
+    """Draw from the laws of all paths (paths, draws, size)."""
+    loc, root = paths.normal
+    noise = dist.Normal(jnp.zeros_like(loc), 1.0).sample(key, (LOOKS,))
+    return loc[:, None] + jnp.einsum("pij,npj->pni", root, noise)
 
 
 def root_of(search: Search) -> jax.Array:

@@ -21,6 +21,8 @@ from ...results.datatree.statistics import pareto_k
 
 TAIL = 0.7  # of the Pareto law of the largest weights: beyond it, means of any affordable number of draws are off
 EVEN = 0.5  # share of the draws that weights are worth from which their tail does not matter
+LEAST = 0.001  # share of the evidence that another mode may hold
+FAR = 5.0  # nats by which the weights there are above those of the posterior's draws: the guide does not come there
 GAP = 0.1  # EUBO - ELBO, in nats, up to which raw draws pass for those of the posterior
 
 
@@ -37,6 +39,46 @@ def bounds(log_weight: Any) -> tuple[np.ndarray, np.ndarray]:
     weight = np.exp(log_w - np.where(np.isfinite(highest), highest, 0.0))
     weight /= np.maximum(weight.sum(axis=1, keepdims=True), np.finfo(float).tiny)
     return log_w.mean(axis=1), np.sum(weight * np.where(dead, 0.0, log_w), axis=1)
+
+
+def acceptance(log_weight: Any) -> np.ndarray:
+    """Give by run what share of moves of an independence sampler from the guide would be accepted, at the posterior.
+
+    It is the mean of min(1, w'/w) over pairs of draws, the first by its weight: the sum of the lesser weight of each
+    pair, which sorted weights give in one pass (Liu 1996).
+
+    >>> acceptance(np.log([[1.0, 1.0], [1.0, 3.0]])).tolist()
+    [1.0, 0.5]
+    """
+    log_w = np.sort(np.asarray(log_weight, float), axis=1)
+    count, highest = log_w.shape[1], log_w[:, -1:]
+    weight = np.exp(log_w - np.where(np.isfinite(highest), highest, 0.0))
+    total = np.maximum(weight.sum(axis=1), np.finfo(float).tiny)
+    if count == 1:
+        return np.full(len(log_w), np.nan)
+    return 2 * (weight @ np.arange(count - 1, -1, -1.0)) / total / (count - 1)
+
+
+def missed(log_weight: np.ndarray, elbo: Any, beyond: Any) -> Iterator[Finding]:
+    """Tell of modes that searches saw, and that the guide does not reach.
+
+    Args:
+        log_weight: of draws from the guide (run, draw).
+        elbo: of the law on each path.
+        beyond: the mean log weight of draws from this law, for the guide.
+    """
+    log_z = float(np.logaddexp.reduce(log_weight, axis=None)) - np.log(log_weight.size)
+    high = float(np.max(bounds(log_weight)[1]))
+    share = np.exp(np.minimum(np.where(np.asarray(beyond) > high + FAR, np.asarray(elbo), -np.inf) - log_z, 0.0))
+    if np.isfinite(log_z) and (worst := float(np.max(share, initial=0.0))) > LEAST:
+        yield Finding(
+            "MISSED_MODE",
+            f"searches ended at {np.sum(share > LEAST)} places that draws from the guide do not reach, and of which "
+            f"one holds a share of {worst:.2g} of the evidence or more (limit {LEAST}). Fix: "
+            "inference.tempered_smc(model) or inference.parallel_tempering(model), which go from mode to mode; "
+            "family='pathfinder', a mixture over all searches; or a prior that tells the modes apart.",
+            value=worst, limit=LEAST,
+        )  # fmt: skip
 
 
 def verdict(log_weight: np.ndarray, corrected: bool, settled: bool) -> Iterator[Finding]:

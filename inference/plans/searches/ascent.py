@@ -18,8 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from lawful.errors import LawfulError
-
+from ..optimisers import optimiser
 from .target import Target
 
 MEMORY = 20  # pairs of steps and changes of the gradient
@@ -205,11 +204,4 @@ def _either(chosen: jax.Array, one: Any, other: Any) -> Any:
 
 
 def _solver() -> Any:
-    try:
-        import optax
-    except ImportError as error:
-        raise LawfulError(
-            "maximise: the search is that of optax, which is not installed. Fix: pip install 'lawful[maximise]'.",
-            module="optax",
-        ) from error
-    return optax.scale_by_lbfgs(memory_size=MEMORY)
+    return optimiser("scale_by_lbfgs", memory_size=MEMORY)

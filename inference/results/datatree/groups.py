@@ -59,7 +59,7 @@ def marginal_group(result: Record, dims: Mapping[str, tuple[str, ...]]) -> dict[
         return {}
     arrays = {name: np.asarray(own) for name, own in result.marginals.items()}
     axes = {name: (*dims.get(name, ())[: own.ndim - 1], f"{name}_value") for name, own in arrays.items()}
-    states = {name: result.beliefs.structure.family(name).states for name in arrays}
+    states = {name: result.beliefs.values_of(name) for name in arrays}
     values = {f"{name}_value": np.asarray(own) for name, own in states.items() if own is not None}
     dataset = arviz_base.dict_to_dataset(arrays, sample_dims=[], dims=listed(axes), coords={**values})
     return {"marginals": dataset}

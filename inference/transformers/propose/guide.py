@@ -70,7 +70,7 @@ class Guide:
 
         It takes the arguments of the model, on which supports may depend, and names the choices as the model does.
         """
-        return Guided(model, self, weighed=False)
+        return Guided(model, self, weighed=False, asker="guide(model)")
 
     def __repr__(self) -> str:
         """Show family and sites."""
@@ -80,17 +80,21 @@ class Guide:
 
 @dataclass(frozen=True)
 class Guided(Around):
-    """The program that draws the choices of another one from a guide; `weighed` for the difference."""
+    """The program that draws the choices of another one from a guide; `weighed` for the difference.
+
+    `asker` is what was called, which errors name.
+    """
 
     model: Any
     guide: Guide
     weighed: bool = True
+    asker: str = "start_from"
 
     def __call__(self, *args: Any) -> Any:
         """Draw, weigh, and name the choices as the program does."""
         form, (inputs, _, _) = trace(self.model, *args), split_arguments(args)
         placed = _placed(form)
-        placed.refuse_other(self.guide)
+        placed.refuse_other(self.guide, self.asker)
         with scope(GUIDE):
             given, log_guide = placed.drawn(self.guide)
             found = placed.found.split(unnamed(placed.found.form)(*inputs, *given))
@@ -142,25 +146,25 @@ class _Placed:
         whole = tree is not None and tree.num_leaves == len(outputs)
         return jax.tree.unflatten(tree, outputs) if whole else tuple(outputs)
 
-    def refuse_other(self, guide: Guide) -> None:
+    def refuse_other(self, guide: Guide, asker: str) -> None:
         """Refuse a guide of other choices."""
         pairs = [*zip(self.found.choices, self.shapes, strict=True)]
         sites = tuple((c.name, prod(shape)) for c, shape in pairs if not is_finite(c))
-        tables = {c.name: (*shape, len(values_of(c))) for c, shape in pairs if is_finite(c)}
+        tables = {c.name: (*shape, len(values_of(c, asker))) for c, shape in pairs if is_finite(c)}
         own = {name: jnp.shape(table) for name, table in guide.tables.items()}
         if guide.sites != sites or own != tables or (guide.law is not None) != bool(sites):
             raise LawfulError(
-                f"start_from: the guide is of {_shown(guide.sites, own)}, and the program has "
+                f"{asker}: the guide is of {_shown(guide.sites, own)}, and the program has "
                 f"{_shown(sites, tables)}. Fix: fit a guide to this program, inference.guide(model)(key, *args)."
             )
         if guide.law is not None and (guide.law.batch_shape, guide.law.event_shape) != ((), (guide.size,)):
             raise LawfulError(
-                f"start_from: expected a law of one vector of {guide.size} coordinates, got batch shape "
+                f"{asker}: expected a law of one vector of {guide.size} coordinates, got batch shape "
                 f"{guide.law.batch_shape} and event shape {guide.law.event_shape}. Fix: law.to_event(1)."
             )
         if guide.law is not None and not reaches_all(guide.law):
             raise LawfulError(
-                "start_from: the law of the guide, or what it is transformed from, has a support with bounds, so that "
+                f"{asker}: the law of the guide, or what it is transformed from, has a support with bounds, so that "
                 "there are coordinates which it does not reach, and what the program has there would be lost. Fix: "
                 "give a law of all real vectors, as a mixture with a broad one."
             )
@@ -190,7 +194,7 @@ def is_finite(choice: Choice) -> bool:
     return not jnp.issubdtype(choice.dtype, jnp.floating)
 
 
-def values_of(choice: Choice) -> np.ndarray:
+def values_of(choice: Choice, asker: str = "start_from") -> np.ndarray:
     """List the values of an element of a finite choice.
 
     Raises: UnsupportedProgramError for a choice whose values are no finite list, the same for all parameters.
@@ -198,7 +202,7 @@ def values_of(choice: Choice) -> np.ndarray:
     values = choice.law.element_values
     if values is None:
         raise UnsupportedProgramError(
-            f"start_from: site '{choice.name}' ({choice.source}) has no finite list of values, so no guide has a table "
+            f"{asker}: site '{choice.name}' ({choice.source}) has no finite list of values, so no guide has a table "
             "for it. Fix: sum it out, or leave the guide to the continuous sites.",
             site=choice.address,
         )

@@ -74,7 +74,7 @@ def start_from(law: Any) -> Transformer:
     [('class', 'start')]
     """
     if isinstance(law, Guide):
-        return Transformer(f"start_from({law!r})", partial(_guided, law), PRESERVES, programs=True)
+        return from_guide(law, "start_from")
     if not isinstance(law, SymmetricMixture):
         raise LawfulError(
             f"start_from: expected a guide or a mixture of laplace_mixture, got {type(law).__name__}. Fix: give "
@@ -83,9 +83,14 @@ def start_from(law: Any) -> Transformer:
     return rewriting(f"start_from({law.plate!r})", lambda *call: _Starting(law))
 
 
-def _guided(guide: Guide, model: Any) -> Any:
+def from_guide(guide: Guide, asker: str) -> Transformer:
+    """Draw all choices of a program from a guide; `asker` is what was called, which errors name."""
+    return Transformer(f"start_from({guide!r})", partial(_guided, guide, asker), PRESERVES, programs=True)
+
+
+def _guided(guide: Guide, asker: str, model: Any) -> Any:
     """Give the program that draws from a guide; of a Form, its Form."""
-    program = Guided(model, guide)
+    program = Guided(model, guide, asker=asker)
     if not isinstance(model, Form):
         return program
     return trace(program, *(jax.ShapeDtypeStruct(v.shape, v.dtype) for v in model.inputs))

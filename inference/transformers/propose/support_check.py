@@ -100,7 +100,7 @@ def require_way_back(program: Form, forward: Form, backward: Form, name: str) ->
 
 
 def _fixed(support: Any) -> bool:
-    return all(map(_known, _box(of_elements(support)) or ()))
+    return all(map(_known, box_of(of_elements(support)) or ()))
 
 
 def missed_support(wanted: Any, reached: Any) -> tuple[str | None, jax.Array | None]:
@@ -113,8 +113,8 @@ def missed_support(wanted: Any, reached: Any) -> tuple[str | None, jax.Array | N
     if wanted is None or reached is None:
         return None, None
     wanted, reached = of_elements(wanted), of_elements(reached)
-    inner, outer = _box(wanted), _box(reached)
-    told = f"its support is {_shown(reached)}, that of the site {_shown(wanted)}"
+    inner, outer = box_of(wanted), box_of(reached)
+    told = f"its support is {shown_support(reached)}, that of the site {shown_support(wanted)}"
     if inner is None or outer is None:
         return (None if type(wanted) is type(reached) or isinstance(reached, _EVERYWHERE) else told), None
     flags = []
@@ -162,8 +162,12 @@ def _support(distribution: Any) -> Any:
 _EVERYWHERE = (type(constraints.real), type(constraints.dependent))
 
 
-def _box(support: Any) -> tuple[Any, Any] | None:
-    """Return the bounds of a product of intervals; None for another set."""
+def box_of(support: Any) -> tuple[Any, Any] | None:
+    """Return the bounds of a product of intervals; None for another set.
+
+    >>> box_of(constraints.positive)
+    (0.0, inf)
+    """
     if support is constraints.real:
         return -np.inf, np.inf
     if support is constraints.boolean:
@@ -178,8 +182,13 @@ def _known(value: Any) -> bool:
     return not isinstance(value, jax.core.Tracer) and not np.any(np.isnan(value))
 
 
-def _shown(support: Any) -> str:
-    box = _box(support)
+def shown_support(support: Any) -> str:
+    """Write a set for people.
+
+    >>> shown_support(constraints.unit_interval), shown_support(constraints.simplex)
+    ('[0, 1]', 'simplex')
+    """
+    box = box_of(support)
     if box is None or any(_known(bound) and np.ndim(bound) for bound in box):
         return type(support).__name__.lstrip("_").lower()
     return f"[{', '.join(f'{float(bound):g}' if _known(bound) else 'a computed number' for bound in box)}]"

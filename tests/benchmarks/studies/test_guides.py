@@ -9,6 +9,8 @@ import pytest
 from benchmarks.studies.posteriordb import POSTERIORS, data_folder
 from benchmarks.studies.posteriordb.guides import FITTED, SPOILED, Parts, drawn, law_of, lines, parts_of
 from benchmarks.studies.posteriordb.reference import bound
+from lawful.inference.laws.flow import Flow, flow_weights
+from lawful.inference.laws.tailed import Tailed
 
 ROOT = np.array([[[1.5, 0.0], [-0.6, 0.8]]])
 PARTS = Parts(np.zeros(1), np.array([[1.0, -2.0]]), ROOT)
@@ -21,6 +23,10 @@ LAWS = {
         dist.MultivariateNormal(jnp.array([[0.0, 1.0], [2.0, 0.0]]), scale_tril=jnp.asarray(np.repeat(ROOT, 2, 0))),
     ),
 }
+
+BENT = jax.tree.map(lambda x: x + 0.1 * np.random.default_rng(1).normal(size=x.shape), flow_weights(2))
+LAWS["tailed"] = Tailed(LAWS["low rank"], 3, 1.2)
+LAWS["flow"] = Flow(BENT, jnp.asarray(PARTS.loc[0]), jnp.asarray(ROOT[0]))
 
 
 @pytest.mark.parametrize("name", LAWS)
