@@ -9,6 +9,8 @@ from .algorithms.enumerated import enumerate as enumerate
 from .algorithms.guide import guide as guide
 from .algorithms.ibis import ibis as ibis
 from .algorithms.importance import importance as importance
+from .algorithms.infer import InferPlan as InferPlan
+from .algorithms.infer import infer as infer
 from .algorithms.maximise import maximise as maximise
 from .algorithms.mcmc import mcmc as mcmc
 from .algorithms.method import Method as Method

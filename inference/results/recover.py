@@ -25,7 +25,13 @@ from .record import masked
 
 
 def recover(
-    summed: Enumeration, draws: Mapping[str, Any], key: Any, *args: Any, batch_size: BatchSize = "auto", first: int = 0
+    summed: Enumeration,
+    draws: Mapping[str, Any],
+    key: Any,
+    *args: Any,
+    batch_size: BatchSize = "auto",
+    first: int = 0,
+    count: tuple[int, int] = (1, 1),
 ) -> dict[str, np.ndarray]:
     """Draw the summed sites back: with one key, what a chain and a draw of it get does not depend on the others.
 
@@ -36,6 +42,7 @@ def recover(
         args: the program's arguments.
         batch_size: draws a batch.
         first: the number of the first draw.
+        count: chains and draws, where no site stays and `draws` is empty.
 
     Returns: all choices of the program, and what it names, by name, (chain, draw, ...); NaN where an arm did not run.
 
@@ -52,13 +59,13 @@ def recover(
     """
     inputs, _, _ = split_arguments(args)
     kept = choices_of(summed.marginal)
-    lead = leading_axes(draws) if draws else (1, 1)
+    lead = leading_axes(draws) if draws else count
     columns = [in_one_row(as_choice(choice, draws[choice.name])) for choice in kept]
-    count = int(np.prod(lead))
+    rows = int(np.prod(lead))
     places = [in_one_row(x) for x in np.indices(lead, np.int32)]
     places[1] = places[1] + np.int32(first)
     function = functools.partial(drawing(summed.full, tuple(c.address for c in kept)), one_key(key), inputs)
-    answers = in_batches(function, [*places, *columns], count, batch_size)
+    answers = in_batches(function, [*places, *columns], rows, batch_size)
     shaped = [answer.reshape(*lead, *answer.shape[1:]) for answer in answers]
     found = by_name(summed.choices, shaped)
     return masked(found.values, found.flags)

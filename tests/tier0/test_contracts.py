@@ -84,6 +84,7 @@ KERNELS = {"mh": kernels.mh, "single_site": lambda: kernels.mh(kernels.single_si
            "foreign": lambda: kernels.foreign(lambda log_density: lambda key, position: position)}  # fmt: skip
 # What is neither a transformer, nor a kernel, nor a plan, and so claims nothing by itself.
 CLAIM_NOTHING = {
+    "infer",  # what it tries claims for itself
     "predictive",
     "filtered",
     "smoothed",
@@ -223,8 +224,9 @@ def test_rows_have_different_names_and_exact_claims_but_for_a_bound():
     names = [row.name for row in (*ROWS, *IDENTITIES)]
     assert len(set(names)) == len(names)
     assert all(row.subject.contract.exact for row in ROWS)
-    bounds = [row.name for row in IDENTITIES if not row.subject.contract.exact]  # of the maximum
-    assert bounds == ["maximise", "maximise by expectation maximisation"]
+    bounds = [row.name for row in IDENTITIES if not row.subject.contract.exact]  # of the evidence, and of the maximum
+    gradients = [f"gradient of a guide, {how}" for how in ("by scores", "by sums", "of several weights")]
+    assert bounds == [*gradients, "maximise", "maximise by expectation maximisation"]
 
 
 def test_a_composition_claims_no_more_than_its_weakest_part():

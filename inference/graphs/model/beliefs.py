@@ -89,6 +89,11 @@ class Beliefs:
         numbers = np.asarray(self.verdict_number)
         return VERDICTS[int(numbers)] if numbers.ndim == 0 else np.array(VERDICTS)[numbers]
 
+    def values_of(self, name: str) -> Any:
+        """List the values of a variable, in the order of its probabilities; None where they are numbers from zero."""
+        family = self.structure.family(name)
+        return None if family is None else family.states
+
     @property
     def converged(self) -> bool:
         """Whether the answer is exact or a fixed point, in all graphs."""

@@ -6,8 +6,9 @@ on the result is the inference on the marginal (a collapsed, or Rao-Blackwellise
 sites.
 
 The sites are taken in their non-centred form, as functions of standard normals: their covariances may be singular, and
-finite sites that their law reads may be summed before or after. That the density is a quadratic form of them, and that
-lanes, as the persons of a plate, are apart, is proved from its operations.
+finite sites that their law reads may be summed before or after. A flat site of all real numbers counts as normal. That
+the density is a quadratic form of them, and that lanes, as the persons of a plate, are apart, is proved from its
+operations.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lawful.passes.condition import conditioned
 
 from ...contract import Contract, Transformer
 from ...laws.log_sum import log_sum
+from ...representations.flat_priors import by_flat_normals, is_flat
 from ...representations.standard_normals import normal_site
 from ...summing.laws import IndexLaw
 from ...summing.tables import PREFIX
@@ -104,6 +106,17 @@ class Normals:
 
 
 def _apply(form: Form, sites: Wanted, max_block: int, by_step: bool) -> Form:
+    flat = [c.address for c in choices_of(form) if is_flat(c)]
+    if not flat:
+        return _without_normals(form, sites, max_block, by_step)
+    found = _without_normals(by_flat_normals(form, flat), sites, max_block, by_step)
+    left = {c.address for c in choices_of(found)}.intersection(flat)
+    if not left:
+        return found
+    return _without_normals(by_flat_normals(form, set(flat) - left), sites, max_block, by_step)
+
+
+def _without_normals(form: Form, sites: Wanted, max_block: int, by_step: bool) -> Form:
     if any(site.plates for site in form.sites()):
         raise LawfulError(
             "integrate_normals: the form has the plates of an algorithm (particles or chains). Fix: integrate the "

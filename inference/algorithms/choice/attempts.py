@@ -1,0 +1,139 @@
+"""Attempts: the methods that may give the answer of a program, in the order in which they are tried, each with why.
+
+Law: each is a method of this library with its own law, on the program or on what sums and integrals leave of it; the
+order reads the form alone. A cheap attempt comes first where its verdict can tell that it failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from lawful.form import Form
+from lawful.form.choices import choices_of
+from lawful.form.liveness import random_values
+from lawful.inspection.lint.improper_priors import improper_sites
+
+from ...contract import Transformer
+from ...findings.evidence import kish_ess
+from ...kernels import nuts
+from ...kernels.default_kernel import default_kernel
+from ...laws.grid import COUNTS
+from ...results.result import Result
+from ...transformers.noncentred import is_normal, noncentred
+from ..advice import suited
+from ..guide import FittedGuide
+from ..mcmc import Mcmc
+from ..smc import Smc
+from ..tempered_smc import TemperedSmc
+from .reduction import Reduction
+
+CHAINS = 4
+RUNS = 16  # of particles that move, whose spread alone tells their error
+MANY = 100  # numbers up to which a normal law of all of them is tried as a guide
+WORTH = 0.1  # share of its draws that a guide's weights must be worth
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A method that may give the answer.
+
+    Attributes:
+        name: what it is, in one or two words.
+        method: with its settings.
+        why: it is tried at this place.
+        before: what is done to the program first, beside sums and integrals.
+        travels: whether it goes between modes that lie apart.
+    """
+
+    name: str
+    method: Any
+    why: str
+    before: Transformer | None = None
+    travels: bool = False
+
+    def on(self, model: Any) -> Any:
+        """Give the plan on a model."""
+        if self.before is None:
+            return self.method.on(model)
+        before: Callable[[Any], Any] = self.before
+        return self.method.on(before(model))
+
+
+def attempts_at(reduction: Reduction, draws: int, progress: bool | None) -> tuple[Attempt, ...]:
+    """List the attempts at what is left of a program."""
+    common: Any = {"enumerate": reduction.by, "progress": progress}
+    each = max(1, -(-draws // CHAINS))
+    if suited(reduction.form) == "smc" and not reduction.smooth:
+        why = "its loop observes as it goes and reads no unknown parameter, so a filter sees all of it"
+        return tuple(
+            Attempt("smc", Smc(particles=times * max(each, 1000), runs=CHAINS, **common), said)
+            for times, said in ((4, why), (32, "eight times the particles"))
+        )
+    if reduction.smooth:
+        return _smooth(reduction, each, common)
+    kernel = default_kernel(reduction.left, sums=False)
+    first = Mcmc(kernel.kernel, draws=each, **common)
+    longer = replace(first, warmup=4 * first.warmup, draws=10 * each, thin=10)
+    return (
+        Attempt("mcmc", first, "; ".join(kernel.reasons)),
+        Attempt("mcmc, longer", longer, "10 times as many steps"),
+    )
+
+
+def _smooth(reduction: Reduction, each: int, common: Mapping[str, Any]) -> tuple[Attempt, ...]:
+    """List what is tried where all sites that are left have a gradient."""
+    found, size = [], reduction.size
+    numbers = f"{size} number{'s' * (size != 1)}"
+    if size <= MANY and not any(choice.conditional for choice in choices_of(reduction.left)):
+        guided = FittedGuide(particles=max(2 * each, 1000), runs=CHAINS, **common)
+        if size <= len(COUNTS):
+            scan = replace(guided, family="grid")
+            found.append(Attempt("guide, grid", scan, f"{numbers}: the density is scanned, and weights tell how well"))
+        why = f"{numbers} with a gradient: a law is fitted, and its weights tell how well"
+        found.append(Attempt("guide", guided, "a law is fitted" if found else why))
+    kernel = default_kernel(reduction.left, sums=False).kernel
+    chains = Mcmc(kernel, draws=each, **common)
+    found.append(Attempt("nuts", chains, "from draws of the guide" if found else f"{numbers} with a gradient"))
+    if _hierarchical(reduction.left):
+        found.append(Attempt("nuts, noncentred", Mcmc(draws=each, **common), "has no funnel", noncentred()))
+    mass = getattr(kernel, "inverse_mass", None)
+    patient = replace(chains, kernel=nuts(inverse_mass=mass, target_acceptance=0.99), warmup=4 * chains.warmup)
+    longer = replace(patient, draws=2 * each, thin=2)
+    found.append(Attempt("nuts, longer", longer, "shorter steps, 4 times the warm-up"))
+    if not improper_sites(reduction.form):
+        path = TemperedSmc(particles=max(each, 2000), runs=RUNS, **common)
+        larger = replace(path, particles=4 * path.particles)
+        found.append(Attempt("tempered_smc", path, "modes that lie apart", travels=True))
+        found.append(Attempt("tempered_smc, larger", larger, "4 times the particles", travels=True))
+    return tuple(found)
+
+
+def _hierarchical(form: Form) -> bool:
+    """Tell whether the law of a normal site reads another choice."""
+    random, normal = random_values(form), {c.address for c in choices_of(form) if is_normal(c)}
+    return any(site.address in normal and not random.isdisjoint(site.parameters) for site in form.sites())
+
+
+def trusted(result: Result) -> bool:
+    """Tell whether a result is ok, and its weights are worth enough draws."""
+    if not result.ok:
+        return False
+    weighted = result._weighted
+    if weighted is None or result.guide is None:
+        return True
+    share: float = np.min(kish_ess(weighted.log_weight)) / np.shape(weighted.log_weight)[1]
+    return share >= WORTH
+
+
+def begun_at(result: Result | None, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """Take starts of chains from draws of a guide, a chain from each of its runs; None where it has none."""
+    if result is None or result.guide is None:
+        return None
+    draws = {name: np.asarray(result._posterior[name]) for name in names if name in result._posterior}
+    if len(draws) < len(names) or not all(np.isfinite(x[:, 0]).all() for x in draws.values()):
+        return None
+    return {name: x[:, x.shape[1] // 2] for name, x in draws.items()}
