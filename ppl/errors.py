@@ -221,6 +221,15 @@ def refuse_unknown(who: str, settings: Mapping[str, Any], *takers: Callable[...,
             )
 
 
+def without_fix(error: Exception) -> str:
+    """Give what an error says, on one line and without its remedy, for a text that tells another one.
+
+    >>> without_fix(LawfulError("no site 'x'. Fix: name one of y, z."))
+    "no site 'x'"
+    """
+    return (str(error) or type(error).__name__).splitlines()[0].split(" Fix:")[0].rstrip(".")
+
+
 def close_names(name: str, known: Iterable[str]) -> str:
     """Word which names there are, those that look alike first.
 

@@ -8,7 +8,7 @@ what is tried before or after changes no draw of it. What was tried stands in `r
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import LawfulError, UnsupportedProgramError, without_fix
 from lawful.form import Form
 from lawful.form.arguments.calls import positional
 from lawful.form.arguments.random_keys import one_key
@@ -27,7 +27,7 @@ from ..plans.plan import Builder, Prepared, refuse_traced
 from ..plans.setting_types import at_least
 from ..results.copies import Told
 from ..results.result import Result
-from .choice.attempts import CHAINS, Attempt, attempts_at, begun_at, trusted
+from .choice.attempts import CHAINS, Attempt, attempts_at, begun_at, misses_a_mode
 from .choice.exact import exact_result, listed_answer, summed_answer
 from .choice.reduction import Reduction, reduced
 from .enumerated import Enumerated, enumerate
@@ -50,7 +50,7 @@ class InferPlan:
         attempts: methods with the reason of each, in the order in which they are tried; none where the answer is exact.
         reduction: what is summed and integrated before; None of a program that runs in Python alone.
         reasons: what is summed and integrated, and why.
-        listed: all paths, where listing them is the answer.
+        listed: all paths, where they are the answer.
         draws: that a result is to be worth, in all chains.
         seconds: of wall time, after which no other attempt begins; None: no limit.
     """
@@ -60,7 +60,7 @@ class InferPlan:
     attempts: tuple[Attempt, ...]
     reduction: Reduction | None
     reasons: tuple[str, ...]
-    listed: Callable[[], Enumerated] | None
+    listed: Enumerated | None
     draws: int
     seconds: float | None
     prepared: Prepared | None = None
@@ -109,17 +109,19 @@ class InferPlan:
                 tried.append(f"{attempt.name}: not tried, as {passed:.1f} s of {self.seconds:g} s had passed")
                 break
             try:
-                result = self._plan(number, results)(jax.random.fold_in(own, number), *self.args)
+                result = self.begun(number, results)(jax.random.fold_in(own, number), *self.args)
             except LawfulError as error:
                 failed = error
-                tried.append(f"{attempt.name}: {type(error).__name__}: {_short(error)}")
+                tried.append(f"{attempt.name}: {type(error).__name__}: {without_fix(error)}")
                 continue
             results.append(result)
             tried.append(f"{attempt.name}: {_verdict(result)}")
-            if trusted(result):
+            if result.ok:
                 return self._told(result, tried, begun)
-            if any(finding.code == "MISSED_MODE" for finding in result.reasons):
-                waiting.sort(key=lambda number: not self.attempts[number].travels)
+            if misses_a_mode(result):  # chains that stay in one mode may agree, and would be ok and wrong
+                stays = [self.attempts[other].name for other in waiting if not self.attempts[other].travels]
+                tried += [f"{name}: not tried, as modes lie apart" for name in stays]
+                waiting = [other for other in waiting if self.attempts[other].travels]
         if not results:
             assert failed is not None
             raise failed
@@ -127,18 +129,18 @@ class InferPlan:
         best = min(reversed(results), key=lambda result: (not result.ok, bin(result.status.value).count("1")))
         return self._told(best, tried, begun)
 
-    def _plan(self, number: int, results: list[Result]) -> Any:
-        """Give the plan of an attempt; chains begin at draws of a guide, where there is one."""
+    def begun(self, number: int, results: Sequence[Result]) -> Any:
+        """Give the plan of an attempt after the results of others: chains begin at draws of a guide among them."""
         plan, method = self.method(number), self.attempts[number].method
         if not isinstance(method, Mcmc) or self.reduction is None or self.attempts[number].before is not None:
             return plan
         names = tuple(choice.name for choice in choices_of(self.reduction.left))
-        init = next((found for result in results if (found := begun_at(result, names))), None)
+        init = begun_at(results, names)
         return plan if init is None else plan.starting(init)
 
     def _exact(self, key: Any, begun: float) -> Result:
         if self.listed is not None:
-            fields, how = listed_answer(self.listed(), key, self.draws), "all paths listed"
+            fields, how = listed_answer(self.listed, key, self.draws), "all paths listed"
         else:
             assert self.reduction is not None and self.reduction.found is not None
             inputs = () if self.prepared is None else tuple(self.prepared.inputs)
@@ -165,14 +167,10 @@ class InferPlan:
         if self.exact:
             how, cost = "no site is left: the answer is exact", f"{self.draws} independent draws"
             if self.listed is not None:
-                listed = self.listed()
-                missing = listed.posterior_error() if len(listed.log_weights) else 0.0
-                how = (
-                    "all paths are listed: the answer is exact"
-                    if not missing
-                    else (f"paths without a bound are listed: the answer is exact but for {missing:.0e} at most")
-                )
-                cost = f"{listed.paths} paths; {cost}"
+                missing, cost = self.listed.posterior_error(), f"{self.listed.paths} paths; {cost}"
+                how = "all paths are listed: the answer is exact"
+                if missing:
+                    how = f"paths are listed but for {missing:.0e} at most, where later weights are at most 1"
             return [first, f"  {removed}", f"  {how}", "  else nothing", f"  cost: {cost}"]
         steps = [f"{attempt.name} ({attempt.why})" for attempt in self.attempts]
         cost = "" if self.cost is None else f"{1e6 * self.cost:.0f} us a density with gradient; "
@@ -238,9 +236,9 @@ class Inference:
                 found = enumerate(self.model, mode="eager", max_paths=PATHS, unexplored=MISSING)(*args)
             except LawfulError:
                 found = None
-        why = f"not compiled: {_short(error).split(': ')[0]}"
+        why = f"not compiled: {without_fix(error).split(': ')[0]}"
         if found is not None:
-            return self._of(args, (), None, (why,), lambda: found)
+            return self._of(args, (), None, (why,), found)
         each = max(1, -(-self.draws // CHAINS))
         common: Any = {"mode": "eager", "progress": self.progress}
         chains = Mcmc(draws=each, warmup=each, **common)
@@ -257,7 +255,7 @@ class Inference:
         attempts: tuple[Attempt, ...],
         found: Reduction | None,
         reasons: tuple[str, ...],
-        listed: Callable[[], Enumerated] | None = None,
+        listed: Enumerated | None = None,
     ) -> InferPlan:
         return InferPlan(self.model, args, attempts, found, reasons, listed, self.draws, self.seconds)
 
@@ -291,7 +289,7 @@ def infer(model: Any, *, draws: int = DRAWS, seconds: float | None = None, progr
     """
     at_least(1).how("draws", draws)
     if seconds is not None and not seconds > 0:
-        raise LawfulError(f"infer: seconds: expected a positive number, got {seconds!r}.")
+        raise LawfulError(f"infer: seconds: expected a positive number, got {seconds!r}. Fix: seconds=60, or none.")
     return Inference(model, draws, seconds, progress)
 
 
@@ -299,7 +297,3 @@ def _verdict(result: Result) -> str:
     if result.ok:
         return "ok"
     return "not ok: " + ", ".join(dict.fromkeys(finding.code for finding in result.reasons if finding.status))
-
-
-def _short(error: Exception) -> str:
-    return str(error).split(". Fix:")[0].splitlines()[0]

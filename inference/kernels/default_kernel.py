@@ -19,7 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, without_fix
 from lawful.form import Form
 from lawful.form.choices import Choice, choices_of, finite_sites
 from lawful.form.markov_blanket import reached, work
@@ -134,7 +134,8 @@ def _summed(
             break
         _, found, refused = _as_far_as_possible(attempt, finite)
         if found is None:
-            why.append(f"{_names(form, finite)}: not summed out: {_short(refused)}")
+            assert refused is not None
+            why.append(f"{_names(form, finite)}: not summed out: {without_fix(refused)}")
             continue
         names = ", ".join(c.name for c in found.summed)
         cost = work(found.marginal) / max(work(form), 1)
@@ -232,7 +233,3 @@ def _sites_of(error: Exception) -> tuple[Address, ...]:
 
 def _names(form: Form, sites: Collection[Address]) -> str:
     return ", ".join(c.name for c in choices_of(form) if c.address in set(sites))
-
-
-def _short(error: Exception | None) -> str:
-    return (str(error) or type(error).__name__).split(". Fix:")[0].splitlines()[0]

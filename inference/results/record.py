@@ -162,7 +162,7 @@ class Record:
         runs, 90 % with four and 95 % with sixteen (see `lawful.inference.findings.evidence`). Where runs agree it is
         the standard error times that of Student's t. Where they disagree it is of the size of half the variance of
         their logs, which is what the log of their mean is too low by. Of an exact sum it is zero, and of one that
-        lacks paths what it is too low by at most.
+        lacks paths what it is too low by at most, where what these would still meet weighs at most 1.
         """
         if self.certificate == "exact":
             return 0.0

@@ -12,7 +12,7 @@ from lawful import inference
 from lawful.errors import UnsupportedProgramError
 from lawful.inference import RunOptions
 from lawful.inference.check.identities.guide_gradients import GuideGradient, guide_gradients
-from lawful.inference.check.rows.kernel_rows import LEVELS, levels
+from lawful.inference.check.rows.normal_rows import LEVELS, levels
 
 DATA = 1.5
 

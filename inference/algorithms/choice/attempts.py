@@ -6,7 +6,7 @@ order reads the form alone. A cheap attempt comes first where its verdict can te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from lawful.form.liveness import random_values
 from lawful.inspection.lint.improper_priors import improper_sites
 
 from ...contract import Transformer
-from ...findings.evidence import kish_ess
 from ...kernels import nuts
 from ...kernels.default_kernel import default_kernel
 from ...laws.grid import COUNTS
@@ -34,7 +33,6 @@ from .reduction import Reduction
 CHAINS = 4
 RUNS = 16  # of particles that move, whose spread alone tells their error
 MANY = 100  # numbers up to which a normal law of all of them is tried as a guide
-WORTH = 0.1  # share of its draws that a guide's weights must be worth
 
 
 @dataclass(frozen=True)
@@ -118,22 +116,18 @@ def _hierarchical(form: Form) -> bool:
     return any(site.address in normal and not random.isdisjoint(site.parameters) for site in form.sites())
 
 
-def trusted(result: Result) -> bool:
-    """Tell whether a result is ok, and its weights are worth enough draws."""
-    if not result.ok:
-        return False
-    weighted = result._weighted
-    if weighted is None or result.guide is None:
-        return True
-    share: float = np.min(kish_ess(weighted.log_weight)) / np.shape(weighted.log_weight)[1]
-    return share >= WORTH
+def begun_at(results: Sequence[Result], names: tuple[str, ...]) -> dict[str, Any] | None:
+    """Take starts of chains from draws of the first guide that has them, one from each of its runs; None without."""
+    for result in results:
+        if result.guide is None:
+            continue
+        draws = {name: np.asarray(result._posterior[name]) for name in names if name in result._posterior}
+        starts = {name: x[:, x.shape[1] // 2] for name, x in draws.items()}
+        if len(starts) == len(names) and all(np.isfinite(x).all() for x in starts.values()):
+            return starts
+    return None
 
 
-def begun_at(result: Result | None, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """Take starts of chains from draws of a guide, a chain from each of its runs; None where it has none."""
-    if result is None or result.guide is None:
-        return None
-    draws = {name: np.asarray(result._posterior[name]) for name in names if name in result._posterior}
-    if len(draws) < len(names) or not all(np.isfinite(x[:, 0]).all() for x in draws.values()):
-        return None
-    return {name: x[:, x.shape[1] // 2] for name, x in draws.items()}
+def misses_a_mode(result: Result) -> bool:
+    """Tell whether searches saw a mode that the draws of a guide do not reach."""
+    return any(finding.code == "MISSED_MODE" for finding in result.reasons)

@@ -30,7 +30,7 @@ CHAINS = 4
 IMPOSSIBLE = Finding(
     "DEAD",
     "no value of the choices has a positive density, so the evidence is 0 and there is no posterior. Fix: compare the "
-    "observations and factors with what the model can give; lawful.check(model)(*args) tells supports.",
+    "observations and factors with what the model can give; lawful.check_program(model, *args) tells of supports.",
 )
 
 
@@ -83,7 +83,8 @@ def listed_answer(found: Enumerated, key: Any, draws: int) -> dict[str, Any]:
     told = _fields(posterior, found.log_evidence, Marginals(shares, values), "a list of all paths")
     if not np.isneginf(found.log_unexplored):
         missing = found.posterior_error()
-        lower = {"certificate": "lower-bound", "evidence": f"too low by {missing:.0e} at most", "unexplored": missing}
+        evidence = f"too low by {missing:.0e} at most, where later weights are at most 1"
+        lower = {"certificate": "lower-bound", "evidence": evidence, "unexplored": missing}
         told["run"] |= lower
     return told
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from lawful.addresses import Address
-from lawful.errors import LawfulError
+from lawful.errors import LawfulError, without_fix
 from lawful.form import Form
 from lawful.form.choices import choices_of, finite_sites
 from lawful.form.markov_blanket import work
@@ -97,7 +97,7 @@ def reduced(form: Form) -> Reduction:
     try:
         both = enumeration(form, integrate_normals() if known is None else known >> integrate_normals())
     except LawfulError as error:
-        return Reduction(form, sums, (*why, f"normal sites: not integrated out: {_short(error)}"))
+        return Reduction(form, sums, (*why, f"normal sites: not integrated out: {without_fix(error)}"))
     summed = () if sums is None else sums.summed
     gone = {c.address for c in both.summed} - {c.address for c in summed}
     names = ", ".join(c.name for c in choices if c.address in gone)
@@ -130,7 +130,7 @@ def _sums(form: Form, drawn: bool) -> tuple[Enumeration | None, tuple[str, ...]]
     try:
         found = enumeration(form, marginalise())
     except LawfulError as error:
-        return None, (f"{names}: not summed out: {_short(error)}",)
+        return None, (f"{names}: not summed out: {without_fix(error)}",)
     if work(found.marginal) > OPERATIONS:
         return None, (f"{names}: not summed out: that takes more than {OPERATIONS:.0e} operations",)
     return found, (f"{names}: summed out, which takes {work(found.marginal):.1e} operations",)
@@ -144,7 +144,3 @@ def _rougher(before: Form, after: Form) -> bool:
 
     left = {c.address for c in choices_of(after)}
     return not known(after) >= known(before) & left
-
-
-def _short(error: LawfulError) -> str:
-    return str(error).split(". Fix:")[0].splitlines()[0]

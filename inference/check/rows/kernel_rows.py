@@ -255,19 +255,6 @@ def taken() -> tuple[Any, Any]:
     return a, last
 
 
-def levels(y: Any) -> None:
-    """A level, in which the log density given two finite sites is quadratic."""
-    a = sample("a", dist.Bernoulli(0.3))
-    b = sample("b", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
-    level = sample("level", dist.Normal(0.5 * a, 1.0 + b))
-    sample("y", dist.Normal(level + 2.0 * a - b, 1.0), obs=y)
-
-
-LEVELS: dict[str, Any] = {
-    "law": {"loc": np.array([0.7]), "log_scale": np.array([-0.4])},
-    "tables": {"a": np.array([0.3, -0.2]), "b": np.array([0.1, 0.5, -0.3])},
-}
-
 _TABLES: dict[str, Any] = {"a": [0.2, 0.8], "z": [[0.5, 0.2, 0.3], [0.1, 0.4, 0.5]], "s": [[0.6, 0.4], [0.3, 0.7]]}
 GUIDED = start_from(Guide(None, (), {name: np.log(table) for name, table in _TABLES.items()}))
 

@@ -36,7 +36,7 @@ from ..identities.orbit import orbit
 from ..statistics.report import Report
 from ..statistics.repro import line
 from .eager import EAGER_ROWS, EagerRow, population_report, trace_kernel_report
-from .kernel_rows import LEVELS, levels
+from .normal_rows import LEVELS, levels
 from .reports import kernel_report, transformer_report
 from .rows import IDENTITIES, ROWS, Row
 from .verdict import RowVerdict, is_chosen

@@ -1,9 +1,12 @@
-"""Programs with normal sites, in a plate and in a loop, for the rows of what integrates them out."""
+"""Programs with normal sites, in a plate and in a loop, for the rows of what integrates them out or fits guides."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 
 from lawful import mask, plate, sample, scan
@@ -31,3 +34,17 @@ def trend() -> None:
         return level, None
 
     scan(step, jnp.asarray(0.0), (jnp.array([True, False, True]), jnp.array([0.3, 0.0, -0.4])))
+
+
+def levels(y: Any) -> None:
+    """A level, in which the log density given two finite sites is quadratic."""
+    a = sample("a", dist.Bernoulli(0.3))
+    b = sample("b", dist.Categorical(jnp.array([0.2, 0.5, 0.3])))
+    level = sample("level", dist.Normal(0.5 * a, 1.0 + b))
+    sample("y", dist.Normal(level + 2.0 * a - b, 1.0), obs=y)
+
+
+LEVELS: dict[str, Any] = {
+    "law": {"loc": np.array([0.7]), "log_scale": np.array([-0.4])},
+    "tables": {"a": np.array([0.3, -0.2]), "b": np.array([0.1, 0.5, -0.3])},
+}

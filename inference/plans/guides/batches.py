@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lawful.backends.compile_options import quickly
-from lawful.errors import LawfulError, UnsupportedProgramError
+from lawful.errors import LawfulError, UnsupportedProgramError, without_fix
 from lawful.form import Form
 from lawful.form.arguments.arrays import arguments_of
 from lawful.form.choices import choices_of
@@ -194,7 +194,7 @@ def _refuse_plate(form: Form, plate: str, size: int, told: str) -> None:
 
 def _without_fix(error: Exception) -> str:
     """Give the first line of a message without its remedy, for another one."""
-    return str(error).splitlines()[0].removeprefix("log_marginals: ").split(" Fix:")[0].rstrip(".")
+    return without_fix(error).removeprefix("log_marginals: ")
 
 
 def not_of_rows(
