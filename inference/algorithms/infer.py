@@ -130,7 +130,9 @@ class InferPlan:
         return self._told(best, tried, begun)
 
     def begun(self, number: int, results: Sequence[Result]) -> Any:
-        """Give the plan of an attempt after the results of others: chains begin at draws of a guide among them."""
+        """Give the plan of an attempt after the results of others, which teach coordinates, and where chains begin."""
+        if self.attempts[number].learnt is not None and results and self.prepared is not None:
+            return self.attempts[number].after(tuple(self.prepared.inputs), results).on(self.model)
         plan, method = self.method(number), self.attempts[number].method
         if not isinstance(method, Mcmc) or self.reduction is None or self.attempts[number].before is not None:
             return plan

@@ -74,6 +74,8 @@ def gather_choices(wanted: tuple[Choice, ...], given: Mapping[Any, Any]) -> tupl
     values, missing = [], set()
     for choice in wanted:
         value = data.pop(choice.address, None)
+        if value is None:
+            value = data.pop((choice.name,), None)  # as results write it
         if value is None and choice.loops:
             value = _steps(choice, data)
         if value is None:

@@ -16,6 +16,7 @@ from .fold import placed
 from .nodes import Det, Factor, Form, Site
 
 NORMAL = "~normal"  # ends the address of the noise of a site
+PARTLY = "~partly"  # ends that of a latent value which knows a share of the site's mean and scale
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def is_own(choice: Choice) -> bool:
 
     The noise of a site is a choice of the program that writes it so.
     """
-    address = choice.address[:-1] if choice.address[-1] == NORMAL else choice.address
+    address = choice.address[:-1] if choice.address[-1] in (NORMAL, PARTLY) else choice.address
     return any(isinstance(part, str) and part.startswith("~") for part in address)
 
 

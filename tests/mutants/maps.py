@@ -7,11 +7,12 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import biject_to
 
 from lawful.distributions import bijections as supports
+from lawful.inference.algorithms.choice import centring
 from lawful.inference.kernels.local import local
 from lawful.inference.kernels.local.frames import Frame
-from lawful.inference.representations import coordinates
+from lawful.inference.representations import coordinates, partly_centred
 from lawful.passes import unconstrain
-from tests.mutants.patching import patched
+from tests.mutants.patching import patched, rewritten
 
 single_site = importlib.import_module("lawful.inference.kernels.local.single_site")
 
@@ -42,6 +43,16 @@ def jacobian_inverted():
 def jacobian_in_the_maximum():
     """What is maximised is the density of the coordinates without bounds."""
     return patched(unconstrain, "density_on_support", lambda original: supports.to_support)
+
+
+def scale_by_the_share():
+    """A site that is centred by a share c is its latent value times s**c, where it is s**(1 - c)."""
+    return rewritten(partly_centred, "_value", "scale ** (1 - share)", "scale**share")
+
+
+def shares_without_jacobian():
+    """Shares are learned from the spread of the latent value alone."""
+    return rewritten(centring, "divergences", "(1.0 - share) * log_scale.mean(0)", "0.0")
 
 
 def dependent_bound_forgotten():

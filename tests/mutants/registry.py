@@ -212,6 +212,8 @@ MUTANTS = (
     Mutant("59k", "scale of heavier tails left out of their density", proposals.scale_of_tails_left_out),
     Mutant("59l", "cells of a grid with all of the mass", proposals.cells_with_all_the_mass),
     Mutant("59m", "modes that a guide does not reach unseen", proposals.modes_unseen),
+    Mutant("59n", "scale of a site that is partly centred by its share", maps.scale_by_the_share),
+    Mutant("59o", "Jacobian left out where shares are learned", maps.shares_without_jacobian),
     Mutant(
         "59d",
         "another element scored on the way back of a redraw",

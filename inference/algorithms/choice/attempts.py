@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from lawful.addresses import Address
 from lawful.form import Form
 from lawful.form.choices import choices_of
 from lawful.form.liveness import random_values
@@ -28,6 +30,7 @@ from ..guide import FittedGuide
 from ..mcmc import Mcmc
 from ..smc import Smc
 from ..tempered_smc import TemperedSmc
+from .centring import learnt_coordinates
 from .reduction import Reduction
 
 CHAINS = 4
@@ -44,6 +47,7 @@ class Attempt:
         method: with its settings.
         why: it is tried at this place.
         before: what is done to the program first, beside sums and integrals.
+        learnt: makes `before` anew from the results so far, as `learnt(inputs, results)`.
         travels: whether it goes between modes that lie apart.
     """
 
@@ -51,7 +55,12 @@ class Attempt:
     method: Any
     why: str
     before: Transformer | None = None
+    learnt: Callable[[Sequence[Any], Sequence[Result]], Transformer] | None = None
     travels: bool = False
+
+    def after(self, inputs: Sequence[Any], results: Sequence[Result]) -> Attempt:
+        """Give the attempt with what the results so far teach."""
+        return self if self.learnt is None or not results else replace(self, before=self.learnt(inputs, results))
 
     def on(self, model: Any) -> Any:
         """Give the plan on a model."""
@@ -96,8 +105,10 @@ def _smooth(reduction: Reduction, each: int, common: Mapping[str, Any]) -> tuple
     kernel = default_kernel(reduction.left, sums=False).kernel
     chains = Mcmc(kernel, draws=each, **common)
     found.append(Attempt("nuts", chains, "from draws of the guide" if found else f"{numbers} with a gradient"))
-    if _hierarchical(reduction.left):
-        found.append(Attempt("nuts, noncentred", Mcmc(draws=each, **common), "has no funnel", noncentred()))
+    if sites := _hierarchical(reduction.left):
+        learnt = partial(learnt_coordinates, reduction.form, sites)
+        why = "normal sites as far from centred as draws so far teach, or by standard normals: no funnel"
+        found.append(Attempt("nuts, noncentred", Mcmc(draws=each, **common), why, noncentred(), learnt))
     mass = getattr(kernel, "inverse_mass", None)
     patient = replace(chains, kernel=nuts(inverse_mass=mass, target_acceptance=0.99), warmup=4 * chains.warmup)
     longer = replace(patient, draws=2 * each, thin=2)
@@ -110,10 +121,11 @@ def _smooth(reduction: Reduction, each: int, common: Mapping[str, Any]) -> tuple
     return tuple(found)
 
 
-def _hierarchical(form: Form) -> bool:
-    """Tell whether the law of a normal site reads another choice."""
+def _hierarchical(form: Form) -> frozenset[Address]:
+    """Find the normal sites whose laws read other choices."""
     random, normal = random_values(form), {c.address for c in choices_of(form) if is_normal(c)}
-    return any(site.address in normal and not random.isdisjoint(site.parameters) for site in form.sites())
+    sites = (site for site in form.sites() if site.address in normal)
+    return frozenset(site.address for site in sites if not random.isdisjoint(site.parameters))
 
 
 def begun_at(results: Sequence[Result], names: tuple[str, ...]) -> dict[str, Any] | None:
