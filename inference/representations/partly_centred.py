@@ -5,7 +5,8 @@ x = m + s^(1 - c) (z - c m); then x - m = s^(1 - c) s^c e with e ~ N(0, 1), and 
 the Jacobian of the map. With c = 1 z is x; with c = 0 it is the noise e, which a scale of zero leaves a law.
 
 Reference: Papaspiliopoulos, Roberts and Skoeld (2007), A general framework for the parametrization of hierarchical
-models, section 2. Gorinova, Moore and Hoffman (2020), Automatic reparameterisation of probabilistic programs, section 4.
+models, section 2. Gorinova, Moore and Hoffman (2020), Automatic reparameterisation of probabilistic programs,
+section 4.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def _rewrite(block: Block, node: Site, share: np.ndarray) -> None:
     law, name = node.law, show_address(node.address)
     if not is_plain(law):
         raise UnsupportedProgramError(
-            f"noncentred: site '{name}' ({node.source}) has the law {law.label}, and centred= is of sites with a Normal "
-            "law, without a mask. Fix: leave its share at 0, which writes it by standard normals.",
+            f"noncentred: site '{name}' ({node.source}) has the law {law.label}, and centred= is of sites with a "
+            "Normal law, without a mask. Fix: leave its share at 0, which writes it by standard normals.",
             site=node.address,
         )
     try:
@@ -87,7 +88,8 @@ def is_plain(law: Any) -> bool:
 def told_law(law: DistributionLaw, *parameters: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Give mean and scale of each element of a normal law."""
     normal = core_of(law.distribution(*parameters))
-    return tuple(jnp.broadcast_to(x, law.shape).astype(law.dtype) for x in (normal.loc, normal.scale))
+    mean, scale = (jnp.broadcast_to(x, law.shape).astype(law.dtype) for x in (normal.loc, normal.scale))
+    return mean, scale
 
 
 def _of_latent(law: DistributionLaw, mean: jax.Array, scale: jax.Array, share: jax.Array) -> tuple[jax.Array, ...]:

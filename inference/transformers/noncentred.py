@@ -63,8 +63,9 @@ def noncentred(sites: Names = None, *, centred: ArrayLike | Mapping[str, ArrayLi
     """
     shown = "normal sites" if sites is None else sites if isinstance(sites, str) else named(sites)
     shares = _shares(centred)
-    by_shares = any(np.any(x) for x in shares.values())
-    said = f", centred={', '.join(shares) if isinstance(centred, Mapping) else centred}" if by_shares else ""
+    said = ""
+    if any(np.any(share) for share in shares.values()):
+        said = f", centred={', '.join(shares) if isinstance(centred, Mapping) else shares['']}"
     contract = Contract("preserves_measure", remarks="continuous sites, up to rounding")
     return Transformer(f"noncentred({shown}{said})", lambda form: _apply(form, sites, shares), contract)
 

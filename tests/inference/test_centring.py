@@ -17,7 +17,8 @@ from lawful.backends.xla import emit
 from lawful.errors import LawfulError, UnsupportedProgramError
 from lawful.form.choices import choices_of
 from lawful.inference import kernels, noncentred
-from lawful.inference.algorithms.choice.centring import GRID, divergences, learnt_coordinates, learnt_shares
+from lawful.inference.algorithms.choice import centring
+from lawful.inference.algorithms.choice.centring import GRID, learnt_coordinates, learnt_shares
 from lawful.passes.condition import conditioned
 
 KEY = jax.random.key(0)
@@ -135,7 +136,7 @@ def test_the_divergence_is_that_of_the_nearest_normal_law():
     """Of log s, m and x jointly normal in the coordinates of share 1: the determinant of their covariance, to 1e-10."""
     rng = np.random.default_rng(1)
     log_scale, mean, x = rng.multivariate_normal(np.zeros(3), np.eye(3) + 0.5, size=2000).T
-    gap = divergences(x, mean, np.exp(log_scale))
+    gap = centring.divergences(x, mean, np.exp(log_scale))
     for place, share in enumerate(GRID):
         z = share * mean + np.exp((share - 1) * log_scale) * (x - mean)
         joint = np.linalg.slogdet(np.cov([z, mean, log_scale], bias=True))[1]
@@ -156,12 +157,12 @@ def posterior_of_groups(spread, noise, count=4000):
 
 @pytest.mark.parametrize(("noise", "low", "high"), [(100.0, 0.0, 0.05), (0.01, 0.95, 1.0), (1.0, 0.1, 0.9)])
 def test_shares_follow_the_information_of_the_data(noise, low, high):
-    gap = divergences(*posterior_of_groups(1.0, noise))
+    gap = centring.divergences(*posterior_of_groups(1.0, noise))
     assert low <= GRID[np.argmin(gap)] <= high
 
 
 def test_too_few_different_draws_teach_nothing():
-    assert divergences(*(np.repeat(x[:50], 40) for x in posterior_of_groups(1.0, 1.0))) is None
+    assert centring.divergences(*(np.repeat(x[:50], 40) for x in posterior_of_groups(1.0, 1.0))) is None
     form = lawful.trace(groups, np.zeros(3))
     assert learnt_shares(form, [("x",)], (np.zeros(3),), {"mean": np.zeros((1, 500))}) == {}
     assert learnt_coordinates(form, [("x",)], (np.zeros(3),), []).name == noncentred().name

@@ -1,8 +1,8 @@
 """Centring: how far each normal site stays centred, learned from draws that a run has, and then frozen.
 
-Law: whatever shares are learned, `noncentred(centred=shares)` is an exact change of variables, so they change no answer,
-only how easily chains find it. A share c is chosen for each element to make the latent value z = c m + s^(c - 1) (x - m)
-as normal as it can be given the mean m and log s of its law: it minimises
+Law: whatever shares are learned, `noncentred(centred=shares)` is an exact change of variables, so they change no
+answer, only how easily chains find it. A share c is chosen for each element to make the latent value
+z = c m + s^(c - 1) (x - m) as normal as it can be given the mean m and log s of its law: it minimises
 
     1/2 log Var(z | m, log s, linearly) + (1 - c) E log s,
 
