@@ -65,7 +65,7 @@ def noncentred(sites: Names = None, *, centred: ArrayLike | Mapping[str, ArrayLi
     shares = _shares(centred)
     said = ""
     if any(np.any(share) for share in shares.values()):
-        said = f", centred={', '.join(shares) if isinstance(centred, Mapping) else shares['']}"
+        said = f", centred={', '.join(shares) if isinstance(centred, Mapping) else shares[''].tolist()}"
     contract = Contract("preserves_measure", remarks="continuous sites, up to rounding")
     return Transformer(f"noncentred({shown}{said})", lambda form: _apply(form, sites, shares), contract)
 
