@@ -65,7 +65,7 @@ def noncentred(sites: Names = None, *, centred: ArrayLike | Mapping[str, ArrayLi
     shares = _shares(centred)
     said = ""
     if any(np.any(share) for share in shares.values()):
-        said = f", centred={', '.join(shares) if isinstance(centred, Mapping) else shares[''].tolist()}"
+        said = f", centred={', '.join(shares) if isinstance(centred, Mapping) else shares['']!s}"
     contract = Contract("preserves_measure", remarks="continuous sites, up to rounding")
     return Transformer(f"noncentred({shown}{said})", lambda form: _apply(form, sites, shares), contract)
 
@@ -78,7 +78,7 @@ def _shares(centred: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, np.ndarra
         if not np.all((share >= 0) & (share <= 1)):
             of = f" of '{name}'" if name else ""
             raise LawfulError(
-                f"noncentred: centred{of} is {given[name]}; expected numbers from 0 to 1. Fix: give the share of the "
+                f"noncentred: centred{of} is {given[name]!r}; expected numbers from 0 to 1. Fix: give the share of the "
                 "mean and the scale that the latent value knows, 1 for the site as it is.",
                 given=given[name],
             )

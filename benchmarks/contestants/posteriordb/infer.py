@@ -1,4 +1,4 @@
-"""lawful on a posterior: the program of the study and its data, in one line without options; 64 bits."""
+"""lawful on a posterior: the program of the study and its data, in one line, or by a family of guides; 64 bits."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ PACKAGES = ("lawful", "jax", "jaxlib", "numpyro", "arviz-stats")
 DTYPE = "float64"
 
 
-def one_line(program: Callable[..., Any]) -> Callable[..., inference.Result]:
-    """Give what is measured: a program's inference without options."""
-    return inference.infer(program)
+def one_line(program: Callable[..., Any], family: str = "") -> Callable[..., inference.Result]:
+    """Give what is measured: a program's inference without options, or by guides of a family."""
+    return inference.guide(program, family=family) if family else inference.infer(program)
 
 
 class InferRun(DrawsRun):
@@ -44,7 +44,7 @@ def build(settings: dict[str, Any]) -> InferRun:
     """The contestant for one posterior."""
     jax.config.update("jax_enable_x64", True)
     posterior, data = POSTERIORS[settings["posterior"]], columns(settings)
-    infer = one_line(posterior.program)
+    infer = one_line(posterior.program, settings.get("family", ""))
     arguments = posterior.arguments(data)
 
     def run(i: int) -> inference.Result:

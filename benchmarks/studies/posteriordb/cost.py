@@ -10,7 +10,8 @@ A row tells whether `infer` says ok, the largest |z| of a mean and of a standard
 runs, the least bulk effective sample size over the scalars of the reference (the median of the runs), CPU seconds, and
 what was run. A silent failure is a result of `infer` that is ok and has a |z| beyond the bound of the number of its
 comparisons in the whole table. Then come geometric means of effective draws per CPU second, and of their ratios, over
-posteriors that both have draws of.
+posteriors that both have draws of. `--guides` adds the families of guides, as `inference.guide(program, family=...)`
+fits and weighs them, and how many that are ok give more than both peers.
 
 With `--out` the rows go into `cost.csv`, and rates into `cost.svg`. The exit status is 1 where a failure is silent.
 """
@@ -33,9 +34,11 @@ from benchmarks.harness.process import ContestantError, Worker
 from lawful.errors import LawfulError
 
 from . import POSTERIORS, data_folder, read
+from .guides import FAMILIES
 from .reference import bound
 
 ENVIRONMENTS: Mapping[str, str | None] = {"infer": None, "nutpie": "nutpie", "numpyro": None}
+GUIDES = tuple(f"guide {family}" for family in FAMILIES)
 CONTESTANTS = {("nutpie", "hudson_lynx_hare-lotka_volterra"): ("nutpie_density", None)}  # in place of the usual one
 SIZE = {"chains": 4, "warmup": 1000, "draws": 1000}  # of the peers; `infer` chooses its own
 TEMPERATURES = ("cold", "warm")
@@ -97,10 +100,11 @@ def _z(given: Mapping[str, float], scalar: str, what: str, told: Mapping[str, An
 def measured(sampler: str, posterior: str, folder: Path, seed: int, warm: int, limit_s: float) -> Row:
     """Run a sampler in a process of its own, once cold and `warm` times more."""
     told = read(folder, posterior).scalars
-    settings = SIZE | {"posterior": posterior, "folder": str(folder.resolve()), "scalars": list(told)}
-    contestant, environment = CONTESTANTS.get((sampler, posterior), (sampler, ENVIRONMENTS[sampler]))
-    module = f"benchmarks.contestants.posteriordb.{contestant}"
-    refused = False if sampler == "infer" else None  # an exception is loud
+    name, _, family = sampler.partition(" ")
+    settings = SIZE | {"posterior": posterior, "folder": str(folder.resolve()), "scalars": list(told), "family": family}
+    contestant, environment = CONTESTANTS.get((name, posterior), (name, ENVIRONMENTS.get(name)))
+    module = f"benchmarks.contestants.posteriordb.{'infer' if name == 'guide' else contestant}"
+    refused = False if name in ("infer", "guide") else None  # an exception is loud
     with tempfile.TemporaryDirectory() as home:
         own = {"HOME": home, "XDG_CACHE_HOME": home, "NUMBA_CACHE_DIR": home, "JAX_PLATFORMS": "cpu"}
         try:
@@ -131,16 +135,36 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     for sampler, own in rates.items():
         means = ", ".join(f"{t} {geometric_mean(row.rate(t) for row in own.values()):.3g}" for t in TEMPERATURES)
         yield f"{sampler}: {len(own)} posteriors, effective draws per CPU second: {means}"
-    if refused := [row.posterior.split("-")[0] for row in rows if row.ok is False]:
-        yield f"left out, a run of infer not being ok: {', '.join(refused)}"
+    for sampler in dict.fromkeys(row.sampler for row in rows if row.ok is False):
+        refused = [row.posterior.split("-")[0] for row in rows if row.sampler == sampler and row.ok is False]
+        yield f"left out, a run of {sampler} not being ok: {', '.join(refused)}"
     ours = rates.get("infer", {})
     for peer, own in rates.items():
         both = ours.keys() & own.keys()
-        if peer != "infer" and both:
+        if peer in ENVIRONMENTS and peer != "infer" and both:
             told = (
                 f"{t} {_ratio({name: ours[name].rate(t) / own[name].rate(t) for name in both})}" for t in TEMPERATURES
             )
             yield f"infer / {peer}, {len(both)} posteriors: {'; '.join(told)}"
+
+
+def ahead(rows: Sequence[Row]) -> str:
+    """Count the guides that are ok, and of them those that give more effective draws per CPU second than all peers.
+
+    >>> peer = Row("nutpie", "x", ess=90.0, cold_s=5.0, warm_s=2.0)
+    >>> ahead([peer, Row("guide flow", "x", True, ess=90.0, cold_s=9.0, warm_s=1.0), Row("guide mode", "x", False)])
+    '2 guides, 1 ok in all runs; of these ahead of the peers: cold 0, warm 1'
+    """
+    guides = [row for row in rows if row.sampler in GUIDES]
+    good = [row for row in guides if row.ok]
+    peers = [row for row in rows if row.sampler not in ("infer", *GUIDES)]
+
+    def best(posterior: str, temperature: str) -> float:
+        rates = [row.rate(temperature) for row in peers if row.posterior == posterior]
+        return max((rate for rate in rates if np.isfinite(rate)), default=np.inf)
+
+    counts = (f"{t} {sum(row.rate(t) > best(row.posterior, t) for row in good)}" for t in TEMPERATURES)
+    return f"{len(guides)} guides, {len(good)} ok in all runs; of these ahead of the peers: {', '.join(counts)}"
 
 
 def _ratio(ratios: Mapping[str, float]) -> str:
@@ -149,8 +173,8 @@ def _ratio(ratios: Mapping[str, float]) -> str:
 
 
 def silent(rows: Sequence[Row]) -> tuple[list[Row], float]:
-    """Give the rows of `infer` that are ok and off, and the bound on their |z|."""
-    own = [row for row in rows if row.sampler == "infer"]
+    """Give the rows of `infer` and of guides that are ok and off, and the bound on their |z|."""
+    own = [row for row in rows if row.sampler in ("infer", *GUIDES)]
     limit = bound(max(1, sum(row.compared for row in own)))
     return [row for row in own if row.z_ok > limit], limit
 
@@ -188,7 +212,7 @@ def written(rows: Sequence[Row], folder: Path) -> None:
 def _line(row: Row) -> str:
     verdict = {None: "-", True: "yes", False: "NO"}[row.ok]
     return (
-        f"{row.posterior:40}{row.sampler:9}{verdict:4}{row.z_mean:8.2f}{row.z_sd:8.2f}{row.ess:8.0f}{row.cold_s:9.2f}"
+        f"{row.posterior:40}{row.sampler:17}{verdict:4}{row.z_mean:8.2f}{row.z_sd:8.2f}{row.ess:8.0f}{row.cold_s:9.2f}"
         f"{row.warm_s:9.2f}{row.rate('cold'):9.3g}{row.rate('warm'):9.3g}  {row.how}"
     )
 
@@ -199,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=name, description=__doc__)
     parser.add_argument("--posterior", action="append", help="a part of names; default: all")
     parser.add_argument("--sampler", action="append", choices=ENVIRONMENTS, help="default: all")
+    parser.add_argument("--guides", action="store_true", help="the families of guides, too")
     parser.add_argument("--data", type=Path, help="folder of reference data; default: LAWFUL_DATA, or ../shared/data")
     parser.add_argument("--out", type=Path, help="folder for cost.csv and cost.svg")
     parser.add_argument("--seed", type=int, default=0, help="of the cold run; the others take the next ones")
@@ -207,23 +232,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     folder, rows = chosen.data or data_folder(), list[Row]()
     print(
-        f"{'posterior':40}{'sampler':9}{'ok':4}{'|z|mean':>8}{'|z|sd':>8}{'ESS':>8}{'cold s':>9}{'warm s':>9}"
+        f"{'posterior':40}{'sampler':17}{'ok':4}{'|z|mean':>8}{'|z|sd':>8}{'ESS':>8}{'cold s':>9}{'warm s':>9}"
         f"{'ESS/cold':>9}{'ESS/warm':>9}  what was run"
     )
     for posterior in POSTERIORS:
         if chosen.posterior and not any(part in posterior for part in chosen.posterior):
             continue
-        for sampler in chosen.sampler or ENVIRONMENTS:
+        for sampler in (*(chosen.sampler or ENVIRONMENTS), *(GUIDES if chosen.guides else ())):
             rows.append(measured(sampler, posterior, folder, chosen.seed, chosen.warm, chosen.limit))
             print(_line(rows[-1]), flush=True)
     if not rows:
         parser.error(f"no posterior fits; there are: {', '.join(POSTERIORS)}.")
-    print(*summary(rows), sep="\n")
+    print(*summary(rows), *([ahead(rows)] if chosen.guides else []), sep="\n")
     if chosen.out is not None:
         written(rows, chosen.out)
     wrong, limit = silent(rows)
-    off = "".join(f"; {row.posterior} {row.z_ok:.2f}" for row in wrong)
-    print(f"silent failures of infer: {len(wrong)} (bound {limit:.2f}{off})")
+    off = "".join(f"; {row.sampler}, {row.posterior} {row.z_ok:.2f}" for row in wrong)
+    print(f"silent failures: {len(wrong)} (bound {limit:.2f}{off})")
     return 1 if wrong else 0
 
 
