@@ -28,6 +28,7 @@ from ..plans.setting_types import at_least
 from ..results.copies import Told
 from ..results.result import Result
 from .choice.attempts import CHAINS, Attempt, attempts_at, begun_at, misses_a_mode
+from .choice.cases import CasesPlan, cases_of
 from .choice.exact import exact_result, listed_answer, summed_answer
 from .choice.reduction import Reduction, reduced
 from .enumerated import Enumerated, enumerate
@@ -194,6 +195,7 @@ class Inference:
     draws: int
     seconds: float | None
     progress: bool | None
+    weighed: bool = False  # by methods alone that give an evidence
     _made: dict[Any, InferPlan] = field(default_factory=dict)
 
     def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
@@ -205,7 +207,7 @@ class Inference:
         one_key(key)
         return self.plan(*args, **named)(key)
 
-    def plan(self, *args: Any, **named: Any) -> InferPlan:
+    def plan(self, *args: Any, **named: Any) -> InferPlan | CasesPlan:
         """Say how the program is inferred with these arguments: a value that prints, and that a key runs."""
         args = positional(self.model, args, named)
         try:
@@ -227,10 +229,16 @@ class Inference:
         if found.exact:
             return self._of(args, (), found, found.reasons)
         attempts = attempts_at(found, self.draws, self.progress)
+        if self.weighed:
+            attempts = tuple(attempt for attempt in attempts if not isinstance(attempt.method, Mcmc))
         return self._of(args, attempts, found, found.reasons)
 
-    def _in_python(self, args: tuple[Any, ...], error: UnsupportedProgramError) -> InferPlan:
-        """Plan for a program of varying structure: all paths where they are few, else moves of one choice at a time."""
+    def _in_python(self, args: tuple[Any, ...], error: UnsupportedProgramError) -> InferPlan | CasesPlan:
+        """Plan for a program of varying structure.
+
+        All paths where they are few; else a program for each value of the choices that Python reads, where these are
+        few; else moves of one choice at a time.
+        """
         try:
             found = enumerate(self.model, mode="eager", max_paths=PATHS)(*args)
         except LawfulError:
@@ -241,6 +249,10 @@ class Inference:
         why = f"not compiled: {without_fix(error).split(': ')[0]}"
         if found is not None:
             return self._of(args, (), None, (why,), found)
+        cases = cases_of(self.model, args)
+        plans = [replace(self, model=case.program, weighed=True, _made={}).plan(*args) for case in cases]
+        if cases and all(isinstance(plan, InferPlan) and (plan.exact or plan.attempts) for plan in plans):
+            return CasesPlan(cases, tuple(plans), self.draws, self.seconds, why)
         each = max(1, -(-self.draws // CHAINS))
         common: Any = {"mode": "eager", "progress": self.progress}
         chains = Mcmc(draws=each, warmup=each, **common)
@@ -268,8 +280,9 @@ def infer(model: Any, *, draws: int = DRAWS, seconds: float | None = None, progr
     Finite sites are summed and normal ones integrated out where that costs little; where none is left, the answer is
     exact. Else attempts follow each other until one is ok: of a smooth density a guide whose draws are weighed, then
     chains of NUTS from these, then other coordinates, more care, and a path from the prior; of other programs particles
-    or chains of exact conditionals; of a program that cannot be compiled a list of its paths, or moves of one choice at
-    a time. A result that no attempt makes ok says so.
+    or chains of exact conditionals; of a program that cannot be compiled a list of its paths, or a program for each
+    value of what Python reads, joined by their evidence, or moves of one choice at a time. A result that no attempt
+    makes ok says so.
 
     Args:
         model: a program.

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lawful.distributions import law as laws
+from lawful.inference.algorithms.choice import cases
 from lawful.inference.graphs.reading import program_reader
 from lawful.inference.plans.chains.chain_loop import ChainLoop
 from lawful.inference.summing import control as summing_control
@@ -62,6 +63,11 @@ def read_once():
 def draws_unchecked():
     """Choices are drawn from whatever their parameters are, and weigh nothing for it."""
     return patched(checked_draws, "_is_checked", lambda original: lambda *given: original(*given) and False)
+
+
+def cases_without_probability():
+    """A choice that Python reads is a number, and weighs nothing."""
+    return patched(cases, "announce", lambda original: lambda message: None)
 
 
 def scores_unchecked():
