@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from jax.scipy.linalg import solve_triangular
+from jax.scipy.special import ndtri
 from numpyro.distributions import constraints
 
 from .tailed import Tailed
@@ -73,16 +74,22 @@ class Grid(dist.Distribution):
         return Tailed(dist.MultivariateNormal(self.loc, scale_tril=self.root), HALF)
 
     def sample(self, key: jax.Array, sample_shape: tuple[int, ...] = ()) -> jax.Array:
-        """Draw: a cell, and a place in it; or from the tails."""
-        keys, size = jax.random.split(key, 4), self.event_shape[0]
-        cell = dist.Categorical(logits=self.log_mass).sample(keys[0], sample_shape)
+        """Draw: a cell, and a place in it; or from the tails.
+
+        All numbers are made of one array of uniform ones, as each call of a generator takes long to compile.
+        """
+        size, dtype = self.event_shape[0], self.loc.dtype
+        least = float(jnp.finfo(dtype).tiny)
+        noise = dist.Uniform(jnp.asarray(least, dtype), 1.0).sample(key, (*sample_shape, 2 + 2 * size + HALF))
+        which, below, *rest = jnp.split(noise, [1, 2, 2 + size, 2 + 2 * size], axis=-1)
+        place, away, terms = rest
+        share = jnp.cumsum(jax.nn.softmax(self.log_mass))
+        cell = jnp.minimum(jnp.searchsorted(share, below[..., 0] * share[-1], side="right"), len(share) - 1)
         half = WIDE / COUNTS[size - 1]
-        place = dist.Uniform(-half, half).sample(keys[1], (*sample_shape, size)).astype(self.loc.dtype)
-        unit = jnp.asarray(centres(size), self.loc.dtype)[cell] + place
-        inside = self.loc + unit @ self.root.T
-        outside = self.tails.sample(keys[2], sample_shape)
-        tails = dist.Bernoulli(probs=TAILS).sample(keys[3], (*sample_shape, 1))
-        return jnp.where(tails == 1, outside, inside)
+        unit = jnp.asarray(centres(size), dtype)[cell] + half * (2 * place - 1)
+        spread = -jnp.sum(jnp.log(terms), axis=-1, keepdims=True) / HALF  # a chi-square over its degrees of freedom
+        unit = jnp.where(which < TAILS, ndtri(away) * spread**-0.5, unit)
+        return self.loc + unit @ self.root.T
 
     def log_prob(self, value: Any) -> jax.Array:
         """Score."""

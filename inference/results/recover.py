@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from lawful.backends.compile_options import sparingly
 from lawful.backends.xla import emit
 from lawful.form import Form
 from lawful.form.arguments.arrays import split_arguments
@@ -80,4 +81,4 @@ def drawing(full: Form, kept: tuple[Any, ...]) -> Callable[..., Any]:
         chain, draw, *values = row
         return run(jax.random.fold_in(jax.random.fold_in(key, chain), draw), *inputs, *values)[0]
 
-    return jax.jit(jax.vmap(one, (None, None, 0)))
+    return sparingly(jax.vmap(one, (None, None, 0)))

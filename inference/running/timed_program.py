@@ -20,8 +20,12 @@ class Program:
         busy: seconds in which the compiled function ran.
     """
 
-    def __init__(self, function: Callable[..., Any], donated: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, function: Callable[..., Any], donated: tuple[int, ...] = (), options: dict[str, Any] | None = None
+    ) -> None:
+        """Keep the function; `options` are those of XLA, as of `lawful.backends.compile_options.sparing`."""
         self.function = jax.jit(function, donate_argnums=donated)
+        self.options = options
         self.ready: dict[Any, Callable[..., Any]] = {}
         self.seconds = self.busy = 0.0
 
@@ -38,6 +42,6 @@ class Program:
         kind = tree, *((x.shape, x.dtype, getattr(x, "weak_type", False), getattr(x, "sharding", None)) for x in leaves)
         if kind not in self.ready:
             start = time.perf_counter()
-            self.ready[kind] = self.function.lower(*operands).compile()
+            self.ready[kind] = self.function.lower(*operands).compile(self.options)
             self.seconds += time.perf_counter() - start
         return self.ready[kind]

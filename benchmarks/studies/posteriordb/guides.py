@@ -169,24 +169,24 @@ def _off(reference: Reference, draws: Any) -> float:
 
 
 def drawn(found: Sequence[Line], path: Path) -> None:
-    """Draw corrected errors over raw ones, those that are not ok hollow."""
+    """Draw corrected errors over raw ones, a panel a family: what is not ok is hollow, large ones are at the edge."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.0, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    for family, colour in zip(FAMILIES, [f"C{number}" for number in range(len(FAMILIES))], strict=True):
-        own = [one for one in found if one.family == family and np.isfinite(one.raw)]
-        for ok in (True, False):
-            shown = [one for one in own if one.ok == ok]
+    figure, ends = Figure(figsize=(8.0, 5.4), layout="constrained"), (3e-3, 1e3)
+    for axes, family in zip(figure.subplots(2, 3, sharex=True, sharey=True).flat, FAMILIES, strict=True):
+        own = [one for one in found if one.family == family]
+        for ok, colour in ((False, "0.6"), (True, "C0")):
+            shown = [one for one in own if one.ok == ok and np.isfinite(one.raw)]
             axes.scatter(
-                [one.raw for one in shown], [one.corrected for one in shown], s=18, edgecolors=colour,
-                facecolors=colour if ok else "none", label=f"{family}{'' if ok else ', not ok'}",
+                *np.clip([[one.raw for one in shown], [one.corrected for one in shown]], *ends), s=20, zorder=2 + ok,
+                edgecolors=colour, facecolors=colour if ok else "none", label="ok" if ok else "not ok", clip_on=False,
             )  # fmt: skip
-    ends = (1e-3, 1e2)
-    axes.plot(ends, ends, color="0.7", lw=1, zorder=0)
-    axes.set(xscale="log", yscale="log", xlabel="error of raw draws (posterior SD)")
-    axes.set_ylabel("error of corrected draws (posterior SD)")
-    axes.legend(fontsize=7)
+        axes.plot(ends, ends, color="0.8", lw=1, zorder=0)
+        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends)
+        axes.set_title(f"{family}: {sum(one.ok for one in own)} of {len(own)} ok", fontsize=10)
+    figure.axes[0].legend(fontsize=8, loc="upper left")
+    figure.supxlabel("error of the raw draws (posterior standard deviations)", fontsize=10)
+    figure.supylabel("error of the corrected draws", fontsize=10)
     figure.savefig(path)
 
 

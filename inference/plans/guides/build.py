@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from lawful.backends.compile_options import sparing
 from lawful.errors import UnsupportedProgramError
 from lawful.form import Form
 from lawful.form.choices import choices_of
@@ -127,7 +128,8 @@ def guides(plan: Any, form: Form) -> Guides:
         log_ratio = log_p[len(tails) :].reshape(seen.shape[:2]) - law.log_prob(seen)
         return Guide(law, sites, own_tables, family.name), jnp.mean(log_ratio, axis=1)
 
-    steps = GuideSteps(Program(go), Program(turn), Program(climb), Program(last), of_paths)
+    made = [Program(step, options=sparing()) for step in (go, turn, climb, last)]
+    steps = GuideSteps(made[0], made[1], made[2], made[3], of_paths)
     return Guides(plan, form, target, family, uphill, steps, tables, program, batches)
 
 
