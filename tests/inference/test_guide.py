@@ -281,6 +281,35 @@ def test_a_guide_serves_every_method_that_starts_somewhere(false_alarm):
         assert np.all(abs(means.mean(axis=0) - mean) < limit), kernel
 
 
+@pytest.mark.parametrize("family", ["laplace", "pathfinder", "normal"])
+def test_scales_of_a_guide_serve_chains_in_their_own_coordinates(family):
+    """A bounded site beside a vector: the inverse of the curvature at the mode, to 1e-6; chains take fewer steps."""
+    x = np.random.default_rng(0).normal(size=(40, 2)) @ np.array([[1.0, 0.99], [0.0, 0.1]])
+    y = x @ [1.0, -2.0]
+
+    def close(x, y):
+        noise = lawful.sample("noise", dist.LogNormal(0.0, 0.2))
+        w = lawful.sample("w", dist.Normal(0.0, 10.0).expand([2]).to_event(1))
+        lawful.sample("y", dist.Normal(x @ w, 5.0 * noise).to_event(1), obs=y)
+
+    with jax.enable_x64(True):
+        result = inference.guide(close, family=family)(0, x, y)
+        found = result.guide.covariance
+        assert found.shape == (3, 3)
+        if family == "laplace":
+            logp = lawful.density(close, x, y).logp_vector
+            curvature = -np.asarray(jax.hessian(logp)(jnp.asarray(result.guide.law.mean)))
+            np.testing.assert_allclose(found, np.linalg.inv(curvature), rtol=1e-4, atol=1e-6)
+        if family != "normal":
+            start = {name: np.asarray(v)[:, 0] for name, v in result.posterior.items()}
+            steps = [
+                np.mean(inference.mcmc(close, kernels.nuts(inverse_mass=mass), warmup=50, draws=50, init=start)(
+                    0, x, y).stats["n_steps"])
+                for mass in (found, np.diag(np.diag(found)))
+            ]  # fmt: skip
+            assert steps[0] < 0.5 * steps[1]
+
+
 def test_finite_sites_are_summed_and_drawn_back():
     """Two components, whose shares of the posterior are known by quadrature."""
 

@@ -38,6 +38,7 @@ from ...representations.parameters import Around
 
 GUIDE = "~guide"  # scope of what a guide draws
 COORDINATES, WEIGHT = "coordinates", "weight"
+DRAWS = 4000  # that tell the covariance of a law which does not
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=("law", "tables"), meta_fields=("sites", "family"))
@@ -64,6 +65,21 @@ class Guide:
     def size(self) -> int:
         """Number of coordinates."""
         return sum(size for _, size in self.sites)
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the coordinates (d, d), as `kernels.nuts(inverse_mass=...)` takes it.
+
+        Of heavy tails it is that of the normal law within, of laws that tell none that of 4,000 draws.
+        """
+        law = getattr(self.law, "normal", self.law)
+        factor = float(getattr(self.law, "factor", 1.0))
+        if hasattr(law, "covariance_matrix"):
+            return factor**2 * np.asarray(law.covariance_matrix, float)
+        if isinstance(law, dist.Independent):
+            return factor**2 * np.diag(np.asarray(law.variance, float))
+        draws = np.zeros((2, 0)) if law is None else law.sample(jax.random.key(0), (DRAWS,))
+        return np.atleast_2d(np.cov(np.asarray(draws, float), rowvar=False))
 
     def __call__(self, model: Any) -> Guided:
         """Give the guide as a program of its own: it draws the choices of a model, and weighs nothing.
