@@ -72,14 +72,14 @@ class Guide:
 
         Of heavy tails it is that of the normal law within, of laws that tell none that of 4,000 draws.
         """
-        law = getattr(self.law, "normal", self.law)
+        law: Any = getattr(self.law, "normal", self.law)
         factor = float(getattr(self.law, "factor", 1.0))
         if hasattr(law, "covariance_matrix"):
-            return factor**2 * np.asarray(law.covariance_matrix, float)
+            return factor**2 * np.asarray(law.covariance_matrix, np.float64)
         if isinstance(law, dist.Independent):
-            return factor**2 * np.diag(np.asarray(law.variance, float))
+            return factor**2 * np.diag(np.asarray(law.variance, np.float64))
         draws = np.zeros((2, 0)) if law is None else law.sample(jax.random.key(0), (DRAWS,))
-        return np.atleast_2d(np.cov(np.asarray(draws, float), rowvar=False))
+        return np.atleast_2d(np.cov(np.asarray(draws, np.float64), rowvar=False))
 
     def __call__(self, model: Any) -> Guided:
         """Give the guide as a program of its own: it draws the choices of a model, and weighs nothing.
