@@ -57,7 +57,7 @@ def noncentred(sites: Names = None, *, centred: ArrayLike | Mapping[str, ArrayLi
     >>> form = noncentred(["x"])(lawful.trace(funnel))
     >>> [site.address for site in form.sites()]
     [('scale',), ('x', '~normal')]
-    >>> half = noncentred(["x"], centred=[0.5, 0.9])(form)
+    >>> half = noncentred(["x"], centred=[0.5, 0.9])(lawful.trace(funnel))
     >>> [site.address for site in half.sites()]
     [('scale',), ('x', '~partly')]
     """

@@ -33,6 +33,7 @@ from lawful.passes.thread_sites import Threaded
 from lawful.passes.unconstrain import at_places, refuse_conditional
 from lawful.tracing.trace import trace
 
+from ...laws.tailed import Tailed
 from ...representations.naming import name_value
 from ...representations.parameters import Around
 
@@ -72,13 +73,14 @@ class Guide:
 
         Of heavy tails it is that of the normal law within, of laws that tell none that of 4,000 draws.
         """
-        law: Any = getattr(self.law, "normal", self.law)
-        factor = float(getattr(self.law, "factor", 1.0))
-        if hasattr(law, "covariance_matrix"):
-            return factor**2 * np.asarray(law.covariance_matrix, np.float64)
-        if isinstance(law, dist.Independent):
-            return factor**2 * np.diag(np.asarray(law.variance, np.float64))
-        draws = np.zeros((2, 0)) if law is None else law.sample(jax.random.key(0), (DRAWS,))
+        factor, inner = 1.0, self.law
+        if isinstance(inner, Tailed):
+            factor, inner = float(inner.factor), inner.normal
+        if isinstance(inner, dist.MultivariateNormal | dist.LowRankMultivariateNormal):
+            return factor**2 * np.asarray(inner.covariance_matrix, np.float64)
+        if isinstance(inner, dist.Independent):
+            return factor**2 * np.diag(np.asarray(inner.variance, np.float64))
+        draws = np.zeros((2, 0)) if inner is None else inner.sample(jax.random.key(0), (DRAWS,))
         return np.atleast_2d(np.cov(np.asarray(draws, np.float64), rowvar=False))
 
     def __call__(self, model: Any) -> Guided:
