@@ -28,7 +28,7 @@ from ..plans.setting_types import at_least
 from ..results.copies import Told
 from ..results.result import Result
 from .choice.attempts import CHAINS, Attempt, attempts_at, begun_at, misses_a_mode
-from .choice.cases import CasesPlan, cases_of
+from .choice.cases import CasesPlan, alike, cases_of
 from .choice.exact import exact_result, listed_answer, summed_answer
 from .choice.reduction import Reduction, reduced
 from .enumerated import Enumerated, enumerate
@@ -197,6 +197,7 @@ class Inference:
     progress: bool | None
     weighed: bool = False  # by methods alone that give an evidence
     _made: dict[Any, InferPlan] = field(default_factory=dict)
+    _cases: dict[str, Inference] = field(default_factory=dict)
 
     def __call__(self, key: Any, *args: Any, **named: Any) -> Result:
         """Choose, and run; the plan of arguments with the same shapes is made once.
@@ -250,8 +251,12 @@ class Inference:
         if found is not None:
             return self._of(args, (), None, (why,), found)
         cases = cases_of(self.model, args)
-        plans = [replace(self, model=case.program, weighed=True, _made={}).plan(*args) for case in cases]
-        if cases and all(isinstance(plan, InferPlan) and (plan.exact or plan.attempts) for plan in plans):
+        for case in cases:
+            part = replace(self, model=case.program, weighed=True, _made={}, _cases={})
+            self._cases.setdefault(str(case), part)
+        plans = [plan for plan in (self._cases[str(case)].plan(*args) for case in cases) if isinstance(plan, InferPlan)]
+        forms = [plan.prepared.form for plan in plans if plan.prepared and (plan.exact or plan.attempts)]
+        if cases and len(forms) == len(cases) and alike(forms):
             return CasesPlan(cases, tuple(plans), self.draws, self.seconds, why)
         each = max(1, -(-self.draws // CHAINS))
         common: Any = {"mode": "eager", "progress": self.progress}
@@ -291,7 +296,8 @@ def infer(model: Any, *, draws: int = DRAWS, seconds: float | None = None, progr
         progress: as for every method.
 
     Returns: `infer(model)(key, *args)` gives a `Result`, with `run["tried"]`; `infer(model).plan(*args)` the plan,
-        which prints in five lines. Its attempts are methods that can be changed, and run by hand.
+        which prints in five lines. Its attempts are methods that can be changed, and run by hand; those of a program
+        that is taken apart stand in the plan of each part, `plan.plans`.
 
     >>> import jax, jax.numpy as jnp, numpyro.distributions as dist, lawful
     >>> def coins(heads):

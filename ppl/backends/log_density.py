@@ -72,9 +72,10 @@ def gather_choices(wanted: tuple[Choice, ...], given: Mapping[Any, Any]) -> tupl
     """Arrange named values in the order of a form's choices; the second result lists the absent conditional ones."""
     data = {as_address(name): value for name, value in given.items()}
     values, missing = [], set()
+    addresses = {choice.address for choice in wanted}
     for choice in wanted:
         value = data.pop(choice.address, None)
-        if value is None:
+        if value is None and (choice.name,) not in addresses:
             value = data.pop((choice.name,), None)  # as results write it
         if value is None and choice.loops:
             value = _steps(choice, data)

@@ -19,6 +19,7 @@ from lawful.form.choices import choices_of
 from lawful.inference import kernels, noncentred
 from lawful.inference.algorithms.choice import centring
 from lawful.inference.algorithms.choice.centring import GRID, learnt_coordinates, learnt_shares
+from lawful.inference.results.collect import from_population
 from lawful.passes.condition import conditioned
 
 KEY = jax.random.key(0)
@@ -166,6 +167,27 @@ def test_too_few_different_draws_teach_nothing():
     form = lawful.trace(groups, np.zeros(3))
     assert learnt_shares(form, [("x",)], (np.zeros(3),), {"mean": np.zeros((1, 500))}) == {}
     assert learnt_coordinates(form, [("x",)], (np.zeros(3),), []).name == noncentred().name
+
+
+def test_runs_that_died_teach_nothing_and_others_do():
+    rng, y = np.random.default_rng(3), np.zeros(3)
+    values = {"mean": rng.normal(size=(4, 300)), "spread": rng.gamma(2.0, size=(4, 300))}
+    values["x"] = 0.01 * rng.normal(size=(4, 300, 3))  # known, so that the site stays centred
+    form = lawful.trace(groups, y)
+    for dead, learns in ((1, True), (4, False)):
+        evidence = np.where(np.arange(4) < dead, -np.inf, 0.0)
+        result = from_population(values, np.zeros((4, 300)), evidence, draws=values)
+        found = learnt_coordinates(form, [("x",)], (y,), [result])
+        assert (found.name == "noncentred(normal sites, centred=x)") == learns, found.name
+
+
+def test_sites_without_elements_teach_nothing():
+    def empty():
+        lawful.sample("e", dist.Normal(jnp.zeros(0), 1.0).to_event(1))
+        lawful.sample("x", dist.Normal(0.0, 1.0))
+
+    draws = {"e": np.zeros((2, 200, 0)), "x": np.random.default_rng(0).normal(size=(2, 200))}
+    assert learnt_shares(lawful.trace(empty), [("x",)], (), draws) == {}
 
 
 def draws_of(program, *args, warmup=500):

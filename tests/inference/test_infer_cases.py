@@ -103,6 +103,119 @@ def test_more_values_than_are_few_are_not_taken_apart():
     assert cases_of(many, ()) == () == cases_of(deep, ())
 
 
+def test_a_choice_that_is_taken_apart_cannot_be_changed_in_place():
+    """`k += 1` makes another number of it, as of an array of JAX; the evidence is that of the program."""
+
+    def shifted(y):
+        k = lawful.sample("k", dist.Bernoulli(0.5))
+        later = k
+        later += 1
+        total = sum((lawful.sample(f"x{i}", dist.Normal(0.0, 3.0)) for i in range(int(k))), jnp.zeros(()))
+        lawful.sample("y", dist.Normal(total, 1.0), obs=y)
+
+    with jax.enable_x64(True):
+        result = inference.infer(shifted, draws=400)(0, 4.0)
+        truth = np.logaddexp(stats.norm(0, 1).logpdf(4.0), stats.norm(0, np.sqrt(10)).logpdf(4.0)) + np.log(0.5)
+        np.testing.assert_allclose(result.log_evidence, truth, atol=1e-10)
+
+
+def test_lengths_that_depend_on_the_choice_are_filled_up_with_nan():
+    def rows(y):
+        n = int(lawful.sample("n", dist.Categorical(jnp.array([0.0, 0.5, 0.5]))))
+        with lawful.plate("i", n):
+            x = lawful.sample("x", dist.Normal(0.0, 1.0))
+        lawful.sample("y", dist.Normal(x.sum(), 1.0), obs=y)
+
+    with jax.enable_x64(True):
+        result = inference.infer(rows, draws=400)(0, 1.0)
+        truth = np.logaddexp(*(stats.norm(0, np.sqrt(1 + n)).logpdf(1.0) for n in (1, 2))) + np.log(0.5)
+        np.testing.assert_allclose(result.log_evidence, truth, atol=1e-10)
+        assert result.posterior["x"].shape == (4, 100, 2) and np.isfinite(result.posterior["x"][..., 0]).all()
+        np.testing.assert_array_equal(np.isnan(result.posterior["x"][..., 1]), result.posterior["n"] == 1)
+        assert result.posterior["n"].dtype.kind == "i"
+
+
+def test_other_axes_and_errors_of_the_program_are_left_to_what_runs_in_python():
+    def axes(y):
+        shape = () if lawful.sample("k", dist.Bernoulli(0.5)) == 1 else (2,)
+        x = lawful.sample("x", dist.Normal(jnp.zeros(shape), 1.0).to_event(len(shape)))
+        lawful.sample("y", dist.Normal(x.sum(), 1.0), obs=y)
+
+    def refusing(y):
+        n = int(lawful.sample("n", dist.Categorical(jnp.array([0.0, 0.5, 0.5]))))
+        if n == 0:
+            raise ValueError("none")
+        lawful.sample("x", dist.Normal(0.0, n))
+
+    for program in (axes, refusing):
+        assert not isinstance(inference.infer(program, draws=100).plan(1.0), CasesPlan)
+
+
+def test_what_python_does_not_read_is_not_taken_apart():
+    def late():
+        sign = lawful.sample("sign", dist.Bernoulli(0.5))
+        total = sum(lawful.sample(f"b{i}", dist.Bernoulli(0.3)) for i in range(5))
+        if sign == 1:
+            lawful.sample("x", dist.Normal(total, 1.0))
+        else:
+            lawful.sample("x", dist.Normal(-total, 1.0))
+
+    def together():
+        a, b = lawful.sample("a", dist.Bernoulli(0.5)), lawful.sample("b", dist.Bernoulli(0.5))
+        if int(a) + int(b) == 1:
+            lawful.sample("x", dist.Normal(0.0, 1.0))
+
+    def of_data(x):
+        for i in range(10):
+            lawful.sample(f"b{i}", dist.Bernoulli(0.5))
+        return lawful.sample("x", dist.Normal(0.0, 1.0)) if x > 0 else 0.0
+
+    assert [str(case) for case in cases_of(late, ())] == ["sign=0", "sign=1"]
+    assert len(cases_of(together, ())) == 4
+    assert cases_of(of_data, (jnp.asarray(1.0),)) == ()
+
+
+def test_runs_that_died_are_no_proof_that_a_case_is_impossible():
+    """A filter of few particles dies: not ok, and the finding names the case."""
+
+    def narrow(y):
+        if lawful.sample("k", dist.Bernoulli(0.5)) == 1:
+
+            def step(x, yt):
+                x = lawful.sample("x", dist.Normal(x, 1.0))
+                lawful.sample("y", dist.Uniform(x - 1e-5, x + 1e-5), obs=yt)
+                return x, None
+
+            lawful.scan(step, 0.0, y)
+        else:
+            lawful.sample("y", dist.Normal(0.0, 100.0).expand([3]).to_event(1), obs=y)
+
+    result = inference.infer(narrow, draws=400, seconds=1e-3)(0, jnp.array([0.5, 0.7, 0.2]))
+    assert not result.ok and any(finding.message.startswith("k=1: ") for finding in result.reasons)
+
+
+def test_an_observation_of_one_case_is_one_of_the_program():
+    def sometimes(y):
+        if lawful.sample("k", dist.Bernoulli(0.5)) == 1:
+            lawful.sample("y", dist.Normal(0.0, 1.0), obs=y)
+        else:
+            lawful.sample("y", dist.Normal(0.0, 1.0))
+            lawful.factor("f", jnp.log(0.3))
+
+    result = inference.infer(sometimes, draws=400)(0, 0.0)
+    truth = np.log(0.5) + np.logaddexp(stats.norm.logpdf(0.0), np.log(0.3))
+    assert result.ok and result.log_evidence_pooled == pytest.approx(truth, abs=1e-5)
+
+
+def test_a_second_call_compiles_nothing(caplog):
+    infer = inference.infer(terms, draws=400)
+    first = infer(0, Y)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        second = infer(1, Y)
+    assert (first.run["seed"], second.run["seed"]) == (0, 1)
+    assert not [line for line in caplog.messages if line.startswith("Finished XLA compilation")]
+
+
 def test_a_case_that_is_not_ok_is_told():
     """Nothing is hidden in the joint: the finding names the case."""
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from lawful.addresses import Address
 from lawful.backends.xla import emit
+from lawful.errors import LawfulError
 from lawful.form import Det, Form, Site, Var
 from lawful.form.builder import Block, Tupled
 from lawful.form.choices import choices_of
@@ -53,7 +54,11 @@ def learnt_coordinates(
         results: of earlier attempts, with draws of all sites.
     """
     for result in reversed(results):
-        shares = learnt_shares(form, sites, inputs, result.posterior)
+        try:
+            draws = result.surviving().posterior
+        except LawfulError:  # no run has draws
+            continue
+        shares = learnt_shares(form, sites, inputs, draws)
         if shares:
             return noncentred(centred=shares)
     return noncentred()
@@ -75,6 +80,8 @@ def learnt_shares(
     choices = choices_of(form)
     wanted = [c for c in choices if c.address in sites and not c.conditional and is_plain(c.law)]
     if not wanted or any(c.conditional or c.name not in draws for c in choices):
+        return {}
+    if any(0 in c.full_shape for c in choices):
         return {}
     flat = {c.name: np.reshape(draws[c.name], (-1, *c.full_shape)) for c in choices}
     step = -(-len(flat[wanted[0].name]) // MOST)
