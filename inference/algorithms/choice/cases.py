@@ -63,7 +63,7 @@ def cases_of(program: Callable[..., Any], args: Sequence[Any]) -> tuple[Case, ..
     Returns: none where no few choices, single numbers with at most 32 values in all, make it a program that can be
         traced, or where it raises an error at some value; other values without probability are left out.
 
-    >>> import lawful
+    >>> import jax.numpy as jnp, lawful
     >>> def model():
     ...     number = int(lawful.sample("number", dist.Categorical(jnp.array([0.5, 0.0, 0.5]))))
     ...     return sum(lawful.sample(f"x{i}", dist.Normal(0.0, 1.0)) for i in range(number))
