@@ -58,6 +58,7 @@ BITS = {str(bit.name): bit for bit in Status} | {
     "NARROW_TAIL": Status.NOT_CONVERGED,
     "HEAVY_TAIL": Status.LOW_ESS,
     "MISSED_MODE": Status.NOT_CONVERGED,
+    "UNREACHED": Status.NOT_CONVERGED,
     "BIASED_GUIDE": Status.NOT_CONVERGED,
     "UNCORRECTED": Status(0),
     "UNSETTLED": Status(0),

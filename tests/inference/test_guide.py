@@ -168,24 +168,6 @@ def test_corrected_answers_are_those_of_the_program(family, false_alarm):
     assert low.mean() <= evidence + 0.01 and high.mean() >= evidence - 0.01
 
 
-def test_independent_normals_go_to_those_of_the_same_precisions():
-    """The ELBO of a normal posterior has its maximum there, so that the fit knows its answer (Bishop 2006, 10.1.2)."""
-    x, y = line_data()
-    mean, covariance, _ = known_line(x, y)
-    law = inference.guide(line, family="normal")(0, x, y).guide.law.normal.base_dist
-    np.testing.assert_allclose(law.loc, mean, atol=0.02)
-    np.testing.assert_allclose(law.scale, 1 / np.sqrt(np.diag(np.linalg.inv(covariance))), rtol=0.05)
-
-
-def test_the_mode_has_the_scales_of_each_coordinate_while_the_others_stay():
-    """Of a normal posterior both are known to rounding: its mean, and the roots of the inverse precisions."""
-    x, y = line_data()
-    mean, covariance, _ = known_line(x, y)
-    law = inference.guide(line, family="mode")(0, x, y).guide.law.normal.base_dist
-    np.testing.assert_allclose(law.loc, mean, rtol=1e-5)
-    np.testing.assert_allclose(law.scale, 1 / np.sqrt(np.diag(np.linalg.inv(covariance))), rtol=1e-5)
-
-
 def test_a_mode_that_says_little_of_the_posterior_is_not_ok():
     """Eight schools: the scale of the effects has its highest coordinates far from most of the mass."""
     result = inference.guide(schools, family="mode")(0, EFFECTS)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from lawful.inference.kernels.jumps import redraw_one
 from lawful.inference.laws import grid, symmetric_mixture, tailed
-from lawful.inference.plans.guides import batches, fit, guide_plan, programs, tables
+from lawful.inference.plans.guides import batches, fit, guide_plan, programs, reach, tables
 from lawful.inference.transformers.propose import guide
 from lawful.inference.transformers.propose.propose import Proposer
 from tests.mutants.patching import patched
@@ -88,6 +88,11 @@ def cells_with_all_the_mass():
 def modes_unseen():
     """A guide is not told of the modes at which searches ended."""
     return patched(guide_plan, "missed", lambda original: lambda *given: iter(()))
+
+
+def chains_that_stay():
+    """Chains from the draws of a guide end where they began."""
+    return patched(reach, "acceptance", lambda original: lambda log_ratio: 0 * original(log_ratio))
 
 
 def program_without_jacobian():

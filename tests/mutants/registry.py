@@ -215,6 +215,7 @@ MUTANTS = (
     Mutant("59n", "scale of a site that is partly centred by its share", maps.scale_by_the_share),
     Mutant("59o", "Jacobian left out where shares are learned", maps.shares_without_jacobian),
     Mutant("59p", "what Python reads without its probability", programs.cases_without_probability),
+    Mutant("59q", "chains from the draws of a guide that stay there", proposals.chains_that_stay),
     Mutant(
         "59d",
         "another element scored on the way back of a redraw",

@@ -210,6 +210,11 @@ class CasesPlan:
     seconds: float | None
     why: str
 
+    @property
+    def exact(self) -> bool:
+        """Whether all programs have an exact answer."""
+        return all(plan.exact for plan in self.plans)
+
     def __call__(self, key: Any) -> Result:
         """Run each case, and join the results by their evidence.
 
@@ -257,7 +262,9 @@ def joined(
         run: of the result.
     """
     parts = [_part(case, result) for case, result in zip(cases, results, strict=True)]
-    kinds = {name: x.dtype for values, _ in parts for name, x in values.items()}
+    kinds = dict[str, Any]()
+    for name, x in (item for part, _ in parts for item in part.items()):  # a name may be whole in one case alone
+        kinds[name] = np.result_type(kinds.get(name, x.dtype), x.dtype)
     log_weight = np.concatenate([log for _, log in parts], axis=1)
     values = dict[str, np.ndarray]()
     for name, kind in kinds.items():

@@ -1,7 +1,8 @@
 """Guide build: the paths, the fit and the guide at its end, written for the form of a program.
 
 Law: what is written is a function of the form and the settings alone; a guide at the end has the law that the fit kept,
-with the tails that its weights need, and beside it stands how the laws of the paths are weighed for it.
+with the tails that its weights need, and beside it stands how the laws of the paths are weighed for it, and chains that
+begin at its draws.
 """
 
 from __future__ import annotations
@@ -30,10 +31,11 @@ from ..searches.target import target_of
 from .batches import batches_of
 from .families import FAMILIES, Family
 from .fit import Fit, Uphill
-from .guide_course import GuideState, GuideSteps
+from .guide_course import Ended, GuideState, GuideSteps
 from .guide_plan import TAILS, Guides
 from .paths import Normal, Path, Paths, draws_on
 from .programs import ProgramFamily, program_family
+from .reach import FIRST, begun, walked
 from .tables import Tables
 from .tails import pilot, tailed
 
@@ -97,8 +99,8 @@ def guides(plan: Any, form: Form) -> Guides:
 
     sites = tuple((choice.name, prod(shape)) for choice, shape in zip(frame.choices, frame.shapes, strict=True))
 
-    def last(inputs: Sequence[Any], state: GuideState) -> tuple[Guide, jax.Array]:
-        """Give the guide, and the mean log weight that draws from the law of each path have for it."""
+    def last(inputs: Sequence[Any], state: GuideState) -> Ended:
+        """Give the guide, and how it would weigh draws that are not its own."""
         if state.fit is not None:
             looked = jnp.isfinite(state.fit.best)  # else no window was finished
             parameters = jax.tree.map(partial(jnp.where, looked), state.fit.kept, state.fit.parameters)
@@ -111,11 +113,14 @@ def guides(plan: Any, form: Form) -> Guides:
         else:
             law, own_tables = family.law(parameters["law"]), parameters["tables"]
 
-        keys = [jax.random.fold_in(jax.random.key(TAILS), number) for number in range(3)]
+        keys = [jax.random.fold_in(jax.random.key(TAILS), number) for number in range(5)]
         chosen, paths = method.corrected and family.tailed, state.paths
+        walks = method.corrected and family.walks and tables is None
         if paths is None and not chosen:
-            return Guide(law, sites, own_tables, family.name), jnp.zeros(0)
-        tails = pilot(law, keys[0]) if chosen else jnp.zeros((0, frame.size))
+            return Ended(Guide(law, sites, own_tables, family.name), jnp.zeros(0), jnp.zeros(0))
+        tails = jnp.zeros((0, frame.size))
+        if chosen or walks:
+            tails = pilot(law, keys[0]) if chosen else law.sample(keys[0], (FIRST,))
         seen = jnp.zeros((0, 1, frame.size)) if paths is None else draws_on(paths, keys[1])
         drawn = jnp.concatenate([tails, seen.reshape(-1, frame.size)])
         if tables is None:
@@ -126,7 +131,12 @@ def guides(plan: Any, form: Form) -> Guides:
         if chosen:
             law = tailed(law, tails, log_p[: len(tails)])
         log_ratio = log_p[len(tails) :].reshape(seen.shape[:2]) - law.log_prob(seen)
-        return Guide(law, sites, own_tables, family.name), jnp.mean(log_ratio, axis=1)
+        chains = jnp.zeros(0)
+        if walks:
+            starts = begun(keys[3], tails, log_p[: len(tails)] - law.log_prob(tails))
+            ends = walked(keys[4], frame, inputs[:own], tails, starts)
+            chains = ends.log_density - law.log_prob(ends.position)
+        return Ended(Guide(law, sites, own_tables, family.name), jnp.mean(log_ratio, axis=1), chains)
 
     made = [Program(step, options=sparing()) for step in (go, turn, climb, last)]
     steps = GuideSteps(made[0], made[1], made[2], made[3], of_paths)

@@ -38,6 +38,7 @@ class Family:
         end: the parameters of a family without a fit: `(frame, inputs, paths) -> parameters`.
         searches: whether paths go before.
         tailed: whether its law is a normal one, which gets the tails that serve its weights.
+        walks: whether chains look for what it leaves out, as a law that is bent is narrow in places.
         rate: of the steps of a fit.
         memory: share of the squared gradients that Adam keeps in a step: less where a fit begins far off, at gradients
             of another size than those of its end.
@@ -48,6 +49,7 @@ class Family:
     begin: Callable[[Any], Any] | None = None
     end: Callable[[Frame, Sequence[Any], Any], Any] = lambda frame, inputs, paths: paths
     tailed: bool = False
+    walks: bool = False
     searches: bool = True
     rate: float = RATE
     memory: float = 0.999
@@ -153,7 +155,7 @@ FAMILIES = {
     for one in (
         Family("lowrank", _lowrank, _lowrank_at, tailed=True),
         Family("normal", _normal, _normal_at, tailed=True),
-        Family("flow", _flow, _flow_at, rate=NET),
+        Family("flow", _flow, _flow_at, rate=NET, walks=True),
         Family("laplace", _laplace, end=_laplace_at, tailed=True),
         Family("mode", _mode, end=_mode_at, tailed=True),
         Family("pathfinder", _pathfinder),

@@ -17,6 +17,7 @@ import numpy as np
 from ...running.course import Kept, Phase
 from ...running.options import FIRST
 from ...running.timed_program import Program
+from ...transformers.propose.guide import Guide
 from .fit import Fit
 from .paths import Path
 
@@ -26,6 +27,20 @@ class GuideState(NamedTuple):
 
     paths: Path | None
     fit: Fit | None
+
+
+class Ended(NamedTuple):
+    """A guide, and log weights that draws which are not its own have for it.
+
+    Attributes:
+        guide: the guide.
+        paths: the mean over draws from the law of each path.
+        chains: those of chains that began at weighed draws of the guide; none where no chains were asked for.
+    """
+
+    guide: Guide
+    paths: jax.Array
+    chains: jax.Array
 
 
 @dataclass(eq=False)

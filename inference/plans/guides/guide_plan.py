@@ -52,7 +52,7 @@ from .guide_course import GuideCourse, GuideState, GuideSteps
 from .paths import Path, Paths
 from .programs import ProgramFamily
 from .tables import PRIOR, Tables
-from .verdict import acceptance, bounds, missed, verdict
+from .verdict import acceptance, bounds, missed, unreached, verdict
 
 # Numbers of the keys of starts, of draws on paths, of a fit, of the answer, and of finite sites from the prior; of the
 # draws by which tails are chosen and modes looked at, the same in all runs.
@@ -195,7 +195,7 @@ class Guides:
             fit = self.steps.turn.function(given, paths) if begins else None
             if fit is not None:
                 fit = self.steps.climb.function(key_of(NOISE), given, fit, jnp.asarray(self.totals[1]))
-            guide, _ = self.steps.last.function(given, GuideState(paths, fit))
+            guide = self.steps.last.function(given, GuideState(paths, fit)).guide
             example = self.correction.sampler(guide, *inputs)
             return example(key_of(ANSWER), *jax.tree.leaves(guide), *inputs)
 
@@ -311,7 +311,7 @@ class Guides:
         if error is not None and method.on_fault == "raise":
             raise error
         inputs = tuple(prepared.inputs)
-        guide, beyond = self.steps.last(self._given(key, inputs), state)
+        guide, beyond, chains = self.steps.last(self._given(key, inputs), state)
         try:
             found = self.correction(jax.random.fold_in(key, ANSWER), guide, *inputs)
         except NonFiniteError as infinite:
@@ -326,6 +326,7 @@ class Guides:
             *([] if error is None else [lost(error, CANDIDATES)]),
             *verdict(log_weight, method.corrected, settled),
             *(() if paths is None else missed(log_weight, paths.elbo, beyond)),
+            *unreached(log_weight, chains),
             *prepared.unread,
         )
         model, form, observed = prepared.subject

@@ -23,6 +23,7 @@ TAIL = 0.7  # of the Pareto law of the largest weights: beyond it, means of any 
 EVEN = 0.5  # share of the draws that weights are worth from which their tail does not matter
 LEAST = 0.001  # share of the evidence that another mode may hold
 FAR = 5.0  # nats by which the weights there are above those of the posterior's draws: the guide does not come there
+WALKED = 0.02  # share of chains from the guide's draws that may end where its own draws do not come
 GAP = 0.1  # EUBO - ELBO, in nats, up to which raw draws pass for those of the posterior
 
 
@@ -78,6 +79,26 @@ def missed(log_weight: np.ndarray, elbo: Any, beyond: Any) -> Iterator[Finding]:
             "inference.tempered_smc(model) or inference.parallel_tempering(model), which go from mode to mode; "
             "family='pathfinder', a mixture over all searches; or a prior that tells the modes apart.",
             value=worst, limit=LEAST,
+        )  # fmt: skip
+
+
+def unreached(log_weight: np.ndarray, chains: Any) -> Iterator[Finding]:
+    """Tell of what hangs together with the draws of a guide, and where it does not come.
+
+    Args:
+        log_weight: of draws from the guide (run, draw).
+        chains: log weights, for the guide, of where chains ended that began at its draws.
+    """
+    high = float(np.max(log_weight, initial=-np.inf)) + np.log(2.0)
+    share = float(np.mean(np.asarray(chains, float) > high)) if len(chains) and np.isfinite(high) else 0.0
+    if share > WALKED:
+        yield Finding(
+            "UNREACHED",
+            f"{share:.2g} of the chains that began at weighed draws of the guide ended where they would weigh more "
+            f"than twice as much as any draw of it (limit {WALKED}): the guide hardly comes there. Fix: "
+            "inference.mcmc(model), which can start from the draws; or "
+            "inference.tempered_smc(inference.start_from(result.guide)(model)), which starts from the guide.",
+            value=share, limit=WALKED,
         )  # fmt: skip
 
 
