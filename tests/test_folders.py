@@ -43,7 +43,7 @@ ORDERS = {
     "lawful.inference.plans": (BESIDE, "chains", "populations", "searches", "guides", FACE),
     "lawful.inference.algorithms": ("eager", BESIDE, FACE),
     "lawful.inference.check": ("programs", "statistics", BESIDE, "exact", "identities", "rows", FACE),
-    "lawful.models": (BESIDE, "latent_classes", "gaussian_moe", "llp", "trajectories", FACE),
+    "lawful.models": (BESIDE, "latent_classes", "gaussian_moe", "llp", "trajectories", "papers", FACE),
     "lawful.models.llp": ("bags", "neighbours", "training", "labels", BESIDE, FACE),
     "lawful.models.trajectories": (
         "model", "reading", "likelihood", "fitting", "tables", "uncertainty", "posterior", "plots", BESIDE, FACE,
