@@ -99,6 +99,7 @@ LONG = {
     "lawful.models.llp.transduction",
     "lawful.models.mixtures",
     "lawful.models.monad_bayes",
+    "lawful.models.papers.known_noise",
     "lawful.models.populations",
     "lawful.models.regression",
     "lawful.models.state_space",
