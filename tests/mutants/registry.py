@@ -28,6 +28,7 @@ from tests.mutants import (
     randomness,
     rewrites,
     scans,
+    selections,
     small_checks,
 )
 from tests.mutants.checks import Reported, RowCheck, Tested, tests_that_kill
@@ -224,6 +225,9 @@ MUTANTS = (
     ),
     Mutant("60", "what a program reads is read once", programs.read_once),
     Mutant("60b", "integers leave the range of their type", programs.integers_unbounded),
+    Mutant("60c", "several objects kept divided by P(keep) once", selections.divided_once),
+    Mutant("60d", "orders among objects kept and rejected forgotten", selections.orders_forgotten),
+    Mutant("60e", "objects expected, kept or not, in the law of those kept", selections.all_expected),
     Mutant("61", "data outside of a plate forgotten", rewrites.outside_forgotten, _rows("log marginals of elements")),
     Mutant("66", "draws from no law weigh nothing", programs.draws_unchecked),
     Mutant("66b", "values of what is no law are scored", programs.scores_unchecked),

@@ -33,6 +33,7 @@ from ..identities.integral import integral
 from ..identities.integrator import integrator
 from ..identities.maximum import maximum
 from ..identities.orbit import orbit
+from ..identities.selection import Selection, selection
 from ..statistics.report import Report
 from ..statistics.repro import line
 from .eager import EAGER_ROWS, EagerRow, population_report, trace_kernel_report
@@ -159,7 +160,8 @@ def identity_verdicts(parts: Sequence[str]) -> Iterator[RowVerdict]:
 def _identity_report(row: Row) -> Report:
     """Check a walk by its symmetry; a move along gradients by its integrator, and its choice of a point on orbits.
 
-    What integrates sites out is checked by the density of what it draws back, a search for maxima by that of its ends.
+    What integrates sites out is checked by the density of what it draws back, a search for maxima by that of its ends,
+    the program of what was kept by the law of all objects.
     """
     if isinstance(row.subject, Transformer | Maximise):
         if isinstance(row.subject, Transformer):
@@ -173,6 +175,8 @@ def _identity_report(row: Row) -> Report:
             reports = [maximum(plan, mode=mode) for plan, mode in plans]
         report = max(reports, key=lambda report: (not report.passed, report.measure_error))
         report = replace(report, instances=sum(report.instances for report in reports))
+    elif isinstance(row.subject, Selection):
+        report = selection(row.subject)
     elif isinstance(row.subject, GuideGradient):
         report = guide_gradients(levels, (1.5,), LEVELS, how=row.subject)
     elif isinstance(row.subject, Gradient):

@@ -45,6 +45,7 @@ from ...transformers.resample import PushEvidence, resample
 from ...transformers.temper import temper
 from ..exact.suite import Needs
 from ..identities.guide_gradients import GuideGradient
+from ..identities.selection import Selection
 from ..programs.called import Called
 from ..programs.doubled import Double, Simplify
 from ..programs.elementwise import ByElements
@@ -305,4 +306,7 @@ IDENTITIES: tuple[Row, ...] = (
     Row("gradient of a guide, of several weights", GuideGradient("importance", 2)),
     Row("maximise", Maximise(starts=4), programs=MODES),
     Row("maximise by expectation maximisation", Maximise(starts=4, method="em"), programs=SUMMED_MODES),
+    Row("selected by dividing", Selection("divide")),
+    Row("selected by imputing", Selection("impute")),
+    Row("selected by a Poisson process", Selection("poisson")),
 )
