@@ -109,7 +109,9 @@ from .transformers.rejuvenation import rejuvenate as rejuvenate
 from .transformers.rejuvenation import waste_free as waste_free
 from .transformers.resample import PushEvidence as PushEvidence
 from .transformers.resample import resample as resample
-from .transformers.selected import selected as selected
+from .transformers.reweigh.selected import selected as selected
+from .transformers.reweigh.tilt import tilt as tilt
+from .transformers.reweigh.unmask import unmask as unmask
 from .transformers.temper import temper as temper
 from .transformers.temperatures import by_ess as by_ess
 

@@ -1,7 +1,7 @@
 """Sources: the place in the user's code that a statement, an operation or an error comes from, and what else is told.
 
-Law: frames of this package, of NumPyro and of the wrappers of its functions are never the user's, nor is what is
-installed or belongs to Python.
+Law: frames of this package, of JAX, of NumPyro and of the wrappers of its functions are never the user's, nor is what
+is installed or belongs to Python.
 """
 
 import functools
@@ -16,12 +16,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import jax
 import numpyro
 
 from .addresses import Address
 
 _PACKAGE = str(Path(__file__).parent) + os.sep
 _NUMPYRO = str(Path(numpyro.__file__).parent) + os.sep
+_JAX = str(Path(jax.__file__).parent) + os.sep
 _PYTHON = sysconfig.get_path("stdlib") + os.sep
 _INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]|^(<frozen .*|frozen|built-in)$")
 _WRAPPERS = ("contextlib.py", "jaxtyping", "beartype")  # a file, or the folder of one
@@ -75,7 +77,7 @@ class Statement:
 
 
 def caller() -> Source:
-    """Find the innermost frame outside this package, NumPyro and the wrappers of its functions: the user's line."""
+    """Find the innermost frame outside this package, JAX, NumPyro and the wrappers of functions: the user's line."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _is_ours(frame.f_code.co_filename):
         frame = frame.f_back
@@ -106,6 +108,6 @@ def is_users(file: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _is_ours(file: str) -> bool:
-    return file.startswith((_PACKAGE, _NUMPYRO, "<@beartype")) or any(
+    return file.startswith((_PACKAGE, _NUMPYRO, _JAX, "<@beartype")) or any(
         part in _WRAPPERS for part in file.split(os.sep)[-2:]
     )

@@ -33,7 +33,7 @@ ORDERS = {
     "lawful.inference.graphs": (
         "chains", "counts", "model", "exact", "loopy", "moves", BESIDE, "reading", "formats", "methods", FACE,
     ),
-    "lawful.inference.transformers": (BESIDE, "gaussian", "propose", FACE),
+    "lawful.inference.transformers": (BESIDE, "gaussian", "propose", "reweigh", FACE),
     "lawful.inference.kernels": (
         "base", "local", "walks", "gibbs", "gradient", "jumps", "combine", "particles", BESIDE, FACE,
     ),

@@ -52,8 +52,13 @@ def run_form(form: Form, *args: Any) -> Any:
     >>> list(record.choices)
     [('x',)]
 
-    Raises: UnsupportedProgramError inside a transformation of JAX, or inside lawful.mask or lawful.scale.
+    Raises: UnsupportedProgramError inside a transformation of JAX, or inside lawful.mask, lawful.scale or lawful.plate.
     """
+    if frames := surroundings().plates:
+        raise UnsupportedProgramError(
+            f"{form!r}: a Form is run inside the plate '{frames[-1].name}' ({caller()}), and it has no axis for it: it "
+            "would be drawn once for all elements. Fix: open the plate inside the program before it is traced."
+        )
     if surroundings().mask is not None or surroundings().scale is not None:
         raise UnsupportedProgramError(
             f"{form!r}: a Form is run inside lawful.mask or lawful.scale ({caller()}), which weigh the statements of "

@@ -4,7 +4,7 @@ import importlib
 
 from tests.mutants.patching import rewritten
 
-selected = importlib.import_module("lawful.inference.transformers.selected")
+selected = importlib.import_module("lawful.inference.transformers.reweigh.selected")
 
 
 def divided_once():

@@ -187,6 +187,17 @@ def test_a_mask_fits_the_batch(statement):
         handlers.seed(model, KEY)()
 
 
+def test_a_form_cannot_run_inside_a_plate_that_it_does_not_know():
+    form = lawful.trace(lambda: sample("x", dist.Bernoulli(0.5)))
+
+    def rows():
+        with plate("row", 2):
+            form()
+
+    with pytest.raises(UnsupportedProgramError, match="inside the plate 'row'.*drawn once.*Fix: open the plate"):
+        lawful.trace(rows)
+
+
 def test_a_form_cannot_be_masked_from_outside():
     form = lawful.trace(lambda: factor("f", 1.0))
     with pytest.raises(UnsupportedProgramError, match="Form is run inside"):

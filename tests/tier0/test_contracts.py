@@ -96,7 +96,9 @@ CLAIM_NOTHING = {
     "parts_for_cores",
     "log_marginals",
     "log_predictives",
-    "selected",  # a program; its rows of the law are called by its name
+    "selected",  # programs, whose rows of the law are called by their names
+    "tilt",
+    "unmask",
     "ShareRegression",
     "share_regression",
     "share_regression_of_sums",

@@ -17,7 +17,7 @@ from scipy import stats
 
 from ...algorithms.enumerated import enumerate
 from ...contract import PRESERVES, Contract
-from ...transformers.selected import Way, selected
+from ...transformers.reweigh.selected import Way, selected
 from ..exact.suite import Instance, instances_of
 from ..programs.limits import KINDS
 from ..statistics.report import Report

@@ -34,6 +34,8 @@ from ..identities.integrator import integrator
 from ..identities.maximum import maximum
 from ..identities.orbit import orbit
 from ..identities.selection import Selection, selection
+from ..identities.tilting import Tilting, tilting
+from ..identities.unmasking import Unmasking, unmasking
 from ..statistics.report import Report
 from ..statistics.repro import line
 from .eager import EAGER_ROWS, EagerRow, population_report, trace_kernel_report
@@ -161,7 +163,7 @@ def _identity_report(row: Row) -> Report:
     """Check a walk by its symmetry; a move along gradients by its integrator, and its choice of a point on orbits.
 
     What integrates sites out is checked by the density of what it draws back, a search for maxima by that of its ends,
-    the program of what was kept by the law of all objects.
+    the programs of what was kept, of ratios and of orders by the mass of each value.
     """
     if isinstance(row.subject, Transformer | Maximise):
         if isinstance(row.subject, Transformer):
@@ -177,6 +179,10 @@ def _identity_report(row: Row) -> Report:
         report = replace(report, instances=sum(report.instances for report in reports))
     elif isinstance(row.subject, Selection):
         report = selection(row.subject)
+    elif isinstance(row.subject, Tilting):
+        report = tilting(row.subject)
+    elif isinstance(row.subject, Unmasking):
+        report = unmasking(row.subject)
     elif isinstance(row.subject, GuideGradient):
         report = guide_gradients(levels, (1.5,), LEVELS, how=row.subject)
     elif isinstance(row.subject, Gradient):

@@ -46,6 +46,8 @@ from ...transformers.temper import temper
 from ..exact.suite import Needs
 from ..identities.guide_gradients import GuideGradient
 from ..identities.selection import Selection
+from ..identities.tilting import Tilting
+from ..identities.unmasking import Unmasking
 from ..programs.called import Called
 from ..programs.doubled import Double, Simplify
 from ..programs.elementwise import ByElements
@@ -309,4 +311,6 @@ IDENTITIES: tuple[Row, ...] = (
     Row("selected by dividing", Selection("divide")),
     Row("selected by imputing", Selection("impute")),
     Row("selected by a Poisson process", Selection("poisson")),
+    Row("tilt", Tilting()),
+    Row("unmask", Unmasking()),
 )

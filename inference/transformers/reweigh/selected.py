@@ -28,8 +28,8 @@ from lawful.form.choices import choices_of
 from lawful.handlers import scope
 from lawful.tracing.trace import trace
 
-from .enumeration import enumeration
-from .marginalise import marginalise
+from ..enumeration import enumeration
+from ..marginalise import marginalise
 
 type Way = Literal["divide", "impute", "poisson"]
 WAYS = get_args(Way.__value__)
