@@ -7,8 +7,10 @@ if __name__ == "models":
     )
 
 from . import (
+    covariances,
     dynamic,
     gaussian_moe,
+    gaussian_process,
     grammar,
     hierarchical,
     latent_classes,
@@ -26,8 +28,10 @@ from .state_space import LinearGaussian, local_level
 
 __all__ = [
     "LinearGaussian",
+    "covariances",
     "dynamic",
     "gaussian_moe",
+    "gaussian_process",
     "grammar",
     "hierarchical",
     "latent_classes",

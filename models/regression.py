@@ -14,6 +14,8 @@ import numpyro.distributions as dist
 
 import lawful
 
+from .gaussian_process import gaussian_process
+
 __all__ = ["bayesian_logistic", "gaussian_process", "piecewise_linear"]
 
 
@@ -81,33 +83,3 @@ def piecewise_linear(
     most = -(-n // shortest)
     _, segments = lawful.bounded_loop(unfinished, segment, (0, 0), max_steps=most, name="segments")
     return lawful.deterministic("segments", segments)
-
-
-def gaussian_process(x: Any, y: Any, noise: Any = 0.1, jitter: float = 1e-8) -> jax.Array:
-    """Gaussian process regression with a squared exponential kernel (Rasmussen and Williams 2006, chapter 2).
-
-    length ~ LogNormal(0, 1), height ~ HalfNormal(1), f ~ N(0, K) with
-    K_ij = height^2 (exp(-(x_i - x_j)^2 / (2 length^2)) + jitter [i = j]), y_i ~ N(f_i, noise).
-
-    Args:
-        x: (n,), the inputs.
-        y: (n,), the values.
-        noise: standard deviation of a value.
-        jitter: what is added to the diagonal of the kernel; 1e-6 in single precision.
-
-    Returns: (n,), the function at the inputs.
-
-    >>> from lawful import handlers
-    >>> x = jnp.linspace(0.0, 1.0, 5)
-    >>> handlers.seed(gaussian_process, jax.random.key(0))(x, jnp.sin(x)).shape
-    (5,)
-    """
-    length = lawful.sample("length", dist.LogNormal(0.0, 1.0))
-    height = lawful.sample("height", dist.HalfNormal(1.0))
-    z = lawful.sample("z", dist.Normal(0.0, 1.0).expand([len(x)]).to_event(1))
-    square = jnp.square((x[:, None] - x[None, :]) / length)
-    root = height * jnp.linalg.cholesky(jnp.exp(-0.5 * square) + jitter * jnp.eye(len(x)))
-    f: jax.Array = lawful.deterministic("f", root @ z)
-    with lawful.plate("row", len(x)):
-        lawful.sample("y", dist.Normal(f, noise), obs=y)
-    return f

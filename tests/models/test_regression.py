@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import bernoulli, halfnorm, lognorm, multivariate_normal, norm
+from scipy.stats import bernoulli, multivariate_normal, norm
 
 import lawful
 from lawful import inference
 from lawful.models import regression
-from tests.models.truth import check_evidence, grid_evidence
+from tests.models.truth import check_evidence
 
 X = np.linspace(-1.0, 1.0, 7)
 Y = np.array([1.2, 0.8, 0.1, -0.2, 0.3, 0.9, 1.6])
@@ -62,32 +62,6 @@ def test_the_number_of_segments_has_its_exact_law():
         shares = (drawn == count).mean(axis=1)
         exact = mass[count] / sum(mass.values())
         assert abs(shares.mean() - exact) < 5.0 * shares.std(ddof=1) / 8 + 2e-3, (count, shares.mean(), exact)
-
-
-def kernel(x, length, height, jitter=1e-8):
-    return height**2 * (np.exp(-0.5 * (x[:, None] - x[None, :]) ** 2 / length**2) + jitter * np.eye(len(x)))
-
-
-def test_the_density_of_the_process_is_that_of_its_function():
-    """The standard normals stand for the function, with the determinant of the kernel's root."""
-    form, z = lawful.trace(regression.gaussian_process, X, Y), np.random.default_rng(1).normal(size=7)
-    for length, height in ((0.4, 0.8), (1.3, 2.0)):
-        found = float(form.log_density({"length": length, "height": height, "z": z}, X, Y))
-        root = np.linalg.cholesky(kernel(X, length, height))
-        expected = norm.logpdf(z).sum() + norm.logpdf(Y, root @ z, 0.1).sum()
-        expected += lognorm.logpdf(length, 1.0) + halfnorm.logpdf(height)
-        assert abs(found - expected) < 1e-10 * max(1.0, abs(expected))
-
-
-def test_the_process_summed_over_its_function_is_the_normal_evidence():
-    x, y = np.array([0.1, 0.9]), np.array([0.3, -0.2])
-    form, axis = lawful.trace(regression.gaussian_process, x, y, 0.4), jnp.linspace(-9.0, 9.0, 181)
-    for length, height in ((0.4, 0.8), (1.3, 2.0)):
-        at = {"length": length, "height": height}
-        found = grid_evidence(lambda z: form.log_density({**at, "z": z}, x, y, 0.4), axis, axis)
-        expected = multivariate_normal.logpdf(y, np.zeros(2), kernel(x, length, height) + 0.16 * np.eye(2))
-        expected += lognorm.logpdf(length, 1.0) + halfnorm.logpdf(height)
-        assert abs(found - expected) < 1e-10
 
 
 def test_the_density_of_the_logistic_regression_is_that_of_its_equations():
