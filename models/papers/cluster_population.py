@@ -162,7 +162,7 @@ def detected(relation: Mapping[str, Any], redshift: Any, masses: Masses) -> jax.
     Returns: the probability, with the shape of the redshift.
 
     >>> round(float(detected(FIDUCIAL, 0.4, Masses.of())), 3)
-    0.1
+    0.143
     """
     law = richness_law(relation, jnp.asarray(masses.log), jnp.asarray(redshift)[..., None])
     return jnp.sum(jnp.asarray(masses.shares) * (1.0 - law.cdf(jnp.log(LEAST))), axis=-1)

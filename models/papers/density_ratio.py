@@ -85,6 +85,7 @@ def line(x: Any, y: Any, spread: Any = 10.0) -> jax.Array:
 
     Returns: (2,), the coefficients.
 
+    >>> from lawful import inference
     >>> x = jnp.array([-1.0, 0.0, 1.0])
     >>> both = inference.tilt(lambda y: line(x, y), toward=lambda y: line(x**2, y), beta=0.5)
     >>> inference.importance(both, particles=50)(jax.random.key(0), x).posterior["coefficients"].shape

@@ -83,7 +83,7 @@ def test_particles_agree_with_the_integral_over_the_path():
     """Five standard errors: a false alarm of 6e-7; 4 % of the evidence would be found."""
     with jax.enable_x64(True):
         start, y = jnp.array([2.0, -1.0]), jnp.array([1.0, 0.5])
-        result = inference.importance(observed_at_the_end, particles=20_000, runs=4)(jax.random.key(1), start, y)
+        result = inference.importance(observed_at_the_end, particles=60_000, runs=4)(jax.random.key(1), start, y)
         mean, cov = recursion(SKEW, 4, start)
         truth = multivariate_normal.logpdf(y, mean, cov + 0.25 * np.eye(2))
         assert 5.0 * result.log_evidence_error < 0.04
@@ -93,7 +93,7 @@ def test_particles_agree_with_the_integral_over_the_path():
 @pytest.mark.slow
 def test_the_corrected_step_is_an_involution_that_keeps_volume():
     with jax.enable_x64(True):
-        kernel = paper.lifted(banana, paper.current(banana, SKEW), 0.3)
+        kernel = paper.lifted(two_places, paper.current(two_places, SKEW), 0.3)
         report = check.involution(kernel.kernels[0], paper.both_ways(scales), points=5)
         assert report.passed, report
 
