@@ -130,15 +130,14 @@ def test_nuts_and_quadrature_agree_on_hyper_parameters_and_solution():
 
 @pytest.mark.slow
 def test_a_search_over_hyper_parameters_brings_the_solution_nearer():
-    """The sine of 100x on a tenth of a turn of the circle: ten periods from 60 points."""
+    """The sine of 100x with two and a half points a period; the search takes 300 times off the error."""
     with jax.enable_x64(True):
-        x, frequency = jnp.linspace(0.0, 0.63, 60), jnp.linspace(0.0, 20.0, 10)
-        edge, asked = x[jnp.array([0, -1])], jnp.linspace(0.0, 0.63, 500)
-        args = x, -1e4 * jnp.sin(100 * x), edge, jnp.sin(100 * edge), frequency
-        start = {"log_height": jnp.full(10, -jnp.log(10)), "length": jnp.array(1.0)}
-        result = inference.maximise(poisson_equation, starts=1, steps=40, init=start)(jax.random.key(0), *args)
+        x, edge, asked = jnp.linspace(0.0, 2.0, 80), jnp.array([0.0, 2.0]), jnp.linspace(0.0, 2.0, 1_001)
+        args = x, -1e4 * jnp.sin(100 * x), edge, jnp.sin(100 * edge), jnp.linspace(0.0, 20.0, 20), 1e-4
+        start = {"log_height": jnp.full(20, -jnp.log(20)), "length": jnp.array(1.0)}
+        result = inference.maximise(poisson_equation, starts=1, steps=300, init=start)(jax.random.key(0), *args)
         errors = [
             float(jnp.max(jnp.abs(solution(values, asked, *args).mean - jnp.sin(100 * asked))))
             for values in (start, {k: jnp.asarray(v) for k, v in result.optima[0].values.items()})
         ]
-    assert errors[1] < min(1e-4, errors[0])
+    assert errors[1] < 5e-4 and errors[1] < errors[0] / 100
