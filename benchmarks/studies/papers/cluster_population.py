@@ -21,7 +21,7 @@ import lawful
 from lawful import handlers, inference
 from lawful.models.papers.cluster_population import FIDUCIAL, Catalogue, Variant, draw_catalogue, population
 
-from .known_noise import line
+from .bars import judge
 
 SEEDS = range(100, 110)
 SIZE = 300
@@ -61,7 +61,7 @@ def evidences(plain: Fit, skewed: Fit) -> int:
         right = sum(sign * factor > 0 for factor in factors)
         shown = ", ".join(f"{factor:.1f}" for factor in factors)
         found = f"{right} of 10 (log Bayes factors of the skewed variant {shown}; {not_ok} of 20 fits not ok)"
-        missed += line(f"variant of {kind} catalogues", "9 of 10", found, right >= 9)
+        missed += judge(f"variant of {kind} catalogues", "9 of 10", found, right >= 9)
     return missed
 
 
@@ -81,7 +81,7 @@ def calibration(plain: Fit, sets: int) -> int:
     inside = np.mean([[0.05 < x < 0.95 for x in share] for share in shares.values()])
     least = min(p, key=lambda name: p[name])
     found = f"{p[least]:.3f} ({least}); 90 % intervals cover {inside:.3f}; {not_ok} not ok"
-    return line(f"ranks in {sets} posteriors, least p of 8 parameters", "0.001", found, p[least] > 0.001)
+    return judge(f"ranks in {sets} posteriors, least p of 8 parameters", "0.001", found, p[least] > 0.001)
 
 
 def ignoring(plain: Fit) -> int:
@@ -92,7 +92,7 @@ def ignoring(plain: Fit) -> int:
         right, wrong = (np.asarray(fit(data, seed).posterior["slope"]) for fit in (plain, ignore))
         shifts.append((wrong.mean() - right.mean()) / right.std())
     found = ", ".join(f"{shift:.1f}" for shift in shifts)
-    return line("slope without the selection, in posterior sds", "beyond 2", found, min(np.abs(shifts)) > 2)
+    return judge("slope without the selection, in posterior sds", "beyond 2", found, min(np.abs(shifts)) > 2)
 
 
 def contamination() -> int:
@@ -103,7 +103,7 @@ def contamination() -> int:
         share = 1 / (1 + np.exp(-np.asarray(posterior["odds"]) - np.asarray(posterior["odds_slope"]) * RICH))
         bounds.append(float(np.quantile(share, 0.95)))
     found = ", ".join(f"{bound:.3f}" for bound in bounds)
-    return line("contaminated share at richness 100, upper 95 % bound", "0.25", found, max(bounds) < 0.25)
+    return judge("contaminated share at richness 100, upper 95 % bound", "0.25", found, max(bounds) < 0.25)
 
 
 def main() -> int:

@@ -26,6 +26,8 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.models.papers.data_mixtures import choose, data_mixtures
 
+from .bars import judge
+
 SEEDS = range(100, 105)
 FITTED = 256  # mixtures on which the hyper-parameters are fitted
 DRAWS = 1_000
@@ -146,12 +148,6 @@ def chains(known: Mixtures) -> tuple[float, float]:
     return max(errors), max(shifts)
 
 
-def line(name: str, bar: str, found: str, reached: bool) -> int:
-    """Print a line; give 1 where the bar is missed."""
-    print(f"{'ok    ' if reached else 'MISSED'} {name}: bar {bar}, measured {found}", flush=True)
-    return int(not reached)
-
-
 def main() -> int:
     """Run all seeds and print each bar beside the number measured; give the number of bars missed."""
     jax.config.update("jax_enable_x64", True)
@@ -188,11 +184,11 @@ def main() -> int:
     for name, bar, i, low, high in bars:
         mean = values[:, i].mean()
         measured = f"{mean:.4f} ({values[:, i].min():.4f} to {values[:, i].max():.4f})"
-        missed += line(name, bar, measured, low <= mean <= high)
+        missed += judge(name, bar, measured, low <= mean <= high)
     print(f"       coverage of normal intervals, training mixtures that were not fitted on: {values[:, 5].mean():.4f}")
     errors, shift = chains(known)
     name = f"NUTS against weighed Laplace draws, {FEW} mixtures: 22 means apart, in standard errors"
-    missed += line(name, "5", f"{errors:.2f} ({shift:.2f} sd)", errors < 5)
+    missed += judge(name, "5", f"{errors:.2f} ({shift:.2f} sd)", errors < 5)
     return missed
 
 

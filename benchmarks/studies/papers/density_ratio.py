@@ -22,7 +22,7 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.models.papers.density_ratio import line, log_ratio, text
 
-from .known_noise import line as report
+from .bars import judge
 
 SEEDS = range(100, 105)
 MODELS, TOKENS, LENGTH = 12, 4, 5
@@ -115,18 +115,18 @@ def main() -> int:
         found = f"{min(r):.2f} to {max(r):.2f}; mean quality {share[gap < 0.2].mean():.2f} below a gap of 0.2, "
         found += f"{share[gap > 0.6].mean():.2f} above 0.6"
         name = f"correlation of gap and quality, 66 pairs, errors of {errors}"
-        missed += report(name, "positive for each seed", found, min(r) > 0)
+        missed += judge(name, "positive for each seed", found, min(r) > 0)
     for seed in SEEDS:
         reward, _, models = reward_and_models(seed, errors=0.0)
         exact = quality(np.round(np.asarray(log_ratio(models[-1], models[0], TEXTS)), 9), reward)
-        missed += report(f"seed {seed}, pairs ranked rightly without errors", "1", f"{exact:.4f}", exact == 1.0)
+        missed += judge(f"seed {seed}, pairs ranked rightly without errors", "1", f"{exact:.4f}", exact == 1.0)
     gains = [steered(seed) for seed in SEEDS]
     curve = np.mean(gains, 0)
     found = ", ".join(f"{beta:g}: {value:.2f}" for beta, value in zip(POWERS, curve, strict=True))
-    missed += report("mean reward by power", "above that of the strong model beyond 1", found, curve.max() > curve[2])
+    missed += judge("mean reward by power", "above that of the strong model beyond 1", found, curve.max() > curve[2])
     height, error, exact = bayes_factor(SEEDS[0])
     found = f"{height:.3f} +- {error:.3f}, closed form {exact:.3f}"
-    missed += report("log Bayes factor by a path", "4 standard errors", found, abs(height - exact) < 4 * error)
+    missed += judge("log Bayes factor by a path", "4 standard errors", found, abs(height - exact) < 4 * error)
     return missed
 
 

@@ -20,15 +20,11 @@ from lawful import inference
 from lawful.inference import check
 from lawful.models.papers.divergence_free_drift import both_ways, current, defect, euler, lifted
 
+from .bars import judge
+
 SEEDS = range(100, 105)
 TURN = np.array([[0.0, 1.0], [-1.0, 0.0]])
 SHORT, LONG = np.array([3.0, 1.0]), np.array([10.0, 1.0])  # standard deviations of two normal targets
-
-
-def line(name: str, bar: str, found: str, reached: bool) -> int:
-    """Print a line; give 1 where the bar is missed."""
-    print(f"{'ok    ' if reached else 'MISSED'} {name}: bar {bar}, measured {found}", flush=True)
-    return int(not reached)
 
 
 def normal(sds: np.ndarray) -> Any:
@@ -62,7 +58,7 @@ def defects() -> int:
         points = 2.0 * np.random.default_rng(seed).normal(size=(1000, 2))
         for density in (normal(SHORT), banana, two_places):
             worst = max(worst, float(jnp.abs(defect(density, current(density, 2.0 * TURN), points)).max()))
-    return line("defect of a skew current, three targets", "<= 1e-10", f"{worst:.1e}", worst <= 1e-10)
+    return judge("defect of a skew current, three targets", "<= 1e-10", f"{worst:.1e}", worst <= 1e-10)
 
 
 def checks() -> int:
@@ -81,7 +77,7 @@ def checks() -> int:
             for s in SEEDS
         ]
         count = found.count(bar)
-        missed += line(f"the check of a step with {name}", f"5 of 5 {bar}", f"{count} of 5", count == 5)
+        missed += judge(f"the check of a step with {name}", f"5 of 5 {bar}", f"{count} of 5", count == 5)
     return missed
 
 
@@ -101,7 +97,7 @@ def without_a_coin() -> int:
         still, moved = (exact_times(SHORT, g * TURN, step)[1] for g in (0.0, size))
         error = abs(still / moved - (1 + size**2))
         name = f"gain of a current {size:.0f} in effective draws, without a coin"
-        missed += line(f"{name}, exact", f"{1 + size**2:.0f} to 1e-10", f"off by {error:.0e}", error <= 1e-10)
+        missed += judge(f"{name}, exact", f"{1 + size**2:.0f} to 1e-10", f"off by {error:.0e}", error <= 1e-10)
     bias = exact_times(SHORT, 2.0 * TURN, step)[0] / SHORT[0] ** 2 - 1
     print(f"       its price: the variance of the slow coordinate is {bias:.1%} too large at step {step}")
     return missed
@@ -120,7 +116,7 @@ def with_a_coin() -> int:
     """Measure the gain of the corrected step; chains start in the target, so the mean of a chain has no bias."""
     times = {size: measured_time(SHORT, size, 0.1) for size in (0.0, 2.0)}
     gain = times[0.0] / times[2.0]
-    missed = line("gain of a current 2 with a coin, same step 0.1", ">= 2", f"{gain:.2f}", gain >= 2.0)
+    missed = judge("gain of a current 2 with a coin, same step 0.1", ">= 2", f"{gain:.2f}", gain >= 2.0)
     for sds, size, still, moved in (
         (SHORT, 2.0, (1.5, 2.0, 2.5), (0.6, 1.0, 1.5)),
         (LONG, 4.0, (1.2, 1.6, 2.2), (0.4, 0.8, 1.2)),
@@ -130,7 +126,7 @@ def with_a_coin() -> int:
         gain = plain[0] / turned[0]
         name = f"scales {sds[0]:.0f} to 1: gain of a current {size:.0f} with a coin, each at its best step"
         found = f"{gain:.2f} ({plain[0]:.1f} draws at {plain[1]}, {turned[0]:.1f} at {turned[1]})"
-        missed += line(name, ">= 1", found, gain >= 1.0)
+        missed += judge(name, ">= 1", found, gain >= 1.0)
     return missed
 
 

@@ -19,6 +19,8 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.models.papers.known_noise import exchange_rates, known_noise, standard_errors
 
+from .bars import judge
+
 SEEDS = range(100, 105)
 SETS = 10  # data sets for each seed, size and share
 EQUAL = np.array([0.5, 0.5])
@@ -39,12 +41,6 @@ def data_set(seed: int, n: int, clean: float) -> tuple[np.ndarray, np.ndarray]:
     return rng.choice(MEANS, n) + rng.normal(size=n) * np.sqrt(1 + noise**2), noise
 
 
-def line(name: str, bar: str, found: str, reached: bool) -> int:
-    """Print a line; give 1 where the bar is missed."""
-    print(f"{'ok    ' if reached else 'MISSED'} {name}: bar {bar}, measured {found}", flush=True)
-    return int(not reached)
-
-
 def near(rate: float, printed: float) -> bool:
     """Say whether a rate is within half a unit, and a tenth of that, of the last digit printed."""
     return abs(rate - printed) < (0.055 if printed < 10 else 0.55)
@@ -58,12 +54,12 @@ def exact() -> int:
         found = rates.alone[0], rates.beside[0]
         reached = near(found[0], alone) and near(found[1], beside)
         measured = f"{found[0]:.2f}, {found[1]:.2f}"
-        missed += line(f"gap {gap}, noise {noise}: rate alone, beside", f"{alone}, {beside}", measured, reached)
+        missed += judge(f"gap {gap}, noise {noise}: rate alone, beside", f"{alone}, {beside}", measured, reached)
     for noise, (low, high) in HEADLINE.items():
         found = [relative_error(gap, noise, 0.1) for gap in (2, 4, 6)]
         reached = abs(min(found) - low) < 0.055 and abs(max(found) - high) < 0.055
         measured = ", ".join(f"{x:.2f}" for x in found) + " at gaps 2, 4, 6"
-        missed += line(
+        missed += judge(
             f"noise {noise}: a tenth clean, errors in those of all clean", f"{low} to {high}", measured, reached
         )
     print(f"       the tenth alone has {np.sqrt(10):.2f}, so the headline (near 1) does not hold here")
@@ -91,10 +87,10 @@ def fits() -> int:
             if n < 30_000:
                 print(f"       {name}: {measured}")
             else:
-                missed += line(name, "1 within 3 se", measured, abs(ratio - 1) < 3 * error)
+                missed += judge(name, "1 within 3 se", measured, abs(ratio - 1) < 3 * error)
     slope = {clean: -0.5 + np.log10(ratios[clean, 30_000] / ratios[clean, 3_000]) for clean in (0.0, 0.1)}
     reached = abs(slope[0.1] + 0.5) < 0.1
-    missed += line("slope of log error in log n, 10% clean", "-0.5 within 0.1", f"{slope[0.1]:.3f}", reached)
+    missed += judge("slope of log error in log n, 10% clean", "-0.5 within 0.1", f"{slope[0.1]:.3f}", reached)
     print(f"       the same with noisy data alone: {slope[0.0]:.3f}")
     return missed
 
@@ -126,9 +122,9 @@ def ways(n: int = 300, clean: float = 0.1, spread: float = 1.0) -> int:
             error = np.hypot(own, other.std(ddof=1) / np.sqrt(len(other)))
             scores.append(float((chains[..., k].mean() - other.mean()) / error))
             modes.append(float(abs(best[1][k] - chains[..., k].mean()) / chains[..., k].std()))
-    missed = line("EM against L-BFGS: means apart", "1e-4", f"{max(gaps):.1e}", max(gaps) < 1e-4)
+    missed = judge("EM against L-BFGS: means apart", "1e-4", f"{max(gaps):.1e}", max(gaps) < 1e-4)
     worst = max(map(abs, scores))
-    missed += line("NUTS against data-annealed SMC: means apart, in se", "4 (10 of them)", f"{worst:.2f}", worst < 4)
+    missed += judge("NUTS against data-annealed SMC: means apart, in se", "4 (10 of them)", f"{worst:.2f}", worst < 4)
     print(f"       the maximum is up to {max(modes):.2f} posterior standard deviations from the mean")
     return missed
 

@@ -20,6 +20,8 @@ from lawful.models.covariances import covariance, even_covariance, identity, lap
 from lawful.models.gaussian_process import Moments, Observation, joint_covariance
 from lawful.models.papers.poisson_equation import poisson_equation, solution
 
+from .bars import judge
+
 BUMPS, STEPS = 30, 300
 ROUND = 2 * np.pi
 # The solution, the ends of the interval, points inside, the highest frequency of the grid, in turns, and the errors as
@@ -36,12 +38,6 @@ CASES = {
 PROBLEMS, MORE, MANY = range(100, 120), range(120, 200), range(1_000, 1_400)
 FEW, JITTER = jnp.array([0.0, 2.0, 4.0]), 1e-4  # frequencies and errors of the problems drawn
 INSIDE, ASKED = np.linspace(0.0, 1.0, 16), np.linspace(0.02, 0.98, 25)
-
-
-def line(name: str, bar: str, found: str, reached: bool) -> int:
-    """Print a line; give 1 where the bar is missed."""
-    print(f"{'ok    ' if reached else 'MISSED'} {name}: bar {bar}, measured {found}", flush=True)
-    return int(not reached)
 
 
 def cases() -> int:
@@ -62,7 +58,7 @@ def cases() -> int:
             errors.append(float(jnp.linalg.norm(found.mean - truth) / jnp.linalg.norm(truth)))
         codes = ", ".join(reason.code for reason in best.reasons) or "ok"
         told = f"{errors[1]:.1e} ({errors[0]:.1e} without a search; {spent:.0f} CPU s; {codes})"
-        missed += line(f"{name}, n {n}: relative error", "1e-4", told, errors[1] <= 1e-4)
+        missed += judge(f"{name}, n {n}: relative error", "1e-4", told, errors[1] <= 1e-4)
     return missed
 
 
@@ -106,7 +102,7 @@ def coverage() -> int:
 
     shares, ok = zip(*map(held, PROBLEMS), strict=True)
     told = f"{np.mean(shares):.1%} of {len(shares)} x {len(ASKED)} values; {ok.count(False)} of the runs not ok"
-    missed = line("bands of 95 %, spectrum sampled", "90 to 99 %", told, 0.90 <= np.mean(shares) <= 0.99)
+    missed = judge("bands of 95 %, spectrum sampled", "90 to 99 %", told, 0.90 <= np.mean(shares) <= 0.99)
     return (
         missed
         + calibrated("the same, 80 more problems", [held(seed)[0] for seed in MORE])
@@ -119,7 +115,7 @@ def calibrated(name: str, shares: list[float]) -> int:
     spread = float(np.std(shares, ddof=1))
     error = spread / np.sqrt(len(shares))
     told = f"{np.mean(shares):.1%} +- {error:.1%}; of 20 problems it would be +- {spread / np.sqrt(20):.1%}"
-    return line(f"bands of 95 %, {name}", "95 % within 3 se", told, abs(np.mean(shares) - 0.95) < 3 * error)
+    return judge(f"bands of 95 %, {name}", "95 % within 3 se", told, abs(np.mean(shares) - 0.95) < 3 * error)
 
 
 def moments(found: Moments) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +129,7 @@ def lags() -> int:
     kernel = spectrum_mixture(np.full(BUMPS, 1 / BUMPS), np.linspace(0.0, 20.0, BUMPS), 1.0)
     dense, even = covariance(kernel, x, x, laplacian, laplacian), even_covariance(kernel, x, laplacian)
     apart = float(jnp.max(jnp.abs(dense - even)) / jnp.max(jnp.abs(dense)))
-    return line("covariances of u'' from lags and from pairs, relative", "1e-10", f"{apart:.1e}", apart < 1e-10)
+    return judge("covariances of u'' from lags and from pairs, relative", "1e-10", f"{apart:.1e}", apart < 1e-10)
 
 
 def main() -> int:

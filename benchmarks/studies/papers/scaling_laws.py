@@ -16,7 +16,7 @@ from lawful import inference
 from lawful.inference import kernels
 from lawful.models.papers.scaling_laws import scaling_laws
 
-from .known_noise import line
+from .bars import judge
 
 SEEDS = range(100, 105)
 SETS = 20  # synthetic data sets for each seed
@@ -52,7 +52,7 @@ def synthetic() -> int:
     se = np.std(inside) / np.sqrt(len(inside))
     print(f"       {doubtful} of {len(inside)} results not ok; mean error of the median {np.mean(errors):.3f}")
     found = f"{np.mean(inside):.3f} +- {se:.3f}"
-    return line(
+    return judge(
         "synthetic, ten times the largest size: coverage of 90 %",
         "0.85 to 0.95",
         found,
