@@ -54,9 +54,7 @@ def log_density(up: Any, coupling: Any = 0.2, field: Any = 0.2) -> jax.Array:
     return jnp.sum(spin * (coupling * (jnp.roll(spin, 1, 0) + jnp.roll(spin, 1, 1)) + field))
 
 
-def log_marginal(
-    up: Any, seen: Any, coupling: Any = 0.2, field: Any = 0.2, budget: int = graphs.planning.BUDGET
-) -> jax.Array:
+def log_marginal(up: Any, seen: Any, coupling: Any = 0.2, field: Any = 0.2) -> jax.Array:
     """Sum exp(`log_density`) over the sites of a torus that are not seen, and give its log.
 
     The sites that are seen drop out of the graph that is eliminated, and pull at their neighbours. Under `jax.vmap` many
@@ -66,7 +64,6 @@ def log_marginal(
         up: (rows, columns), 1 or 0 where it is seen; may be traced.
         seen: (rows, columns), which sites are seen; known when the function is traced.
         coupling, field: as those of `torus`.
-        budget: largest number of entries of a table.
 
     Returns: the log of the mass; less that of no site seen, log Z, it is the log probability of what is seen.
 
@@ -90,7 +87,7 @@ def log_marginal(
     x = graph.variables("up", shape=(int(free.sum()),), cardinality=2, log_potential=pull[free][:, None] * sign)
     if len(edges):
         graph.factors("neighbours", [x[edges[:, 0]], x[edges[:, 1]]], coupling * sign[:, None] * sign)
-    return log_mass + graphs.eliminated(graph, budget=budget).log_z
+    return log_mass + graphs.eliminated(graph).log_z
 
 
 def patches(state: Any) -> jax.Array:
