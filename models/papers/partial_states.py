@@ -12,7 +12,6 @@ Reference: Liu, Ramadge and Adams (2024), Generative marginalization models, ICM
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,16 +22,18 @@ import numpyro.distributions as dist
 import lawful
 from lawful.inference import graphs
 
-__all__ = ["conditionals", "log_density", "log_marginal", "next_value", "patches", "torus"]
+__all__ = ["guided", "log_density", "log_marginal", "next_value", "patch", "torus"]
 
 REACH = 2  # how far a patch goes to each side
+PLUS = np.isin(np.arange(24), (7, 11, 12, 16))  # the four neighbours among the 24
 
 
 def torus(rows: int, columns: int, coupling: Any = 0.2, field: Any = 0.2) -> jax.Array:
     """Draw a grid of spins that is closed to a ring both ways, with density exp(coupling sum ss' + field sum s).
 
     Args:
-        rows, columns: size of the grid, 3 or more each.
+        rows: of the grid, 3 or more.
+        columns: of the grid, 3 or more.
         coupling: what an edge between neighbours of equal sign adds.
         field: what a spin up adds.
 
@@ -40,7 +41,7 @@ def torus(rows: int, columns: int, coupling: Any = 0.2, field: Any = 0.2) -> jax
 
     >>> from lawful import inference
     >>> inference.graphs.to_factor_graph(torus, 3, 3)
-    FactorGraph(9 variables, 18 factors)
+    FactorGraph(9 variables, 37 factors)
     """
     with lawful.plate("row", rows, dim=-2), lawful.plate("column", columns, dim=-1):
         up: jax.Array = lawful.sample("up", dist.Bernoulli(0.5))
@@ -57,13 +58,14 @@ def log_density(up: Any, coupling: Any = 0.2, field: Any = 0.2) -> jax.Array:
 def log_marginal(up: Any, seen: Any, coupling: Any = 0.2, field: Any = 0.2) -> jax.Array:
     """Sum exp(`log_density`) over the sites of a torus that are not seen, and give its log.
 
-    The sites that are seen drop out of the graph that is eliminated, and pull at their neighbours. Under `jax.vmap` many
-    values of one set of sites share a program.
+    The sites that are seen drop out of the graph that is eliminated, and pull at their neighbours. Under `jax.vmap`
+    many values of one set of sites share a program.
 
     Args:
         up: (rows, columns), 1 or 0 where it is seen; may be traced.
         seen: (rows, columns), which sites are seen; known when the function is traced.
-        coupling, field: as those of `torus`.
+        coupling: as that of `torus`.
+        field: as that of `torus`.
 
     Returns: the log of the mass; less that of no site seen, log Z, it is the log probability of what is seen.
 
@@ -90,30 +92,31 @@ def log_marginal(up: Any, seen: Any, coupling: Any = 0.2, field: Any = 0.2) -> j
     return log_mass + graphs.eliminated(graph).log_z
 
 
-def patches(state: Any) -> jax.Array:
-    """Give what is known around each site: spins of the sites within two steps to each side, 0 where they are masked.
+def patch(state: Any, site: Any) -> jax.Array:
+    """Give what is known around a site: spins of the sites within two steps to each side, 0 where they are masked.
 
     Args:
         state: (rows, columns) of 1, 0, and -1 where a site is masked.
+        site: its number, row by row; may be traced.
 
-    Returns: (rows, columns, 25): 24 spins and a one.
+    Returns: (25,): 24 spins and a one.
 
-    >>> patches(jnp.full((5, 5), -1).at[0, 1].set(1))[0, 0].sum()
+    >>> patch(jnp.full((5, 5), -1).at[0, 1].set(1), 0).sum()
     Array(2., dtype=float32)
     """
-    spin = jnp.where(jnp.asarray(state) < 0, 0.0, 2.0 * jnp.asarray(state) - 1.0)
-    reach = range(-REACH, REACH + 1)
-    around = [jnp.roll(spin, (i, j), (0, 1)) for i in reach for j in reach if (i, j) != (0, 0)]
-    return jnp.stack([*around, jnp.ones_like(spin)], -1)
+    rows, columns = state.shape
+    down, right = np.delete(np.indices((2 * REACH + 1,) * 2).reshape(2, -1) - REACH, 12, 1)
+    near = jnp.asarray(state)[(site // columns + down) % rows, (site % columns + right) % columns]
+    return jnp.append(jnp.where(near < 0, 0.0, 2.0 * near - 1.0), 1.0)
 
 
-def next_value(patch: Any, up: Any) -> None:
+def next_value(patches: Any, up: Any) -> None:
     """Regress the value of a site on what is known around it, in logits.
 
     weight ~ N(0, 1), 25 of them; up ~ Bernoulli(logit = patch . weight).
 
     Args:
-        patch: (n, 25), as `patches` gives them.
+        patches: (n, 25), as `patch` gives them.
         up: (n,), values of the sites, 1 or 0.
 
     >>> lawful.trace(next_value, jnp.ones((3, 25)), jnp.array([0, 1, 1])).sites
@@ -121,24 +124,35 @@ def next_value(patch: Any, up: Any) -> None:
     """
     weight = lawful.sample("weight", dist.Normal(jnp.zeros(25), 1.0).to_event(1))
     with lawful.plate("site", len(up)):
-        lawful.sample("up", dist.Bernoulli(logits=jnp.asarray(patch) @ weight), obs=up)
+        lawful.sample("up", dist.Bernoulli(logits=jnp.asarray(patches) @ weight), obs=up)
 
 
-def conditionals(weight: Any, rows: int, columns: int) -> Callable[[Any], jax.Array]:
-    """Make the function that gives each site's probabilities by what is known around it, as `unmask` takes it.
+def guided(weight: Any, rows: int, columns: int, coupling: Any = 0.2, field: Any = 0.2) -> jax.Array:
+    """Draw a torus site by site from what was learned, weighed for its law by what a site adds over its probability.
 
     Args:
-        weight: (25,), of `next_value`.
-        rows, columns: size of the grid.
+        weight: (25,), of `next_value`; what it is changes the weights, and not the law.
+        rows: as those of `torus`.
+        columns: as those of `torus`.
+        coupling: as that of `torus`.
+        field: as that of `torus`.
 
-    Returns: function of a state (rows * columns,), -1 where it is masked, to (rows * columns, 2).
+    Returns: (rows, columns), 1 for up and 0 for down.
 
-    >>> conditionals(jnp.zeros(25), 3, 3)(jnp.full(9, -1))[0]
-    Array([0.5, 0.5], dtype=float32)
+    >>> from lawful import inference
+    >>> inference.smc(guided, particles=50)(jax.random.key(0), jnp.zeros(25), 3, 3).log_evidence.shape
+    (1,)
     """
 
-    def given(state: Any) -> jax.Array:
-        up = jax.nn.sigmoid(patches(jnp.reshape(state, (rows, columns))) @ jnp.asarray(weight)).ravel()
-        return jnp.stack([1.0 - up, up], -1)
+    def pulls(state: jax.Array, site: Any) -> jax.Array:
+        return field + coupling * jnp.sum(jnp.where(PLUS, patch(state, site)[:-1], 0.0))
 
-    return given
+    def step(state: jax.Array, site: Any) -> tuple[jax.Array, None]:
+        logit = patch(state, site) @ weight
+        up = lawful.sample("up", dist.Bernoulli(logits=logit))
+        adds = (2.0 * up - 1.0) * pulls(state, site)
+        lawful.factor("weight", adds + jax.nn.softplus(jnp.where(up == 1, -logit, logit)))
+        return state.at[site // columns, site % columns].set(up), None
+
+    state, _ = lawful.scan(step, jnp.full((rows, columns), -1), jnp.arange(rows * columns))
+    return state
