@@ -101,8 +101,8 @@ def patch(state: Any, site: Any) -> jax.Array:
 
     Returns: (25,): 24 spins and a one.
 
-    >>> patch(jnp.full((5, 5), -1).at[0, 1].set(1), 0).sum()
-    Array(2., dtype=float32)
+    >>> float(patch(jnp.full((5, 5), -1).at[0, 1].set(1), 0).sum())
+    2.0
     """
     rows, columns = state.shape
     down, right = np.delete(np.indices((2 * REACH + 1,) * 2).reshape(2, -1) - REACH, 12, 1)
@@ -119,8 +119,8 @@ def next_value(patches: Any, up: Any) -> None:
         patches: (n, 25), as `patch` gives them.
         up: (n,), values of the sites, 1 or 0.
 
-    >>> lawful.trace(next_value, jnp.ones((3, 25)), jnp.array([0, 1, 1])).sites
-    ('weight', 'up')
+    >>> lawful.trace(next_value, jnp.ones((3, 25)), jnp.array([0, 1, 1]))
+    Form(2 inputs, 1 latent sites, 1 observed, 4 nodes)
     """
     weight = lawful.sample("weight", dist.Normal(jnp.zeros(25), 1.0).to_event(1))
     with lawful.plate("site", len(up)):
