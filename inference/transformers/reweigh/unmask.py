@@ -43,7 +43,8 @@ def unmask(
             given those that are known, up to a constant for each. Exact ones, those of belief propagation or of a
             network; the weights correct them, as long as no value that can occur has probability 0. Rows of known sites
             are not read.
-        schedule: (T, L), whether step t unmasks site l; each site that `start` leaves masked once.
+        schedule: (T, L), whether step t unmasks site l; each site that `start` leaves masked once. The program that
+            calls this one may draw it; then that it names each site once is not checked.
         log_marginal: log of the mass of a state in which some sites are masked, exact or a guess; the steps before the
             last are weighed by it, so that `smc` resamples by what is known so far. Default: only the last one is
             weighed.
@@ -61,7 +62,7 @@ def unmask(
     >>> {state: round(p, 3) for state, p in marginal.items()}
     {(0, 0): 0.366, (0, 1): 0.134, (1, 0): 0.134, (1, 1): 0.366}
     """
-    groups = _checked(schedule, start)
+    groups = schedule if isinstance(schedule, jax.core.Tracer) else _checked(schedule, start)
     steps, size = groups.shape
     known = jnp.full(size, MASKED) if start is None else jnp.asarray(start)
 
