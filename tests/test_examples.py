@@ -100,6 +100,7 @@ LONG = {
     "lawful.models.mixtures",
     "lawful.models.gaussian_process",
     "lawful.models.monad_bayes",
+    "lawful.models.papers.any_order",
     "lawful.models.papers.cluster_population",
     "lawful.models.papers.data_mixtures",
     "lawful.models.papers.known_noise",

@@ -49,7 +49,7 @@ def by_table(table: Any) -> Law:
 
     >>> law = by_table(jnp.array([[0.4, 0.1], [0.1, 0.4]]))
     >>> law.conditionals(jnp.array([0, -1]))[1].round(3).tolist()
-    [0.8, 0.2]
+    [0.4, 0.1]
     """
     masses = jnp.asarray(table)
     sites, values = masses.ndim, masses.shape[0]
@@ -148,7 +148,7 @@ def expected_calls(sites: int, steps: int) -> float:
     """Give the mean of `calls_of` for uniform times: T (1 - (1 - 1/T)^L).
 
     >>> round(expected_calls(6, 128), 2)
-    5.89
+    5.88
     """
     return float(steps * (1 - (1 - 1 / steps) ** sites))
 
