@@ -104,6 +104,7 @@ LONG = {
     "lawful.models.papers.cluster_population",
     "lawful.models.papers.data_mixtures",
     "lawful.models.papers.known_noise",
+    "lawful.models.papers.number_of_clusters",
     "lawful.models.papers.poisson_equation",
     "lawful.models.populations",
     "lawful.models.regression",
