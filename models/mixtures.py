@@ -14,7 +14,7 @@ import numpyro.distributions as dist
 
 import lawful
 
-__all__ = ["chinese_restaurant", "dirichlet_process_mixture", "finite_mixture"]
+__all__ = ["chinese_restaurant", "dirichlet_process_mixture", "finite_mixture", "table_probabilities"]
 
 
 def finite_mixture(y: Any, weights: Any, centre: Any = 0.0, spread: Any = 2.0, noise: Any = 1.0) -> jax.Array:
@@ -102,8 +102,7 @@ def chinese_restaurant(y: Any, concentration: Any, spread: Any = 2.0, noise: Any
 
     def step(carry: tuple[jax.Array, jax.Array], y: Any) -> tuple[Any, None]:
         count, total = carry
-        new = jnp.arange(n) == jnp.sum(count > 0)
-        z = lawful.sample("z", dist.Categorical(probs=_shares(jnp.where(new, concentration, count))))
+        z = lawful.sample("z", dist.Categorical(probs=table_probabilities(count, concentration)))
         precision = spread**-2.0 + count[z] * noise**-2.0
         mean = total[z] * noise**-2.0 / precision
         y = lawful.sample("y", dist.Normal(mean, jnp.sqrt(1 / precision + noise**2)), obs=y)
@@ -113,5 +112,22 @@ def chinese_restaurant(y: Any, concentration: Any, spread: Any = 2.0, noise: Any
     return lawful.deterministic("clusters", jnp.sum(count > 0))
 
 
-def _shares(weights: jax.Array) -> jax.Array:
+def table_probabilities(count: Any, concentration: Any) -> jax.Array:
+    """Give the probabilities of the clusters that the next observation of a Dirichlet process joins.
+
+    An occupied cluster has its count, the first empty one the concentration, in proportion.
+
+    Args:
+        count: (K,), observations in each cluster, the occupied ones first. K is above the number of observations so
+            far: where no cluster is empty no new one can open, and the process is not exchangeable.
+        concentration: how readily a new cluster opens.
+
+    Returns: (K,).
+
+    >>> table_probabilities(jnp.array([2.0, 1.0, 0.0, 0.0]), 1.0).tolist()
+    [0.5, 0.25, 0.25, 0.0]
+    """
+    count = jnp.asarray(count)
+    new = jnp.arange(len(count)) == jnp.sum(count > 0)
+    weights = jnp.where(new, concentration, count)
     return weights / jnp.sum(weights)

@@ -22,8 +22,10 @@ import numpy as np
 import numpyro.distributions as dist
 
 import lawful
+from lawful.errors import LawfulError
+from lawful.models.mixtures import table_probabilities
 
-__all__ = ["mixture", "partition", "same_cluster"]
+__all__ = ["co_clustering", "mixture", "partition"]
 
 
 def mixture(y: Any, clusters: int, spread: float = 0.2) -> None:
@@ -37,13 +39,15 @@ def mixture(y: Any, clusters: int, spread: float = 0.2) -> None:
         clusters: K.
         spread: share of the variance of the data that is within a cluster.
 
+    Raises: LawfulError where the data are no table, or there is no cluster.
+
     >>> from lawful import inference
     >>> y = jnp.array([[-1.1], [-0.9], [1.0]])
     >>> importance = inference.importance(mixture, particles=200, enumerate="all")
     >>> importance(jax.random.key(0), y, 2).posterior["z"].shape
     (1, 200, 3)
     """
-    d = jnp.shape(y)[1]
+    _, d = _shape(y, clusters)
     weights = lawful.sample("weights", dist.Dirichlet(jnp.ones(clusters)))
     with lawful.plate("cluster", clusters):
         prior = dist.WishartCholesky(float(d + 2), scale_tril=jnp.eye(d) / jnp.sqrt(spread))
@@ -55,32 +59,38 @@ def mixture(y: Any, clusters: int, spread: float = 0.2) -> None:
         lawful.sample("y", dist.MultivariateNormal(mu[z], scale_tril=scale[z]), obs=y)
 
 
-def partition(y: Any, clusters: int, concentration: float | None = None, spread: float = 0.2) -> jax.Array:
+def partition(y: Any, clusters: int | None = None, concentration: float = 1.0, spread: float = 0.2) -> jax.Array:
     """Cluster standardised data, with weights, means and covariances integrated out.
 
-    A datum joins cluster k in proportion to m_k + 1, where m_k others are there; with a concentration, in proportion to
-    m_k where there are some, and to the concentration for a new one. Given its cluster it has a Student law.
+    Of K clusters a datum joins one that holds m others in proportion to m + concentration: w ~ Dirichlet(concentration)
+    is integrated out. Without a number they are those of a Dirichlet process: a datum joins one in proportion to m, and
+    a new one in proportion to the concentration. In its cluster it has a Student law.
 
     Args:
         y: (n, d), the data, each column of mean 0 and variance 1, in an order without meaning.
-        clusters: K; with a concentration, the most there may be.
-        concentration: how readily a new cluster opens; None for the labels of `mixture`.
+        clusters: K; None for as many as there turn out to be.
+        concentration: of the Dirichlet law, or of the Dirichlet process; with K clusters and 1, as in `mixture`.
         spread: share of the variance of the data that is within a cluster.
 
     Returns: the number of clusters that have data.
 
+    Raises: LawfulError where the data are no table, or there is no cluster.
+
     >>> from lawful import inference
-    >>> exact = inference.enumerate(partition)(jnp.array([[-1.1], [-0.9], [1.0]]), 3, 1.0)
+    >>> exact = inference.enumerate(partition)(jnp.array([[-1.1], [-0.9], [1.0]]))
     >>> {clusters: round(p, 3) for clusters, p in exact.marginal("return").items()}
     {1: 0.026, 2: 0.791, 3: 0.183}
     """
-    d = jnp.shape(y)[1]
+    n, d = _shape(y, clusters)
+    slots = n if clusters is None else clusters
 
     def step(carry: tuple[jax.Array, jax.Array, jax.Array], row: Any) -> tuple[Any, None]:
         count, total, square = carry
-        new = jnp.arange(clusters) == jnp.sum(count > 0)
-        share = count + 1.0 if concentration is None else jnp.where(new, concentration, count)
-        z = lawful.sample("z", dist.Categorical(probs=share / jnp.sum(share)))
+        if clusters is None:
+            probabilities = table_probabilities(count, concentration)
+        else:
+            probabilities = (count + concentration) / jnp.sum(count + concentration)
+        z = lawful.sample("z", dist.Categorical(probs=probabilities))
         known, freedom = spread + count[z], 3.0 + count[z]
         mean = total[z] / known
         scatter = (square[z] - known * jnp.outer(mean, mean)) * (known + 1) / (known * freedom)
@@ -88,12 +98,12 @@ def partition(y: Any, clusters: int, concentration: float | None = None, spread:
         row = lawful.sample("y", student, obs=row)
         return (count.at[z].add(1.0), total.at[z].add(row), square.at[z].add(jnp.outer(row, row))), None
 
-    start = (jnp.zeros(clusters), jnp.zeros((clusters, d)), jnp.tile(spread * jnp.eye(d), (clusters, 1, 1)))
+    start = (jnp.zeros(slots), jnp.zeros((slots, d)), jnp.tile(spread * jnp.eye(d), (slots, 1, 1)))
     (count, _, _), _ = lawful.scan(step, start, jnp.asarray(y))
     return lawful.deterministic("occupied", jnp.sum(count > 0))
 
 
-def same_cluster(z: Any, weights: Any = None) -> np.ndarray:
+def co_clustering(z: Any, weights: Any = None) -> np.ndarray:
     """Give the probability of each pair of data to be in one cluster.
 
     Args:
@@ -102,7 +112,7 @@ def same_cluster(z: Any, weights: Any = None) -> np.ndarray:
 
     Returns: (n, n).
 
-    >>> same_cluster([[0, 0, 1], [1, 1, 1]]).tolist()
+    >>> co_clustering([[0, 0, 1], [1, 1, 1]]).tolist()
     [[1.0, 1.0, 0.5], [1.0, 1.0, 0.5], [0.5, 0.5, 1.0]]
     """
     labels = np.reshape(z, (-1, np.shape(z)[-1])).astype(int)
@@ -112,3 +122,13 @@ def same_cluster(z: Any, weights: Any = None) -> np.ndarray:
         members = (labels == k).astype(float)
         pairs += members.T @ (share[:, None] * members)
     return np.asarray(pairs / share.sum())
+
+
+def _shape(y: Any, clusters: int | None) -> tuple[int, int]:
+    shape = jnp.shape(y)
+    if len(shape) != 2 or 0 in shape:
+        fix = " Fix: y[:, None] for data of one dimension." if len(shape) == 1 else ""
+        raise LawfulError(f"number_of_clusters: y has shape {shape}; wanted a table (n, d), a row a datum.{fix}")
+    if clusters is not None and clusters < 1:
+        raise LawfulError(f"number_of_clusters: clusters is {clusters}; wanted 1 or more, or None for any number.")
+    return shape[0], shape[1]

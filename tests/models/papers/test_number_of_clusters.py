@@ -10,7 +10,7 @@ from scipy.special import gammaln, multigammaln
 
 import lawful
 from lawful import inference
-from lawful.models.papers.number_of_clusters import mixture, partition, same_cluster
+from lawful.models.papers.number_of_clusters import co_clustering, mixture, partition
 
 POINTS = np.array([[-1.2, 0.3], [-0.8, 0.5], [1.1, -0.6], [0.9, -0.2]])
 
@@ -32,42 +32,56 @@ def log_cluster(y, spread):
     return -n * d / 2 * np.log(np.pi) + gammas + volumes + d / 2 * np.log(spread / known)
 
 
-def log_labels(counts, clusters, concentration):
-    """Log probability of labels with these counts; a table of a Dirichlet process is one cluster each."""
-    if concentration is None:
-        return gammaln(clusters) + gammaln(counts + 1).sum() - gammaln(counts.sum() + clusters)
-    seen, n = counts[counts > 0], counts.sum()
-    chance = len(seen) * np.log(concentration) + gammaln(seen).sum()
-    return chance + gammaln(concentration) - gammaln(concentration + n)
+def log_labels(counts, concentration, endless):
+    """Log probability of labels with these counts: of a Dirichlet law, or of the clusters of a Dirichlet process."""
+    total, n = concentration if endless else concentration * len(counts), counts.sum()
+    if endless:
+        seen = counts[counts > 0]
+        chance = len(seen) * np.log(concentration) + gammaln(seen).sum()
+    else:
+        chance = (gammaln(counts + concentration) - gammaln(concentration)).sum()
+    return chance + gammaln(total) - gammaln(total + n)
 
 
-def evidence(y, clusters, concentration, spread):
+def evidence(y, clusters, concentration=1.0, spread=0.2):
     """Sum over all labels; without a number, over those whose clusters are named as they come."""
     terms = []
-    for labels in itertools.product(range(clusters), repeat=len(y)):
+    for labels in itertools.product(range(clusters or len(y)), repeat=len(y)):
         z = np.array(labels)
-        if concentration is not None and any(label > max((-1, *labels[:i])) + 1 for i, label in enumerate(labels)):
+        if clusters is None and any(label > max((-1, *labels[:i])) + 1 for i, label in enumerate(labels)):
             continue
-        counts = np.bincount(z, minlength=clusters)
-        parts = sum(log_cluster(y[z == k], spread) for k in range(clusters) if counts[k])
-        terms.append(log_labels(counts, clusters, concentration) + parts)
+        counts = np.bincount(z, minlength=clusters or len(y))
+        parts = sum(log_cluster(y[z == k], spread) for k in set(labels))
+        terms.append(log_labels(counts, concentration, clusters is None) + parts)
     return np.logaddexp.reduce(terms)
 
 
-@pytest.mark.parametrize("clusters", [1, 2, 4])
-@pytest.mark.parametrize("concentration", [None, 0.5])
+@pytest.mark.parametrize("clusters", [1, 2, 4, None])
+@pytest.mark.parametrize("concentration", [1.0, 0.5])
 def test_evidence_is_the_sum_over_all_labels(clusters, concentration):
-    if concentration is not None:
-        clusters = len(POINTS)
     found = inference.enumerate(partition)(POINTS, clusters, concentration, 0.3)
-    truth = evidence(POINTS, clusters, concentration, 0.3)
-    assert float(found.log_evidence) == pytest.approx(truth, abs=1e-12)
+    assert float(found.log_evidence) == pytest.approx(evidence(POINTS, clusters, concentration, 0.3), abs=1e-12)
 
 
-@pytest.mark.parametrize("concentration", [None, 0.5])
-def test_evidence_does_not_depend_on_the_order_of_the_data(concentration):
-    there, back = (inference.enumerate(partition)(y, 4, concentration).log_evidence for y in (POINTS, POINTS[::-1]))
-    assert float(there) == pytest.approx(float(back), abs=1e-12)
+@pytest.mark.parametrize("clusters", [2, 3, None])
+def test_evidence_does_not_depend_on_the_order_of_the_data(clusters):
+    orders = ([0, 1, 2, 3], [0, 2, 1, 3], [2, 3, 1, 0])
+    found = [float(inference.enumerate(partition)(POINTS[order], clusters, 0.5).log_evidence) for order in orders]
+    assert found == pytest.approx([found[0]] * 3, abs=1e-12)
+
+
+@pytest.mark.parametrize("program", [mixture, partition])
+@pytest.mark.parametrize(
+    ("y", "clusters", "message"),
+    [
+        pytest.param(POINTS[:, 0], 2, r"shape \(4,\); wanted a table .*\[:, None\]", id="one dimension"),
+        pytest.param(POINTS[:0], 2, r"shape \(0, 2\); wanted a table", id="no data"),
+        pytest.param(POINTS, 0, "clusters is 0; wanted 1 or more", id="no cluster"),
+    ],
+)
+def test_what_can_not_be_clustered_is_refused(program, y, clusters, message):
+    with pytest.raises(lawful.LawfulError, match=message):
+        lawful.trace(program, y, clusters)
 
 
 def test_the_density_does_not_depend_on_the_names_of_clusters():
@@ -91,11 +105,11 @@ def test_both_programs_have_one_evidence():
     summed = inference.marginalise(["z"])(lawful.trace(mixture, POINTS, 2))
     runs = np.asarray(inference.importance(summed, particles=20_000, runs=8)(jax.random.key(0), POINTS, 2).log_evidence)
     error = runs.std(ddof=1) / np.sqrt(len(runs))
-    assert abs(runs.mean() - evidence(POINTS, 2, None, 0.2)) < 5 * error
-    assert abs(runs.mean() - evidence(POINTS, 2, None, 0.4)) > 10 * error
+    assert abs(runs.mean() - evidence(POINTS, 2)) < 5 * error
+    assert abs(runs.mean() - evidence(POINTS, 2, spread=0.4)) > 10 * error
 
 
 def test_pairs_are_counted_with_their_weights():
     z, weights = np.random.default_rng(0).integers(0, 3, (2, 5, 6)), np.random.default_rng(1).uniform(size=(2, 5))
     alike = (z[..., :, None] == z[..., None, :]) * weights[..., None, None]
-    assert same_cluster(z, weights) == pytest.approx(alike.sum((0, 1)) / weights.sum(), abs=1e-12)
+    assert co_clustering(z, weights) == pytest.approx(alike.sum((0, 1)) / weights.sum(), abs=1e-12)
