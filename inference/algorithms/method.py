@@ -362,6 +362,7 @@ def call[**P](kind: Callable[P, Method]) -> Callable[Concatenate[Any, P], Plan]:
     made: Any = kind
     build.__name__ = build.__qualname__ = made.name
     build.__module__, build.__doc__ = made.__module__, documentation(made)
+    # Python reads this attribute of any function, but the types of functions do not list it
     build.__signature__ = signature(made)  # type: ignore[attr-defined]
     return build
 

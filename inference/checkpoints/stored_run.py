@@ -92,7 +92,7 @@ def refuse_objects(path: Path) -> None:
 def require_zarr(path: Path) -> None:
     """Say which extra brings zarr where it is missing."""
     try:
-        import zarr  # noqa: F401
+        import zarr  # noqa: F401  (only to see that it can be)
     except ImportError as error:
         raise LawfulError(
             f"{path}: stores of this kind need zarr. Fix: pip install 'lawful[io]'.", module="zarr"

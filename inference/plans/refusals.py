@@ -52,6 +52,7 @@ REFUSALS = (
     *(
         Refusal(
             name,
+            # the default holds the name of this round; the types of a lambda with one are not inferred
             lambda kind, given, name=name: kind.sums and given[name] not in (None, False),  # type: ignore[misc]
             f"{{method}}: {name}: {{method}} gives sums, not draws, so {why}. Fix: leave out {name}=.",
         )
