@@ -10,7 +10,7 @@ from scipy.special import gammaln, multigammaln
 
 import lawful
 from lawful import inference
-from lawful.models.papers.number_of_clusters import co_clustering, mixture, partition
+from lawful.models.papers.number_of_clusters import adapted, co_clustering, mixture, partition
 
 POINTS = np.array([[-1.2, 0.3], [-0.8, 0.5], [1.1, -0.6], [0.9, -0.2]])
 
@@ -107,6 +107,17 @@ def test_both_programs_have_one_evidence():
     error = runs.std(ddof=1) / np.sqrt(len(runs))
     assert abs(runs.mean() - evidence(POINTS, 2)) < 5 * error
     assert abs(runs.mean() - evidence(POINTS, 2, spread=0.4)) > 10 * error
+
+
+@pytest.mark.parametrize("clusters", [2, None])
+def test_two_data_have_their_exact_evidence_in_every_adapted_run(clusters):
+    """Where the first one is does not matter to the second, whose weight sums over the clusters it may join."""
+    key, args = jax.random.key(0), (POINTS[:2], clusters, 0.5, 0.3)
+    exact = evidence(*args)
+    runs = inference.smc(partition, particles=3, runs=4, proposal=adapted(*args[1:]))(key, *args).log_evidence
+    assert np.asarray(runs) == pytest.approx(np.full(4, exact), abs=1e-12)
+    plain = inference.smc(partition, particles=3, runs=4)(key, *args).log_evidence
+    assert np.abs(np.asarray(plain) - exact).max() > 0.01
 
 
 def test_pairs_are_counted_with_their_weights():
