@@ -122,12 +122,16 @@ class ImpureProgramError(LawfulError):
     """A program changed something outside itself while it was traced."""
 
 
-class ImproperPriorError(LawfulError):
-    """A method that starts from the prior met a prior that does not integrate to one."""
+class UndrawableError(LawfulError):
+    """A site was to be drawn whose distribution cannot be drawn from."""
 
-    def at(self, address: Any, where: str) -> ImproperPriorError:
+    def at(self, address: Any, where: str) -> UndrawableError:
         """Name the site that was to be drawn, where none is named yet."""
-        return self if "sites" in self.fields else ImproperPriorError(f"{where}: {self}", sites=(address,))
+        return self if "sites" in self.fields else type(self)(f"{where}: {self}", sites=(address,))
+
+
+class ImproperPriorError(UndrawableError):
+    """A method that starts from the prior met a prior that does not integrate to one."""
 
 
 class UnsupportedProgramError(LawfulError):

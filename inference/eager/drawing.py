@@ -18,7 +18,7 @@ import numpy as np
 
 from lawful.addresses import Address, address_code, indices_of, names_of, shared_key, show_address
 from lawful.backends.compile_options import QUICK
-from lawful.errors import ImproperPriorError
+from lawful.errors import UndrawableError
 from lawful.messages import Handler, Message, SampleMessage
 
 from .scoring import Bound, bound
@@ -52,7 +52,7 @@ class Draws(Handler):
         if isinstance(message, SampleMessage) and message.value is None:
             try:
                 message.value = self._draw(message.address, bound(message.distribution))
-            except ImproperPriorError as error:
+            except UndrawableError as error:
                 own = tuple(name for name in names_of(message.address) if not name.startswith("~"))
                 raise error.at(own, f"site '{show_address(own)}' ({message.source})") from None
 

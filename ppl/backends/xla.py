@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ..addresses import Address, show_address
 from ..distributions.batched import draw_lanes
 from ..distributions.sampling.threefry import fold_in
-from ..errors import ImproperPriorError, LawfulError
+from ..errors import LawfulError, UndrawableError
 from ..form import Branch, Det, Factor, Form, Loop, Node, Plate, Site, Var, subforms
 from ..form.fold import Fold
 from ..form.liveness import has_weight, without_dead_code
@@ -94,7 +94,7 @@ class Run(Fold[jax.Array]):
                 return node.law.draw(key, *ins)
             lanes = tuple(p.size for p in node.plates)
             return draw_lanes(node.law, key, lanes, ins, laned_flags(node.plates, node.parameters))
-        except ImproperPriorError as error:
+        except UndrawableError as error:
             raise error.at(node.address, f"site '{show_address(node.address)}' ({node.source})") from None
 
     def factor(self, node: Factor, term: jax.Array) -> None:

@@ -21,6 +21,7 @@ from ..errors import ImproperPriorError, LawfulError
 from ..form.operations.device import device_array
 from .constraints import DRAWN, SCORED, contains, makes_law
 from .families import ENOUGH, core_of, element_distribution, family_of, law_name, log_masses, log_prob, written
+from .hidden_parameters import HIDDEN, Structure, check_bounded, opened
 from .protocol import BoundLaw, Law
 
 WHOLE_SPACE = (dist.constraints.real, dist.constraints.real_vector, dist.constraints.real_matrix)
@@ -50,7 +51,7 @@ class DistributionLaw(Law):
     `whole_table`.
     """
 
-    tree: Any
+    tree: Structure
     order: tuple[int, ...]
     shape: tuple[int, ...]
     batch_shape: tuple[int, ...]
@@ -64,7 +65,7 @@ class DistributionLaw(Law):
     def distribution(self, *parameters: Any) -> dist.Distribution:
         """Rebuild the distribution from unbatched parameters."""
         leaves = [value for _, value in sorted(zip(self.order, parameters, strict=True), key=itemgetter(0))]
-        return jax.tree.unflatten(self.tree, leaves)
+        return self.tree.rebuilt(leaves)
 
     @functools.cached_property
     def numbered(self) -> Any:
@@ -100,6 +101,8 @@ class DistributionLaw(Law):
                 "a proper prior, a proposal for the site, or a start (init=, as of lawful.density.initial)."
             )
         core = core_of(distribution)
+        if isinstance(core, HIDDEN):
+            check_bounded(core)
         exact = family_of(core).draw
         drawn = None if exact is None else exact(key, core, self.shape)
         return distribution.sample(key) if drawn is None else drawn.astype(self.dtype)
@@ -191,12 +194,12 @@ def split(distribution: Any) -> tuple[Any, Sequence[Any]]:
         return distribution.law, distribution.parameters
     for size in (*distribution.batch_shape, *distribution.event_shape):
         index(size)  # of a law that keeps its sizes as they are given, a traced one has to be a number
-    leaves, tree = jax.tree.flatten(distribution)
+    leaves, tree = opened(distribution)
     law = _remembered_law(distribution, leaves, tree)
     return law, [leaves[place] for place in law.order]
 
 
-def _remembered_law(distribution: Any, leaves: list[Any], tree: Any) -> DistributionLaw:
+def _remembered_law(distribution: Any, leaves: list[Any], tree: Structure) -> DistributionLaw:
     kind: tuple[Any, ...] = tree, tuple(map(_kind, leaves)), bool(jax.config.read("jax_enable_x64"))
     core = core_of(distribution)
     if getattr(core, "has_enumerate_support", False) and not family_of(core).support_by_shape:
@@ -236,11 +239,11 @@ def _places(part: Any) -> Iterator[int]:
             yield from _places(inner) if isinstance(inner, dist.Distribution) else (inner,)
 
 
-def _law(distribution: Any, tree: Any) -> DistributionLaw:
+def _law(distribution: Any, tree: Structure) -> DistributionLaw:
     core, label = core_of(distribution), law_name(distribution)
     return DistributionLaw(
         tree=tree,
-        order=tuple(_places(jax.tree.unflatten(tree, range(tree.num_leaves)))),
+        order=(*_places(tree.rebuilt(range(tree.num_leaves))), *range(tree.tree.num_leaves, tree.num_leaves)),
         shape=tuple(distribution.shape()),
         batch_shape=tuple(distribution.batch_shape),
         dtype=jnp.result_type(float) if label == IMPROPER else _value_dtype(distribution),
@@ -288,6 +291,8 @@ def _listed_support(core: Any) -> _Table | None:
 
 
 def _value_dtype(distribution: Any) -> Any:
+    if isinstance(core_of(distribution), HIDDEN):
+        return jnp.result_type(int)  # without a bound of the numbers of trials they cannot be drawn
     try:
         return jax.eval_shape(lambda: distribution.sample(jax.random.key(0))).dtype
     except NotImplementedError as error:

@@ -62,7 +62,7 @@ def others(y: np.ndarray) -> tuple[int, int]:
     return NUMBERS[int(np.argmin(fits))], len(set(HDBSCAN(copy=True).fit_predict(y)) - {-1})
 
 
-def without_number(y: np.ndarray, seed: int, orders: int = 16) -> tuple[np.ndarray, np.ndarray]:
+def without_number(y: np.ndarray, seed: int, orders: int = 32) -> tuple[np.ndarray, np.ndarray]:
     """Give the probabilities of pairs and of numbers, from filters over the data in several orders."""
     rng, filtered = np.random.default_rng(seed), plan(None, 500, 0.2)
     total, pairs, numbers = 0.0, np.zeros((len(y), len(y))), np.zeros(9)

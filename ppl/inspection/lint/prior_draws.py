@@ -22,7 +22,7 @@ from ...backends.pointwise import ask_at_choices
 from ...backends.xla import emit
 from ...distributions.constraints import limits, parameters_of
 from ...distributions.protocol import Law
-from ...errors import ImproperPriorError, UnsupportedProgramError
+from ...errors import UndrawableError, UnsupportedProgramError
 from ...form import Factor, Form, Site, walk
 from ...form.choices import choices_of
 from ...form.dependence import dependence
@@ -59,7 +59,7 @@ def rehearse(form: Form, inputs: Sequence[Any], draws: int = DRAWS) -> tuple[Lin
             if any(finding.level == "error" for finding in found):
                 return tuple(_of_gaps(form, inputs, found, look.findings))
             return (*found, *look.slope_findings())
-    except ImproperPriorError:
+    except UndrawableError:
         return ()  # no draws to look at; an algorithm that needs them says so itself
 
 
